@@ -1,0 +1,43 @@
+# `make demo` and `make test` are all a newcomer needs; both set up .venv first.
+PYTHON ?= python3
+# A CPU build of torch is enough for everything; on a GPU machine choose your own, such as TORCH=torch.
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-slow lint cluster clean help
+
+help:
+	@echo "make demo       train a detector on procedural chairs and draw what it finds (about 4 minutes)"
+	@echo "make test       run the test suite"
+	@echo "make test-slow  run the long proofs"
+	@echo "make lint       ruff and mypy"
+	@echo "make cluster    build torch-cluster, the faster neighbour engine (needs a compiler, about 15 minutes)"
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet "$(TORCH)"
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: $(VENV)/ready
+	$(BIN)/pcsargmax demo
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/ready
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+cluster: $(VENV)/ready
+	$(BIN)/pip install --quiet setuptools wheel
+	$(BIN)/pip install --no-build-isolation "torch-cluster>=1.6.3"
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
