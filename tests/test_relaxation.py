@@ -1,0 +1,182 @@
+import math
+import re
+
+import pytest
+import torch
+
+from pcsargmax.relaxation import (
+    Constant,
+    Exponential,
+    Linear,
+    make_schedule,
+    mask_logits,
+    relaxed_categorical,
+)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_weights_are_the_softmax_of_perturbed_log_probabilities():
+    logits = torch.tensor([[[0.3, -1.0, 2.0], [0.0, 0.5, 0.0]]], dtype=torch.float64)
+    weights = relaxed_categorical(logits, num_samples=2, temperature=0.7, generator=seeded(3))
+    uniform_noise = torch.empty(1, 2, 2, 3, dtype=torch.float64).exponential_(generator=seeded(3))
+    for s in range(2):
+        for k in range(2):
+            scores = [logits[0, k, i].item() - math.log(uniform_noise[0, s, k, i].item()) for i in range(3)]
+            powers = [math.exp(score / 0.7) for score in scores]
+            expected = [power / sum(powers) for power in powers]
+            assert weights[0, s, k].tolist() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 0.1, 2.0])
+def test_the_heaviest_site_is_a_draw_from_the_map(temperature):
+    logits = torch.tensor([[[0.0, 1.0, -1.0, 2.0]]])
+    weights = relaxed_categorical(logits, num_samples=40_000, temperature=temperature, generator=seeded())
+    share = torch.bincount(weights.argmax(-1).flatten(), minlength=4) / 40_000
+    torch.testing.assert_close(share, logits.softmax(-1)[0, 0], atol=0.01, rtol=0)  # 4 standard errors
+    if temperature == 1e-6:
+        assert weights.amax(-1).min() > 0.99
+
+
+def test_masked_sites_weigh_exactly_nothing_whatever_they_hold():
+    logits = torch.tensor([[[1.0, math.nan, 0.0, math.inf]]], requires_grad=True)
+    mask = torch.tensor([[True, False, True, False]])
+    weights = relaxed_categorical(logits, num_samples=50, mask=mask, generator=seeded())
+    assert (weights[..., [1, 3]] == 0).all()
+    torch.testing.assert_close(weights.sum(-1), torch.ones(1, 50, 1))
+    (gradient,) = torch.autograd.grad(weights[..., 0].sum(), logits)
+    assert gradient.isfinite().all()
+    assert (gradient[..., [1, 3]] == 0).all()
+
+
+def test_a_noise_draw_of_zero_does_no_harm(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "exponential_", lambda self, generator=None: self.zero_())
+    logits = torch.tensor([[[1e4, 1e4, -1e4]]], requires_grad=True)
+    weights = relaxed_categorical(logits, temperature=0.01)
+    torch.testing.assert_close(weights, torch.tensor([[[[0.5, 0.5, 0.0]]]]))
+    assert torch.autograd.grad(weights[..., 0].sum(), logits)[0].isfinite().all()
+
+
+def test_large_logits():
+    logits = torch.tensor([[[1e4, -1e4, 0.0]]], requires_grad=True)
+    weights = relaxed_categorical(logits, num_samples=20, temperature=1e-3, generator=seeded())
+    assert (weights == torch.tensor([1.0, 0.0, 0.0])).all()
+    assert torch.autograd.grad(weights.square().sum(), logits)[0].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("given", "returned"),
+    [
+        (torch.bfloat16, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_precision(given, returned):
+    logits = torch.randn(2, 3, 5, generator=seeded()).to(given)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        weights = relaxed_categorical(logits, num_samples=4, generator=seeded())
+    assert weights.dtype == returned
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 3, dtype=returned))
+
+
+def test_a_seed_repeats_bit_for_bit():
+    logits = torch.randn(2, 3, 50, generator=seeded())
+    first, second = (relaxed_categorical(logits, num_samples=3, generator=seeded(7)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, relaxed_categorical(logits, num_samples=3, generator=seeded(8)))
+
+
+def test_gradient():
+    logits = torch.randn(2, 2, 4, dtype=torch.float64, generator=seeded(), requires_grad=True)
+    mask = torch.tensor([[True, True, True, True], [True, True, False, True]])
+
+    def draw(logits):
+        return relaxed_categorical(
+            logits, num_samples=2, temperature=0.8, mask=mask, generator=seeded(1)
+        ).square()
+
+    assert torch.autograd.gradcheck(draw, logits)
+
+
+LOGITS = torch.zeros(2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"logits": torch.zeros(3, 4)}, "logits: expected shape (B, K, L), got (3, 4)"),
+        ({"logits": LOGITS.long()}, "logits: expected a floating type, got torch.int64"),
+        ({"logits": LOGITS[..., :0]}, "logits: expected at least one site, got shape (2, 3, 0)"),
+        (
+            {"mask": torch.ones(2, 4)},
+            "mask: expected a bool tensor of shape (B, L) = (2, 4), got torch.float32",
+        ),
+        ({"mask": torch.ones(2, 5, dtype=torch.bool)}, "(2, 4), got torch.bool of shape (2, 5)"),
+        (
+            {"mask": torch.tensor([[True] * 4, [False] * 4])},
+            "at least one real site in every cloud, got none in",
+        ),
+        ({"num_samples": 0}, "num_samples: expected at least 1, got 0"),
+        ({"temperature": 0.0}, "temperature: expected a temperature, positive and finite, got 0.0"),
+        ({"temperature": math.nan}, "positive and finite, got nan"),
+        ({"temperature": math.inf}, "positive and finite, got inf"),
+    ],
+)
+def test_errors(arguments, message):
+    arguments = {"logits": LOGITS} | arguments
+    with pytest.raises(ValueError, match=re.escape(message)):
+        relaxed_categorical(arguments.pop("logits"), **arguments)
+
+
+def test_the_empty_clouds_are_named():
+    mask = torch.tensor([[False, False], [True, False], [False, False]])
+    with pytest.raises(ValueError, match=re.escape("clouds [0, 2]")):
+        mask_logits(torch.zeros(3, 1, 2), mask)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "temperatures"),
+    [
+        (Constant(0.7), [0.7, 0.7, 0.7, 0.7, 0.7]),
+        (Linear(2.0, 1.0), [2.0, 1.75, 1.5, 1.25, 1.0]),
+        (Linear(2.0, 1.0, share=0.5), [2.0, 1.5, 1.0, 1.0, 1.0]),
+        (Exponential(4.0, 0.25), [4.0, 2.0, 1.0, 0.5, 0.25]),
+        (Exponential(4.0, 1.0, share=0.5), [4.0, 2.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_schedules(schedule, temperatures):
+    assert [schedule(p) for p in (0, 0.25, 0.5, 0.75, 1)] == pytest.approx(temperatures, rel=1e-12)
+    assert schedule(1.2) == pytest.approx(temperatures[-1])
+
+
+def test_make_schedule():
+    assert make_schedule("constant", 0.5, 0.1) == Constant(0.5)
+    assert make_schedule("linear", 2.0, 0.5, 0.3) == Linear(2.0, 0.5, 0.3)
+    assert make_schedule("exponential", 2.0, 0.5) == Exponential(2.0, 0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: make_schedule("cosine", 1, 1),
+            "schedule: expected 'constant', 'linear' or 'exponential', got",
+        ),
+        (lambda: Constant(-1.0), "value: expected a temperature, positive and finite, got -1.0"),
+        (lambda: Linear(0.0, 1.0), "start: expected a temperature"),
+        (lambda: Exponential(1.0, 0.0), "end: expected a temperature"),
+        (
+            lambda: Linear(1.0, 1.0, share=0.0),
+            "share: expected a share of the training within (0, 1], got 0.0",
+        ),
+        (lambda: Linear(1.0, 1.0)(-0.1), "progress: expected 0 at the start to 1 at the end"),
+        (lambda: Constant(1.0)(math.nan), "progress: expected 0 at the start to 1 at the end"),
+    ],
+)
+def test_schedule_errors(make, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
