@@ -1,0 +1,1 @@
+"""Networks that turn positions into features, one file each."""

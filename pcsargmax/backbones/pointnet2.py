@@ -1,0 +1,271 @@
+"""PointNet++ as a segmentation network (Qi et al., NeurIPS 2017) on torch_geometric's PointNetConv.
+
+The network is two things: `neighborhoods`, which looks at positions alone (who is near whom, at every level), and the
+layers, which look at features along those edges. Rigid motion and uniform scaling leave the first as it is, so
+training computes it once per cloud and keeps it (`Neighborhoods.collate` joins those of a batch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import PointNetConv
+from torch_geometric.nn.aggr import Aggregation
+
+from pcsargmax.neighbors import ball_query, farthest_point_order, knn
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One grouping of a set abstraction: the nearest `neighbors` points within `radius`, seen by an MLP of `widths`.
+
+    `after` are widths of an MLP on the pooled feature, the cheap side of the maximum: it runs once per centre.
+    """
+
+    radius: float
+    neighbors: int
+    widths: tuple[int, ...]
+    after: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Level:
+    """A set abstraction: the first `centers` points in farthest-point order, grouped at one scale (SSG) or more (MSG)."""
+
+    centers: int
+    scales: tuple[Scale, ...]
+
+
+class Neighborhoods(NamedTuple):
+    """The geometry a PointNet2 works on, for a ragged batch of clouds; all indices are into the batch's own levels.
+
+    Attributes:
+        counts: per level, from the cloud down: (B,) points of each cloud.
+        centers: per set abstraction, (M,) index of its centres in the level above.
+        groups: per set abstraction and scale, (M, k) index of the neighbours in the level above.
+        up_index: per set abstraction, (N, 3) index in its centres of the three nearest to each point of the level above.
+        up_weight: (N, 3) their inverse-distance weights, rows summing to 1.
+    """
+
+    counts: list[Tensor]
+    centers: list[Tensor]
+    groups: list[list[Tensor]]
+    up_index: list[Tensor]
+    up_weight: list[Tensor]
+
+    @classmethod
+    def collate(cls, parts: Sequence[Neighborhoods]) -> Neighborhoods:
+        """Join those of single clouds (or batches) into that of the batch in the same order."""
+        levels = range(len(parts[0].centers))
+        totals = [[int(part.counts[i].sum()) for part in parts] for i in range(len(parts[0].counts))]
+        starts = [[0, *accumulate(level[:-1])] for level in totals]
+
+        def join(pieces: list[Tensor], level: int) -> Tensor:
+            return torch.cat([piece + start for piece, start in zip(pieces, starts[level], strict=True)])
+
+        return cls(
+            counts=[torch.cat([part.counts[i] for part in parts]) for i in range(len(totals))],
+            centers=[join([part.centers[i] for part in parts], i) for i in levels],
+            groups=[
+                [join([part.groups[i][s] for part in parts], i) for s in range(len(parts[0].groups[i]))] for i in levels
+            ],
+            up_index=[join([part.up_index[i] for part in parts], i + 1) for i in levels],
+            up_weight=[torch.cat([part.up_weight[i] for part in parts]) for i in levels],
+        )
+
+    def to(self, device: torch.device | str) -> Neighborhoods:
+        """Move every tensor to a device."""
+        return Neighborhoods(
+            *([t.to(device) for t in x] for x in (self.counts, self.centers)),
+            [[t.to(device) for t in scales] for scales in self.groups],
+            *([t.to(device) for t in x] for x in (self.up_index, self.up_weight)),
+        )
+
+
+class FixedDegreeMax(Aggregation):
+    """The maximum over edges that come in equal runs, `degree` to a node: a view in place of a scatter."""
+
+    def __init__(self, degree: int) -> None:
+        super().__init__()
+        self.degree = degree
+
+    def forward(
+        self,
+        x: Tensor,
+        index: Tensor | None = None,
+        ptr: Tensor | None = None,
+        dim_size: int | None = None,
+        dim: int = -2,
+    ) -> Tensor:
+        """Reduce (M * degree, C) to (M, C)."""
+        return x.view(-1, self.degree, x.shape[-1]).max(dim=1).values
+
+
+def mlp(widths: Sequence[int]) -> nn.Sequential:
+    """Linear, batch normalisation and ReLU for each pair of neighbouring widths."""
+    layers: list[nn.Module] = []
+    for inner, outer in pairwise(widths):
+        layers += [nn.Linear(inner, outer, bias=False), nn.BatchNorm1d(outer), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+class SetAbstraction(nn.Module):
+    """Features of the centres from those of their neighbours: a PointNetConv for each scale, side by side."""
+
+    def __init__(self, in_channels: int, level: Level) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            PointNetConv(
+                mlp((in_channels + 3, *scale.widths)),
+                mlp((scale.widths[-1], *scale.after)) if scale.after else None,
+                add_self_loops=False,
+                aggr=FixedDegreeMax(scale.neighbors),
+            )
+            for scale in level.scales
+        )
+        self.out_channels = sum((*scale.widths, *scale.after)[-1] for scale in level.scales)
+
+    def forward(self, x: Tensor | None, pos: Tensor, centers: Tensor, groups: list[Tensor]) -> Tensor:
+        """Map features (N, C) at `pos` (N, 3) to (M, C') at the centres (M,); groups: (M, k) a scale."""
+        pooled = []
+        for conv, group in zip(self.convs, groups, strict=True):
+            rows = torch.arange(len(centers), device=pos.device).repeat_interleave(group.shape[1])
+            edges = torch.stack([group.reshape(-1), rows])
+            pooled.append(conv((x, None), (pos, pos[centers]), edges))
+        return torch.cat(pooled, dim=1)
+
+
+class FeaturePropagation(nn.Module):
+    """Features carried back to a finer level: inverse-distance mean of the three nearest, joined to what was there."""
+
+    def __init__(self, in_channels: int, skip_channels: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.mlp = mlp((in_channels + skip_channels, *widths))
+
+    def forward(self, x: Tensor, skip: Tensor | None, index: Tensor, weight: Tensor) -> Tensor:
+        """Map x (M, C), skip (N, S) or None, index and weight (N, 3) to (N, C')."""
+        fine = (x[index.reshape(-1)].view(*index.shape, -1) * weight[..., None]).sum(dim=1)
+        return self.mlp(fine if skip is None else torch.cat([fine, skip], dim=1))
+
+
+class PointNet2(nn.Module):
+    """PointNet++ from points to a feature for each point.
+
+    Args:
+        levels: the set abstractions, finest first.
+        up_widths: MLP widths of the feature propagations, coarsest first; as many as levels.
+        in_channels: input features per point besides the position.
+
+    Attributes:
+        out_channels: width of the per-point features.
+        global_channels: width of the pooled feature of the coarsest level.
+    """
+
+    def __init__(
+        self, levels: Sequence[Level], up_widths: Sequence[Sequence[int]], *, in_channels: int = 0
+    ) -> None:
+        super().__init__()
+        if len(up_widths) != len(levels) or not levels:
+            raise ValueError(
+                f"up_widths must have one entry for each of the {len(levels)} levels, got {len(up_widths)}"
+            )
+        self.levels = tuple(levels)
+        self.in_channels = in_channels
+        self.down = nn.ModuleList()
+        skips = [in_channels + 3]  # a point's own position comes back at the end, beside its features
+        channels = in_channels + 3
+        for level in self.levels:
+            layer = SetAbstraction(channels, level)
+            self.down.append(layer)
+            channels = layer.out_channels
+            skips.append(channels)
+        self.global_channels = channels
+        self.up = nn.ModuleList()
+        for skip, widths in zip(reversed(skips[:-1]), up_widths, strict=True):
+            self.up.append(FeaturePropagation(channels, skip, widths))
+            channels = widths[-1]
+        self.out_channels = channels
+
+    @torch.no_grad()
+    def neighborhoods(self, pos: Tensor, batch: Tensor | None = None) -> Neighborhoods:
+        """Find centres, groups and interpolation weights.
+
+        Args:
+            pos: (N, 3) in the units of the radii, each cloud in farthest-point order.
+            batch: (N,) ascending cloud numbers; None for one cloud.
+        """
+        batch = torch.zeros(len(pos), dtype=torch.long, device=pos.device) if batch is None else batch
+        found = Neighborhoods([torch.bincount(batch)], [], [], [], [])
+        for level in self.levels:
+            counts = found.counts[-1]
+            place = torch.arange(len(batch), device=pos.device) - (counts.cumsum(0) - counts)[batch]
+            centers = (place < level.centers).nonzero().squeeze(1)
+            low_pos, low_batch = pos[centers], batch[centers]
+            among = {"support_batch": batch, "query_batch": low_batch}
+            found.groups.append(
+                [ball_query(pos, low_pos, s.radius, s.neighbors, **among).index for s in level.scales]
+            )
+            near = knn(low_pos, pos, 3, support_batch=low_batch, query_batch=batch)
+            weight = 1 / near.squared_distance.clamp_min(1e-10)
+            found.centers.append(centers)
+            found.up_index.append(near.index)
+            found.up_weight.append((weight / weight.sum(dim=1, keepdim=True)).float())
+            found.counts.append(counts.clamp_max(level.centers))
+            pos, batch = low_pos, low_batch
+        return found
+
+    def forward(
+        self,
+        pos: Tensor,
+        x: Tensor | None = None,
+        batch: Tensor | None = None,
+        neighborhoods: Neighborhoods | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Compute features of points and clouds.
+
+        Args:
+            pos: (N, 3) points, unit frame, each cloud in farthest-point order.
+            x: (N, in_channels) input features, None where in_channels is 0.
+            batch: (N,) ascending cloud numbers; None for one cloud.
+            neighborhoods: of these points, when known.
+
+        Returns:
+            (N, out_channels) per point and (B, global_channels) per cloud.
+        """
+        given = 0 if x is None else x.shape[1]
+        if given != self.in_channels:
+            raise ValueError(f"x must have {self.in_channels} input features per point, got {given}")
+        if neighborhoods is None:
+            neighborhoods = self.neighborhoods(pos, batch)
+        x = pos if x is None else torch.cat([pos, x], dim=1)
+        skips = [x]
+        for layer, centers, groups in zip(self.down, neighborhoods.centers, neighborhoods.groups, strict=True):
+            x = layer(x, pos, centers, groups)
+            pos = pos[centers]
+            skips.append(x)
+        lengths = neighborhoods.counts[-1]
+        pooled = torch.segment_reduce(x.float(), "max", lengths=lengths)
+        for layer, skip, index, weight in zip(
+            self.up,
+            reversed(skips[:-1]),
+            reversed(neighborhoods.up_index),
+            reversed(neighborhoods.up_weight),
+            strict=True,
+        ):
+            x = layer(x, skip, index, weight)
+        return x, pooled
+
+
+def ensure_farthest_order(pos: Tensor, batch: Tensor | None = None) -> Tensor:
+    """Permutation (N,) that puts each cloud of a ragged batch in farthest-point order."""
+    if batch is None:
+        return farthest_point_order(pos)
+    ends = torch.bincount(batch).cumsum(0).tolist()
+    return torch.cat(
+        [farthest_point_order(pos[a:b]) + a for a, b in zip([0, *ends[:-1]], ends, strict=True) if b > a]
+    )

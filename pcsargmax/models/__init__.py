@@ -1,0 +1,1 @@
+"""Whole models: backbone, head and what their scores mean, one file each."""

@@ -1,0 +1,131 @@
+"""A supervised keypoint detector: PointNet++ scores each point for each keypoint; the core does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.utils import to_dense_batch
+
+from pcsargmax.backbones.pointnet2 import Level, Neighborhoods, PointNet2, Scale, mlp
+
+
+def _ssg(in_channels: int) -> PointNet2:
+    """Single-scale grouping as KeypointNet's own benchmark declares it (Qi et al. 2017, 1024/256/64/16 centres)."""
+    return PointNet2(
+        (
+            Level(1024, (Scale(0.1, 32, (32, 32, 64)),)),
+            Level(256, (Scale(0.2, 32, (64, 64, 128)),)),
+            Level(64, (Scale(0.4, 32, (128, 128, 256)),)),
+            Level(16, (Scale(0.8, 32, (256, 256, 512)),)),
+        ),
+        ((256, 256), (256, 256), (256, 128), (128, 128, 128)),
+        in_channels=in_channels,
+    )
+
+
+def _msg(in_channels: int) -> PointNet2:
+    """Multi-scale grouping with the widths of the part-segmentation network (Qi et al. 2017)."""
+    return PointNet2(
+        (
+            Level(1024, (Scale(0.05, 16, (16, 16, 32)), Scale(0.1, 32, (32, 32, 64)))),
+            Level(256, (Scale(0.1, 16, (64, 64, 128)), Scale(0.2, 32, (64, 96, 128)))),
+            Level(64, (Scale(0.2, 16, (128, 196, 256)), Scale(0.4, 32, (128, 196, 256)))),
+            Level(16, (Scale(0.4, 16, (256, 256, 512)), Scale(0.8, 32, (256, 384, 512)))),
+        ),
+        ((256, 256), (256, 256), (256, 128), (128, 128, 128)),
+        in_channels=in_channels,
+    )
+
+
+def _fine(in_channels: int) -> PointNet2:
+    """For a laptop: fine first levels, where localisation is decided, and wide layers only after the maxima."""
+    return PointNet2(
+        (
+            Level(1024, (Scale(0.06, 16, (32, 32), (64,)),)),
+            Level(256, (Scale(0.15, 24, (64, 64), (128,)),)),
+            Level(64, (Scale(0.35, 32, (128, 128), (256,)),)),
+        ),
+        ((128, 128), (128, 128), (128, 64)),
+        in_channels=in_channels,
+    )
+
+
+def _light(in_channels: int) -> PointNet2:
+    """For demonstrations and tests: a third of the work of `fine`."""
+    return PointNet2(
+        (
+            Level(512, (Scale(0.1, 16, (24, 24), (48,)),)),
+            Level(128, (Scale(0.25, 16, (48, 48), (96,)),)),
+            Level(32, (Scale(0.6, 16, (96,), (128,)),)),
+        ),
+        ((96,), (64,), (64, 64)),
+        in_channels=in_channels,
+    )
+
+
+#: Backbones by name; each takes the number of input features.
+BACKBONES: dict[str, Callable[[int], PointNet2]] = {"fine": _fine, "light": _light, "ssg": _ssg, "msg": _msg}
+
+
+class Scores(NamedTuple):
+    """What a detector says of a batch of clouds, padded to the largest.
+
+    Attributes:
+        logits: (B, K, L) a score per keypoint and point.
+        sites: (B, L, 3) the points, unit frame; zeros in the padding.
+        mask: (B, L) True at real points.
+        presence: (B, K) logit that the keypoint exists on the shape.
+    """
+
+    logits: Tensor
+    sites: Tensor
+    mask: Tensor
+    presence: Tensor
+
+
+class KeypointDetector(nn.Module):
+    """Scores of every point for every keypoint (paper, section on KeypointNet: a per-point map for each keypoint).
+
+    Args:
+        num_keypoints: K.
+        backbone: a name of `BACKBONES`, or a PointNet2 of your own.
+        in_channels: input features per point besides the position.
+        dropout: share of features dropped before the scores.
+    """
+
+    def __init__(
+        self,
+        num_keypoints: int,
+        backbone: str | PointNet2 = "fine",
+        *,
+        in_channels: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if num_keypoints < 1:
+            raise ValueError(f"num_keypoints must be at least 1, got {num_keypoints}")
+        if isinstance(backbone, str):
+            if backbone not in BACKBONES:
+                raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got {backbone!r}")
+            backbone = BACKBONES[backbone](in_channels)
+        self.backbone = backbone
+        width = backbone.out_channels
+        self.head = nn.Sequential(mlp((width, width)), nn.Dropout(dropout), nn.Linear(width, num_keypoints))
+        self.presence = nn.Linear(backbone.global_channels, num_keypoints)
+
+    def forward(
+        self,
+        pos: Tensor,
+        x: Tensor | None = None,
+        batch: Tensor | None = None,
+        neighborhoods: Neighborhoods | None = None,
+    ) -> Scores:
+        """Score a ragged batch: pos (N, 3) in farthest-point order and unit frame, x (N, F), batch (N,)."""
+        features, pooled = self.backbone(pos, x, batch, neighborhoods)
+        logits, mask = to_dense_batch(self.head(features).float(), batch)
+        sites, _ = to_dense_batch(pos, batch)
+        # Presence reads the pooled features without shaping them: localisation is the same with and without it.
+        return Scores(logits.transpose(1, 2), sites, mask, self.presence(pooled.detach()))

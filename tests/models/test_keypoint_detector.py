@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from pcsargmax.argmax import soft_argmax
+from pcsargmax.models.keypoint_detector import BACKBONES, KeypointDetector
+from pcsargmax.neighbors import farthest_point_order
+
+
+def cloud(n: int, seed: int = 0) -> torch.Tensor:
+    points = torch.randn(n, 3, generator=torch.Generator().manual_seed(seed)) / 5
+    return points[farthest_point_order(points)]
+
+
+@pytest.fixture
+def detector() -> KeypointDetector:
+    torch.manual_seed(0)
+    return KeypointDetector(5, "light").eval()
+
+
+def test_scores_are_padded_to_the_largest_cloud(detector):
+    pos = torch.cat([cloud(30), cloud(20, 1)])
+    batch = torch.tensor([0] * 30 + [1] * 20)
+    scores = detector(pos, batch=batch)
+    assert scores.logits.shape == (2, 5, 30)
+    assert scores.presence.shape == (2, 5)
+    assert scores.mask.sum(dim=1).tolist() == [30, 20]
+    assert torch.equal(scores.sites[1, :20], pos[30:])
+
+
+def test_a_cloud_alone_gives_what_it_gives_in_a_ragged_batch(detector):
+    clouds = [cloud(n, seed=n) for n in (700, 1, 40)]
+    batch = torch.cat([torch.full((len(c),), i) for i, c in enumerate(clouds)])
+    together = detector(torch.cat(clouds), batch=batch)
+    keypoints = soft_argmax(together.logits, together.sites, mask=together.mask)
+    for i, c in enumerate(clouds):
+        alone = detector(c)
+        torch.testing.assert_close(soft_argmax(alone.logits, alone.sites)[0], keypoints[i], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(alone.presence[0], together.presence[i], atol=1e-5, rtol=1e-5)
+
+
+def test_the_order_of_the_points_does_not_matter(detector):
+    pos = cloud(100)
+    shuffled = pos[torch.randperm(100, generator=torch.Generator().manual_seed(0))]
+    shuffled = shuffled[farthest_point_order(shuffled)]
+    a, b = detector(pos), detector(shuffled)
+    torch.testing.assert_close(soft_argmax(a.logits, a.sites), soft_argmax(b.logits, b.sites))
+
+
+def test_presence_does_not_reach_the_backbone(detector):
+    detector.train()
+    detector(torch.cat([cloud(50), cloud(50, 1)]), batch=torch.tensor([0] * 50 + [1] * 50)).presence.sum().backward()
+    assert all(p.grad is None for p in detector.backbone.parameters())
+    assert detector.presence.weight.grad is not None
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_scores_a_cloud(name):
+    torch.manual_seed(0)
+    scores = KeypointDetector(2, name, in_channels=3).eval()(cloud(200), torch.zeros(200, 3))
+    assert scores.logits.shape == (1, 2, 200)
+    assert scores.logits.isfinite().all()
+
+
+def test_errors_say_what_was_expected():
+    with pytest.raises(ValueError, match="num_keypoints must be at least 1, got 0"):
+        KeypointDetector(0)
+    with pytest.raises(ValueError, match="backbone must be one of fine, light, ssg, msg, got 'dgcnn'"):
+        KeypointDetector(2, "dgcnn")
