@@ -1,0 +1,64 @@
+"""`pcsargmax demo`: the whole way, from data to pictures, in minutes on a laptop."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.training.settings import TrainSettings
+
+
+def command(
+    category: Annotated[str, typer.Option(help="airplane, chair, table or mug.")] = "chair",
+    folder: Annotated[Path, typer.Option(help="Where data, run and pictures go.")] = Path("runs/demo"),
+    models: Annotated[int, typer.Option(help="Shapes to make.")] = 160,
+    epochs: Annotated[int, typer.Option(help="Passes over the training shapes.")] = 24,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Make shapes, train a detector on them, measure it and draw what it found.
+
+    Example:
+
+        pcsargmax demo --category mug
+    """
+    with friendly_errors():
+        _demo(category, folder, models, epochs, seed)
+
+
+def _demo(category: str, folder: Path, models: int, epochs: int, seed: int) -> None:
+    from pcsargmax.commands.evaluate import print_metrics
+    from pcsargmax.commands.progress import console, progress_bars, quiet_lightning, training_progress
+    from pcsargmax.datasets import make_procedural
+    from pcsargmax.training.train import train
+    from pcsargmax.visualize import RendererUnavailable, render, write_page
+
+    quiet_lightning()
+    start = time.monotonic()
+    data, run_folder = folder / "data", folder / f"{category}-{time.strftime('%Y%m%d-%H%M%S')}"
+    settings = TrainSettings(
+        data=category,
+        root=str(data),
+        backbone="light",
+        num_samples=5,
+        epochs=epochs,
+        lr=6e-3,
+        lr_schedule="onecycle",
+        seed=seed,
+    )
+    with progress_bars() as bars:
+        make_procedural(data, (category,), models=models, seed=seed, progress=lambda i, n: bars.update("making shapes", i, n))
+        run = train(settings, run_folder, callbacks=[training_progress(bars)], progress=bars.update)
+        metrics = run.evaluate("test", progress=lambda i, n: bars.update("evaluating", i, n))
+    found = run.predictions("test", most=12)
+    written = [write_page(found, run_folder / "report.html", title=f"{category}: {len(found)} test shapes")]
+    try:
+        written.append(render(found[0], run_folder / "prediction.png"))
+    except RendererUnavailable as error:
+        console.print(f"No picture: {error}")
+    print_metrics(metrics)
+    typer.echo("Written: " + "\n         ".join(str(path) for path in [run_folder, *written]))
+    console.print(f"{time.monotonic() - start:.0f} s in all", highlight=False)

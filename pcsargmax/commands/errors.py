@@ -1,0 +1,34 @@
+"""A user's mistake is one clear line, not a traceback."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+
+@contextmanager
+def friendly_errors() -> Iterator[None]:
+    """Turn ValueError and OSError into a red line and exit code 2, an interrupt into exit code 130.
+
+    Warnings of the package are shown as a yellow line each, once; other exceptions are defects and keep their traceback.
+    """
+    console = Console(stderr=True)
+
+    def show(message: Warning | str, *_: object) -> None:
+        console.print(Text(f"warning: {message}", style="yellow"), soft_wrap=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            console.print(Text(f"error: {error}", style="red"), soft_wrap=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            console.print("interrupted")
+            raise typer.Exit(130) from None

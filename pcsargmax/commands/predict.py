@@ -1,0 +1,58 @@
+"""`pcsargmax predict`: keypoints of new files, in the formats that other tools read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcsargmax.commands.errors import friendly_errors
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Run folder or checkpoint.", metavar="RUN")],
+    files: Annotated[list[Path], typer.Argument(help="Meshes or clouds (.ply .obj .stl .off .pcd .xyz .npy .npz).", metavar="FILE...")],
+    output: Annotated[Path | None, typer.Option(help="Folder for the results; default RUN/predictions.")] = None,
+    format: Annotated[str, typer.Option(help="json, csv or mrk.json (3D Slicer).")] = "json",
+    num_points: Annotated[int, typer.Option(help="Points sampled from a mesh; 0 takes what the run was trained with.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling of meshes.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print all predictions as one JSON list; write no file unless --output.")] = False,
+) -> None:
+    """Find the keypoints of files: position, confidence, covariance, visibility and nearest point.
+
+    Positions are in the units and the frame of each file. Confidence is the probability mass within three mean neighbour
+    distances of the keypoint.
+
+    Example:
+
+        pcsargmax predict runs/mug-sampling-seed0 scan1.ply scan2.stl --format mrk.json
+    """
+    with friendly_errors():
+        from pcsargmax.commands.progress import console, progress_bars
+        from pcsargmax.datasets.files import read_item
+        from pcsargmax.prediction import FORMATS
+        from pcsargmax.training.run import load_run
+
+        if format not in FORMATS:
+            raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+        stems = [file.stem for file in files]
+        if len(set(stems)) < len(stems):
+            raise ValueError("files must differ in name, their results would overwrite each other")
+        opened = load_run(run, device=device)
+        points = num_points or opened.settings.num_points
+        folder = output or (None if as_json else opened.folder / "predictions")
+        predictions = []
+        with progress_bars() as bars:
+            for number, file in enumerate(files, start=1):
+                found = opened.predict(read_item(file, points, seed=seed), name=file.name)
+                predictions.append(found.to_dict())
+                if folder is not None:
+                    found.save(folder / f"{file.stem}.{format}", format=format)
+                bars.update("predicting", number, len(files))
+        if as_json:
+            typer.echo(json.dumps(predictions))
+        if folder is not None:
+            console.print(f"{len(files)} written to {folder}", highlight=False)

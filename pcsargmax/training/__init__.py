@@ -1,0 +1,1 @@
+"""Training: settings, data, objectives, the LightningModule, and the run folder they leave."""

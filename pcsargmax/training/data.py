@@ -1,0 +1,187 @@
+"""Data sets as training takes them: normalised once, augmented afresh, every item a function of (seed, epoch, index)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torch_geometric.data import Batch, Data
+from torch_geometric.transforms import BaseTransform, Compose
+
+from pcsargmax.backbones.pointnet2 import Neighborhoods, PointNet2
+from pcsargmax.neighbors import farthest_point_order, mean_neighbor_distance
+from pcsargmax.training.settings import TrainSettings, parse_ids
+from pcsargmax.transforms import (
+    NormalizeFrame,
+    PointDropout,
+    RandomJitter,
+    RandomMirror,
+    RandomRotation,
+    RandomScale,
+    find_mirror_pairs,
+)
+
+
+class DetectorBatch(NamedTuple):
+    """A ragged batch of clouds in the unit frame, and the geometry of its points."""
+
+    clouds: Batch
+    neighborhoods: Neighborhoods
+
+
+def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, int], None] | None = None) -> Any:
+    """Open a split of what `settings.data` names: a LandmarkFolder where it is a folder, else a KeypointNet category.
+
+    Raises:
+        ValueError: neither a folder nor a category; errors of the data sets themselves.
+    """
+    from pcsargmax.datasets.keypointnet import KeypointNet
+    from pcsargmax.datasets.landmarks import LandmarkFolder
+
+    if is_folder(settings):
+        return LandmarkFolder(
+            settings.data, split, num_points=settings.num_points, seed=settings.split_seed, progress=progress
+        )
+    return KeypointNet(settings.root, settings.data, split, ids=parse_ids(settings.ids), progress=progress)
+
+
+def is_folder(settings: TrainSettings) -> bool:
+    """Whether the data are a folder of the user's own rather than a category."""
+    return Path(settings.data).is_dir()
+
+
+def prepare(item: Data, backbone: PointNet2) -> tuple[Data, Neighborhoods]:
+    """Put a cloud item into the unit frame and farthest-point order and find its neighbourhoods.
+
+    The item gains `sigma (1,)`, the mean neighbour distance in the unit frame.
+    """
+    item = NormalizeFrame()(item)
+    if not item.get("farthest_order"):
+        item = reorder(item, farthest_point_order(item.pos))
+    item.sigma = mean_neighbor_distance(item.pos)
+    return item, backbone.neighborhoods(item.pos)
+
+
+def reorder(item: Data, order: Tensor) -> Data:
+    """A copy whose points are in the given order, `keypoint_site` following them."""
+    item = item.clone()
+    for key in ("pos", "color", "normal"):
+        if key in item:
+            item[key] = item[key][order]
+    if "keypoint_site" in item:
+        site = item.keypoint_site
+        item.keypoint_site = torch.where(site >= 0, order.argsort()[site.clamp_min(0)], site)
+    item.farthest_order = True
+    return item
+
+
+def augmentation(settings: TrainSettings, items: Sequence[Data]) -> Compose:
+    """The random transforms of the settings; `items` (unit frame) tell which keypoints a reflection exchanges."""
+    steps: list[BaseTransform] = []
+    if settings.mirror != "none":
+        keypoints = torch.cat([item.keypoint_pos for item in items])
+        visible = torch.cat([item.keypoint_visible for item in items])
+        steps.append(RandomMirror(settings.mirror, find_mirror_pairs(keypoints, visible, settings.mirror)))
+    if settings.rotate:
+        steps.append(RandomRotation(settings.rotate, settings.rotate_axis))
+    if settings.scale:
+        steps.append(RandomScale(1 - settings.scale, 1 + settings.scale))
+    if settings.stretch:
+        steps.append(RandomScale(1 - settings.stretch, 1 + settings.stretch, per_axis=True))
+    if settings.jitter:
+        steps.append(RandomJitter(settings.jitter, clip=3 * settings.jitter))
+    if settings.drop_points:
+        steps.append(PointDropout(settings.drop_points))
+    return Compose(steps)
+
+
+class PreparedClouds(Dataset[tuple[Data, Neighborhoods]]):
+    """Prepared items in memory, augmented when they are taken.
+
+    An index is a plain number for the item as it is, or `(epoch, number)` for its augmented form of that epoch. Rotation,
+    scaling and small noise leave the neighbourhoods as they were; dropping points does not, so then they are found anew.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[tuple[Data, Neighborhoods]],
+        backbone: PointNet2,
+        augment: Compose | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.items, self.backbone, self.augment, self.seed = items, backbone, augment, seed
+
+    def __len__(self) -> int:
+        """Return the number of clouds."""
+        return len(self.items)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> tuple[Data, Neighborhoods]:
+        """Return (cloud, neighbourhoods)."""
+        if isinstance(index, int):
+            return self.items[index]
+        epoch, number = index
+        item, neighborhoods = self.items[number]
+        if self.augment is None:
+            return item, neighborhoods
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, number))
+        for step in self.augment.transforms:
+            step.generator = generator
+        augmented = self.augment(item)
+        if augmented.num_nodes != item.num_nodes:
+            neighborhoods = self.backbone.neighborhoods(augmented.pos)
+        return augmented, neighborhoods
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Every item once an epoch, in an order that is a function of (seed, epoch); yields (epoch, number)."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length, self.seed, self.epoch = length, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; Lightning calls this, on resuming too."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Yield (epoch, number)."""
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
+        for number in torch.randperm(self.length, generator=generator).tolist():
+            yield self.epoch, number
+
+
+def collate(items: Sequence[tuple[Data, Neighborhoods]]) -> DetectorBatch:
+    """Join prepared items into a batch."""
+    keys = ("pos", "keypoint_pos", "keypoint_visible", "sigma", "frame_center", "frame_scale")
+    clouds = [Data(**{key: item[key] for key in keys if key in item}) for item, _ in items]
+    return DetectorBatch(Batch.from_data_list(clouds), Neighborhoods.collate([n for _, n in items]))
+
+
+def train_loader(clouds: PreparedClouds, batch_size: int, seed: int) -> DataLoader[Any]:
+    """Shuffled batches of augmented clouds, each cloud once an epoch."""
+    return DataLoader(
+        clouds, batch_size=batch_size, sampler=EpochSampler(len(clouds), seed), collate_fn=collate
+    )
+
+
+def eval_loader(clouds: PreparedClouds, batch_size: int) -> DataLoader[Any]:
+    """Batches in order, without augmentation."""
+    return DataLoader(clouds, batch_size=batch_size, collate_fn=collate)
+
+
+def mix_seed(*numbers: int) -> int:
+    """One 63-bit seed from several numbers, well apart for neighbouring ones (SplitMix64 steps)."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) % 2**64
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+        state ^= state >> 31
+    return state >> 1

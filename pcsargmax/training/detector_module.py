@@ -1,0 +1,104 @@
+"""The supervised detector as a LightningModule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pcsargmax.argmax import soft_argmax
+from pcsargmax.metrics import PCK
+from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
+from pcsargmax.training.data import DetectorBatch, mix_seed
+from pcsargmax.training.objective import basis_sigma, make_objective
+from pcsargmax.training.settings import TrainSettings
+from pcsargmax.transforms import to_raw
+
+
+class DetectorModule(lightning.LightningModule):
+    """Trains a KeypointDetector; validation PCK is in the unit that `length_unit` gives.
+
+    Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
+    been interrupted, and nothing global is seeded.
+
+    Args:
+        detector: the network.
+        settings: of the run.
+        length_unit: "raw" or "diagonal": what the thresholds of the validation PCK are multiples of.
+        metadata: plain values kept in the checkpoint, from which a run is opened again.
+    """
+
+    def __init__(
+        self, detector: KeypointDetector, settings: TrainSettings, length_unit: str, metadata: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.detector, self.settings, self.length_unit, self.metadata = detector, settings, length_unit, metadata
+        self.objective = make_objective(settings)
+        self.val_pck = PCK(num_bootstrap=0)
+
+    def forward(self, batch: DetectorBatch) -> Scores:
+        """Score a batch."""
+        clouds = batch.clouds
+        return self.detector(clouds.pos, None, clouds.batch, batch.neighborhoods)
+
+    def training_step(self, batch: DetectorBatch, batch_idx: int) -> Tensor:
+        """Loss of a step: the objective over visible keypoints, and the presence head's."""
+        clouds, visible = batch.clouds, batch.clouds.keypoint_visible
+        step_seed = mix_seed(self.settings.seed, self.global_step, self.global_rank)
+        generator = torch.Generator(self.device).manual_seed(step_seed)
+        scores = self(batch)
+        sigma = basis_sigma(self.settings, clouds.sigma, clouds.frame_scale)
+        progress = self.global_step / max(1, int(self.trainer.estimated_stepping_batches))
+        errors = self.objective(scores, clouds.keypoint_pos, sigma, progress, generator)
+        location = errors.where(visible, 0).sum() / visible.sum().clamp_min(1)
+        presence = functional.binary_cross_entropy_with_logits(scores.presence.float(), visible.float())
+        count = len(visible)
+        self.log("train/loss", location, on_step=False, on_epoch=True, prog_bar=True, batch_size=count)
+        self.log("train/presence", presence, on_step=False, on_epoch=True, batch_size=count)
+        return location + self.settings.presence_weight * presence
+
+    def validation_step(self, batch: DetectorBatch, batch_idx: int) -> None:
+        """Collect the errors of a batch."""
+        clouds = batch.clouds
+        scores = self(batch)
+        unit = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
+        found, truth = unit.double(), clouds.keypoint_pos.double()
+        if self.length_unit == "raw":
+            found = to_raw(found, clouds.frame_center, clouds.frame_scale)
+            truth = to_raw(truth, clouds.frame_center, clouds.frame_scale)
+        self.val_pck.update(found, truth, clouds.keypoint_visible)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what was collected."""
+        found = self.val_pck.compute()
+        for name in ("pck@0.01", "pck@0.02", "pck@0.05", "mean_error"):
+            self.log(f"val/{name}", found[name].float(), prog_bar=name == "pck@0.02")
+        # One number to choose by: a single threshold is coarse on a small split.
+        self.log("val/pck", torch.stack([found[f"pck@{t}"] for t in ("0.01", "0.02", "0.05")]).mean().float())
+        self.val_pck.reset()
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the schedule of the settings."""
+        settings = self.settings
+        optimizer = torch.optim.AdamW(self.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        if settings.lr_schedule == "constant":
+            return optimizer
+        if settings.lr_schedule == "halving":
+            halving = torch.optim.lr_scheduler.StepLR(optimizer, settings.lr_period, gamma=0.5)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": halving, "interval": "epoch"}}
+        steps = int(self.trainer.estimated_stepping_batches)
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, settings.lr, total_steps=steps, pct_start=0.3, cycle_momentum=False
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+    def transfer_batch_to_device(self, batch: DetectorBatch, device: torch.device, dataloader_idx: int) -> DetectorBatch:
+        """Move clouds and neighbourhoods."""
+        return DetectorBatch(batch.clouds.to(device), batch.neighborhoods.to(device))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is needed to open the run again."""
+        checkpoint["pcsargmax"] = self.metadata

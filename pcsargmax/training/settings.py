@@ -1,0 +1,158 @@
+"""Everything a training run depends on, as one frozen dataclass; the command line and the run folder are made of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+#: Names that `objective` can take; `training.objective` holds what they mean.
+OBJECTIVES = ("sampling", "soft")
+
+
+#: Named sets of settings that differ from the defaults; what is given explicitly wins over them.
+RECIPES: dict[str, dict[str, Any]] = {
+    # The defaults: Adam 1e-3, halved every 10 of 100 epochs, batches of 8.
+    "paper": {},
+    # A third of the epochs: one cycle to a higher rate, and the moving average of the weights, which is what is evaluated.
+    "fast": {"epochs": 60, "lr": 4.5e-3, "lr_schedule": "onecycle", "ema": 0.99},
+}
+
+
+def _setting(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of a supervised training run.
+
+    Lengths (`scale`, `jitter`, …) are in the unit frame, where the bounding-box diagonal is 1; `sigma` is in the
+    file's units. Defaults are the paper's where it states one, else those of KeypointNet's own benchmark.
+
+    Raises:
+        ValueError: naming the setting, what was expected and what came.
+    """
+
+    data: str = _setting("", "Category (airplane, mug, …) below --root, or a folder of your own meshes and landmarks.")
+    root: str = _setting("datasets/keypointnet", "Folder in KeypointNet's layout that holds the category.")
+    train_split: str = _setting("train", "Split to train on: train, trainval, all.")
+    val_split: str = _setting("val", "Split that chooses the best checkpoint, or 'none' to keep the last.")
+    split_seed: int = _setting(0, "Seed of the splits of a folder that brings none.")
+    ids: str = _setting("", "Semantic ids to learn, such as 0-9 or 0,3,5; empty for all.")
+    num_points: int = _setting(2048, "Points sampled from a mesh of your own folder.")
+    unit: str = _setting("auto", "What 0.01 means in PCK: 'raw' units, or 'diagonal' of the bounding box; auto takes raw for KeypointNet.")
+
+    backbone: str = _setting("fine", "PointNet++ variant: fine, light, ssg, msg.")
+    objective: str = _setting("sampling", "sampling (sampling-argmax) or soft (soft-argmax).")
+    num_samples: int = _setting(10, "Samples a keypoint and step, N_s.")
+    sigma: str = _setting("auto", "Width of the Gaussian basis in the file's units; auto: each cloud's mean neighbour distance.")
+    temperature_schedule: str = _setting("linear", "constant, linear or exponential.")
+    temperature_start: float = _setting(2.0, "Relaxation temperature at the start.")
+    temperature_end: float = _setting(0.5, "Relaxation temperature at the end.")
+    temperature_share: float = _setting(0.5, "Share of the training over which the temperature anneals.")
+    distance: str = _setting("l1", "Error that is minimised: l1, l2 or squared_l2.")
+    closed_form: bool = _setting(False, "Integrate the basis noise out of the loss instead of drawing it.")
+    presence_weight: float = _setting(0.1, "Weight of the loss of the presence head; it never touches the localisation.")
+
+    epochs: int = _setting(100, "Passes over the training split.")
+    batch_size: int = _setting(8, "Clouds a step.")
+    lr: float = _setting(1e-3, "Adam's learning rate; the peak of a one-cycle schedule.")
+    lr_schedule: str = _setting("halving", "halving (every --lr-period epochs), onecycle or constant.")
+    lr_period: int = _setting(10, "Epochs after which the learning rate is halved.")
+    weight_decay: float = _setting(0.0, "Decoupled weight decay.")
+    ema: float = _setting(0.0, "Decay of the moving average of the weights that is evaluated; 0 for none.")
+    patience: int = _setting(0, "Stop after so many epochs without a better validation PCK; 0 never stops early.")
+    seed: int = _setting(0, "Seed of everything random.")
+
+    rotate: float = _setting(10.0, "Random rotation, degrees at most.")
+    rotate_axis: str = _setting("any", "Axis of the random rotation: x, y, z or any.")
+    scale: float = _setting(0.1, "Random scale of the whole cloud, 1 ± this.")
+    stretch: float = _setting(0.1, "Random scale of each axis by itself, 1 ± this.")
+    jitter: float = _setting(0.003, "Noise on each point, standard deviation in the unit frame.")
+    mirror: str = _setting("none", "Reflect at random: x, y or z, with the keypoints the annotation pairs; none.")
+    drop_points: float = _setting(0.0, "Share of the points left out at random.")
+
+    device: str = _setting("auto", "auto, cpu, cuda or mps.")
+    devices: int = _setting(1, "Devices on each node.")
+    nodes: int = _setting(1, "Nodes.")
+    precision: str = _setting("32-true", "Lightning's precision flag, such as bf16-mixed.")
+    tensorboard: bool = _setting(False, "Write TensorBoard logs too (extra `tensorboard`).")
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without data."""
+        choices = {
+            "unit": ("auto", "raw", "diagonal"),
+            "objective": OBJECTIVES,
+            "temperature_schedule": ("constant", "linear", "exponential"),
+            "distance": ("l1", "l2", "squared_l2"),
+            "lr_schedule": ("halving", "onecycle", "constant"),
+            "rotate_axis": ("x", "y", "z", "any"),
+            "mirror": ("none", "x", "y", "z"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name in ("num_points", "num_samples", "epochs", "batch_size", "lr_period", "devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("lr", "temperature_start", "temperature_end"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("scale", "stretch", "drop_points", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        for name in ("rotate", "jitter", "patience", "presence_weight", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.sigma != "auto" and not _is_length(self.sigma):
+            raise ValueError(f"sigma must be 'auto' or a number of at least 0, got {self.sigma!r}")
+        parse_ids(self.ids)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainSettings:
+        """From JSON values; an unknown or missing key, or one of another type, is an error."""
+        types = get_type_hints(cls)
+        unknown = sorted(set(values) - set(types))
+        missing = sorted(set(types) - set(values))
+        if unknown or missing:
+            raise ValueError(f"settings: unknown keys {unknown}, missing keys {missing}")
+        for name, value in values.items():
+            if not isinstance(value, types[name]) and not (types[name] is float and isinstance(value, int)):
+                raise ValueError(f"settings: {name} must be {types[name].__name__}, got {value!r}")
+        return cls(**values)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+
+def parse_ids(text: str) -> tuple[int, ...] | None:
+    """Read "0-3,7" as (0, 1, 2, 3, 7); an empty text is None, for all."""
+    if not text.strip():
+        return None
+    ids: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            ids += range(int(first), int(last) + 1) if dash else [int(first)]
+        except ValueError:
+            raise ValueError(f"ids must look like 0-9 or 0,3,5, got {text!r}") from None
+    return tuple(ids)
+
+
+def setting_help() -> dict[str, str]:
+    """The help text of each setting, for the command line."""
+    return {f.name: f.metadata["help"] for f in fields(TrainSettings)}
+
+
+def _is_length(text: str) -> bool:
+    try:
+        return 0 <= float(text) < float("inf")
+    except ValueError:
+        return False

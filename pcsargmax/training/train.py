@@ -1,0 +1,183 @@
+"""Training a detector, from settings to a run folder."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+
+from pcsargmax.models.keypoint_detector import KeypointDetector
+from pcsargmax.template import Template
+from pcsargmax.training.data import (
+    PreparedClouds,
+    augmentation,
+    eval_loader,
+    is_folder,
+    mix_seed,
+    open_dataset,
+    prepare,
+    train_loader,
+)
+from pcsargmax.training.detector_module import DetectorModule
+from pcsargmax.training.run import CHECKPOINT_VERSION, Run, load_run
+from pcsargmax.training.settings import TrainSettings
+
+Progress = Callable[[str, int, int], None]
+
+
+def train(
+    settings: TrainSettings,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    progress: Progress | None = None,
+) -> Run:
+    """Train a keypoint detector and leave a run folder.
+
+    The folder holds settings.json, checkpoints/last.ckpt and best.ckpt (by the mean validation PCK), and log/ (CSV;
+    TensorBoard by request). It is made once the data have been read, so a mistake in the settings leaves nothing.
+
+    Args:
+        settings: of the run; with `resume`, they must be those of the folder (epochs may be raised).
+        folder: the run folder; must not exist, or with `resume` must hold a checkpoint.
+        resume: go on from last.ckpt, exactly as if training had not been interrupted.
+        callbacks: more Lightning callbacks, such as a progress display.
+        progress: called with (what, done, total) while data are read and prepared.
+
+    Returns:
+        The run, opened at its best checkpoint.
+
+    Raises:
+        ValueError, OSError: settings, data or folder that do not fit, named in the message.
+    """
+    folder = Path(folder)
+    last = folder / "checkpoints" / "last.ckpt"
+    _check_folder(folder, last, settings, resume)
+    detector, training, validation, metadata = _prepare(settings, progress or (lambda *_: None))
+    module = DetectorModule(detector, settings, metadata["unit"], metadata)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings.save(folder / "settings.json")
+    trainer = _trainer(settings, folder, callbacks, validate=validation is not None)
+    with warnings.catch_warnings():
+        # The clouds are in memory, prepared: workers would only copy them. Short epochs log less often than every 50 steps.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+        warnings.filterwarnings("ignore", message=".*isinstance(treespec, LeafSpec).*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+        trainer.fit(
+            module,
+            train_loader(training, settings.batch_size, settings.seed),
+            None if validation is None else eval_loader(validation, settings.batch_size),
+            ckpt_path=last if resume else None,
+            weights_only=True if resume else None,
+        )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return load_run(folder)
+
+
+def _check_folder(folder: Path, last: Path, settings: TrainSettings, resume: bool) -> None:
+    if not resume:
+        if folder.exists() and any(folder.iterdir()):
+            raise ValueError(f"{folder}: the run folder exists; resume it, or choose another name")
+        return
+    if not last.is_file():
+        raise ValueError(f"{folder}: nothing to resume, no {last.relative_to(folder)} in it")
+    before = TrainSettings.from_dict(json.loads((folder / "settings.json").read_text())).to_dict()
+    after = settings.to_dict()
+    free = ("device", "devices", "nodes", "precision", "patience", "tensorboard", "epochs")
+    changed = [name for name in before if name not in free and before[name] != after[name]]
+    if changed:
+        raise ValueError(
+            f"{folder}: cannot resume with other settings: "
+            + ", ".join(f"{name} was {before[name]!r}, now {after[name]!r}" for name in changed)
+        )
+
+
+def _prepare(
+    settings: TrainSettings, progress: Progress
+) -> tuple[KeypointDetector, PreparedClouds, PreparedClouds | None, dict[str, Any]]:
+    """Open and prepare the data; build the network."""
+    raw = open_dataset(settings, settings.train_split, lambda i, n: progress("reading", i, n))
+    with torch.random.fork_rng(devices=[]):  # the weights follow the seed, the caller's generator stays as it was
+        torch.manual_seed(mix_seed(settings.seed, 1))
+        detector = KeypointDetector(raw.num_keypoints, settings.backbone)
+
+    def prepared(dataset: Any, what: str) -> list[Any]:
+        items = []
+        for i in range(len(dataset)):
+            items.append(prepare(dataset[i], detector.backbone))
+            progress(what, i + 1, len(dataset))
+        return items
+
+    items = prepared(raw, "preparing training clouds")
+    augment = augmentation(settings, [item for item, _ in items])
+    training = PreparedClouds(items, detector.backbone, augment, settings.seed)
+    validation = None
+    if settings.val_split != "none":
+        clouds = prepared(open_dataset(settings, settings.val_split), "preparing validation clouds")
+        validation = PreparedClouds(clouds, detector.backbone)
+    unit = settings.unit if settings.unit != "auto" else "diagonal" if is_folder(settings) else "raw"
+    metadata = {
+        "version": CHECKPOINT_VERSION,
+        "kind": "keypoint_detector",
+        "settings": settings.to_dict(),
+        "keypoint_names": list(raw.keypoint_names),
+        "unit": unit,
+        "template": Template.fit(raw[i] for i in range(len(raw))).to_dict(),
+    }
+    return detector, training, validation, metadata
+
+
+def _trainer(
+    settings: TrainSettings, folder: Path, callbacks: Sequence[Callback], validate: bool
+) -> lightning.Trainer:
+    keep = folder / "checkpoints"
+    # The best before the last: so last.ckpt knows what the best is.
+    every: list[Callback] = []
+    if settings.ema:
+        every.append(WeightAveraging(use_buffers=True, avg_fn=moving_average(settings.ema)))
+    if validate:
+        every.append(ModelCheckpoint(keep, "best", monitor="val/pck", mode="max", enable_version_counter=False))
+        if settings.patience:
+            every.append(EarlyStopping("val/pck", mode="max", patience=settings.patience))
+    every.append(ModelCheckpoint(keep, "last", every_n_epochs=1, enable_version_counter=False))
+    loggers: list[Any] = [CSVLogger(folder, name="log")]
+    if settings.tensorboard:
+        loggers.append(TensorBoardLogger(folder, name="tensorboard"))
+    return lightning.Trainer(
+        accelerator="gpu" if settings.device == "cuda" else settings.device,
+        devices=settings.devices,
+        num_nodes=settings.nodes,
+        precision=settings.precision,  # type: ignore[arg-type]
+        max_epochs=settings.epochs,
+        callbacks=[*every, *callbacks],
+        logger=loggers,
+        log_every_n_steps=10,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """The exponential moving average with a warm start: young averages forget the random weights they began with.
+
+    Returns:
+        (average, current, updates so far) -> average; the decay is min(decay, (1 + n) / (10 + n)).
+    """
+
+    def update(average: Tensor, current: Tensor, updates: Tensor | int) -> Tensor:
+        n = int(updates)
+        return average + (1 - min(decay, (1 + n) / (10 + n))) * (current - average)
+
+    return update

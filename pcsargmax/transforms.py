@@ -1,0 +1,332 @@
+"""Normalisation and augmentation of cloud items; each moves the keypoints with the points.
+
+All are `torch_geometric` transforms: they return a changed copy, and compose with
+`torch_geometric.transforms.Compose`. They take one cloud, no batch. Random ones draw from `self.generator`,
+which may be set at any time; `None` is torch's default generator. Keypoints that are absent stay zeros.
+
+Rotation and scaling are about the origin of the frame that the points are in: the middle of the bounding box
+after `NormalizeFrame`. Lengths (`sigma`, `clip`) are in the units of that frame.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.transforms import BaseTransform
+
+_AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+_POINT_ATTRIBUTES = ("pos", "color", "normal", "x")
+
+
+class NormalizeFrame(BaseTransform):
+    """Move a cloud into the unit frame: bounding-box midpoint at 0, bounding-box diagonal 1.
+
+    Computed in float64, so coordinates at 1e6 or in millimetres lose nothing; `pos` and `keypoint_pos` are
+    float32 afterwards. Records `frame_center (1, 3)` and `frame_scale (1, 1)`, float64: raw = unit * scale +
+    center, see `to_raw`. The scale of a cloud without extent is 1. A cloud normalised before is moved
+    again, and the recorded frame still leads back to the first.
+
+    Raises:
+        ValueError: where `pos` is missing, is not (N, 3), is empty or holds numbers that are not finite.
+    """
+
+    def forward(self, data: Data) -> Data:
+        """Return `data` in the unit frame."""
+        pos = _positions(data).double()
+        if not pos.isfinite().all():
+            bad = int((~pos.isfinite().all(1)).sum())
+            raise ValueError(
+                f"pos: expected finite coordinates, got {bad} of {len(pos)} points with NaN or infinity"
+            )
+        low, high = pos.amin(0), pos.amax(0)
+        center = low + (high - low) / 2
+        diagonal = (high - low).norm()
+        scale = diagonal if diagonal > 0 else torch.ones_like(diagonal)
+        data.pos = ((pos - center) / scale).float()
+        if "keypoint_pos" in data:
+            data.keypoint_pos = _visible_only((data.keypoint_pos.double() - center) / scale, data).float()
+        if "frame_scale" in data:
+            center, scale = (
+                center * data.frame_scale[0, 0] + data.frame_center[0],
+                scale * data.frame_scale[0, 0],
+            )
+        data.frame_center, data.frame_scale = center.reshape(1, 3), scale.reshape(1, 1)
+        return data
+
+
+def to_raw(points: Tensor, frame_center: Tensor, frame_scale: Tensor) -> Tensor:
+    """Undo `NormalizeFrame`: points in the units and frame of the file, float64.
+
+    Args:
+        points: (..., 3) in the unit frame; with a batch of frames (B, ..., 3).
+        frame_center: (1, 3), or (B, 3).
+        frame_scale: (1, 1), or (B, 1): the raw length of one unit.
+
+    Returns:
+        (..., 3) or (B, ..., 3) float64, raw units.
+    """
+    frames = frame_center.shape[0]
+    if points.shape[-1] != 3 or (frames > 1 and points.shape[0] != frames):
+        raise ValueError(
+            f"points: expected (..., 3), first {frames} for {frames} frames, got {tuple(points.shape)}"
+        )
+    if frames == 1:
+        return points.double() * frame_scale.double()[0] + frame_center.double()[0]
+    shape = (frames, *[1] * (points.dim() - 2), -1)
+    return points.double() * frame_scale.double().reshape(shape) + frame_center.double().reshape(shape)
+
+
+class RandomRotation(BaseTransform):
+    """Rotate points, normals and keypoints about an axis through the origin.
+
+    Args:
+        degrees: the angle is uniform in [-degrees, degrees]; 0 to 180.
+        axis: "x", "y", "z", or "any": an axis uniform on the sphere. `"any"` with 180 degrees is uniform
+            over all rotations (a uniform unit quaternion).
+        generator: the source of randomness.
+    """
+
+    def __init__(self, degrees: float, axis: str = "y", generator: torch.Generator | None = None) -> None:
+        """Check and keep the settings; see the class."""
+        if not 0 <= degrees <= 180:
+            raise ValueError(f"degrees: expected 0 to 180, got {degrees}")
+        if axis not in (*_AXES, "any"):
+            raise ValueError(f'axis: expected "x", "y", "z" or "any", got {axis!r}')
+        self.degrees, self.axis, self.generator = float(degrees), axis, generator
+
+    def forward(self, data: Data) -> Data:
+        """Return `data` rotated."""
+        matrix = self._draw().to(_positions(data).device)
+        for key in ("pos", "normal", "keypoint_pos"):
+            if key in data:
+                data[key] = (data[key].double() @ matrix.T).to(data[key].dtype)
+        return data
+
+    def _draw(self) -> Tensor:
+        if self.axis == "any" and self.degrees == 180:
+            quaternion = torch.randn(4, generator=self.generator, dtype=torch.float64)
+            return _quaternion_matrix(quaternion / quaternion.norm())
+        if self.axis == "any":
+            axis = torch.randn(3, generator=self.generator, dtype=torch.float64)
+            axis = axis / axis.norm()
+        else:
+            axis = torch.tensor(_AXES[self.axis], dtype=torch.float64)
+        turn = torch.rand((), generator=self.generator, dtype=torch.float64) * 2 - 1
+        half = turn * math.radians(self.degrees) / 2
+        return _quaternion_matrix(torch.cat([half.cos()[None], half.sin() * axis]))
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal transform."""
+        return f"RandomRotation({self.degrees:g}, axis={self.axis!r})"
+
+
+class RandomScale(BaseTransform):
+    """Scale points and keypoints about the origin by a factor uniform in [low, high].
+
+    Args:
+        low, high: the factor's bounds, 0 < low <= high.
+        per_axis: draw a factor for each axis; normals are then tilted to fit and stay of unit length.
+        generator: the source of randomness.
+    """
+
+    def __init__(
+        self, low: float, high: float, per_axis: bool = False, generator: torch.Generator | None = None
+    ) -> None:
+        """Check and keep the settings; see the class."""
+        if not (0 < low <= high < math.inf):
+            raise ValueError(f"low, high: expected 0 < low <= high, got {low} and {high}")
+        self.low, self.high, self.per_axis, self.generator = float(low), float(high), per_axis, generator
+
+    def forward(self, data: Data) -> Data:
+        """Return `data` scaled."""
+        draw = torch.rand(3 if self.per_axis else 1, generator=self.generator, dtype=torch.float64)
+        factor = (self.low + (self.high - self.low) * draw).to(_positions(data).device)
+        for key in ("pos", "keypoint_pos"):
+            if key in data:
+                data[key] = (data[key].double() * factor).to(data[key].dtype)
+        if self.per_axis and "normal" in data:
+            tilted = torch.nn.functional.normalize(data.normal.double() / factor, dim=-1)
+            data.normal = tilted.to(data.normal.dtype)
+        return data
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal transform."""
+        return f"RandomScale({self.low:g}, {self.high:g}, per_axis={self.per_axis})"
+
+
+class RandomJitter(BaseTransform):
+    """Add Gaussian noise to each coordinate of the points; keypoints stay.
+
+    Args:
+        sigma: standard deviation, units of the frame.
+        clip: the largest shift along an axis; `None` for no limit.
+        generator: the source of randomness.
+    """
+
+    def __init__(
+        self, sigma: float, clip: float | None = None, generator: torch.Generator | None = None
+    ) -> None:
+        """Check and keep the settings; see the class."""
+        if not 0 <= sigma < math.inf:
+            raise ValueError(f"sigma: expected a finite number of 0 or more, got {sigma}")
+        if clip is not None and not clip > 0:
+            raise ValueError(f"clip: expected a number above 0 or None, got {clip}")
+        self.sigma, self.clip, self.generator = float(sigma), clip, generator
+
+    def forward(self, data: Data) -> Data:
+        """Return `data` with its points jittered."""
+        pos = _positions(data)
+        noise = self.sigma * torch.randn(pos.shape, generator=self.generator, dtype=torch.float64)
+        if self.clip is not None:
+            noise = noise.clamp(-self.clip, self.clip)
+        data.pos = (pos.double() + noise.to(pos.device)).to(pos.dtype)
+        return data
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal transform."""
+        return f"RandomJitter({self.sigma:g}, clip={self.clip})"
+
+
+class PointDropout(BaseTransform):
+    """Drop a share of the points at random; the others keep their order, and one at least stays.
+
+    `keypoint_site` follows its point, and is -1 where the point went; `keypoint_pos` and
+    `keypoint_visible` stay.
+
+    Args:
+        share: the share of the points to drop, rounded down to whole points; 0 <= share < 1.
+        generator: the source of randomness.
+    """
+
+    def __init__(self, share: float, generator: torch.Generator | None = None) -> None:
+        """Check and keep the settings; see the class."""
+        if not 0 <= share < 1:
+            raise ValueError(f"share: expected 0 or more and less than 1, got {share}")
+        self.share, self.generator = float(share), generator
+
+    def forward(self, data: Data) -> Data:
+        """Return `data` with fewer points."""
+        pos = _positions(data)
+        count = len(pos)
+        kept = max(1, count - math.floor(count * self.share))
+        keep = torch.randperm(count, generator=self.generator)[:kept].sort().values.to(pos.device)
+        for key in _POINT_ATTRIBUTES:
+            if isinstance(data.get(key), Tensor):
+                data[key] = data[key][keep]
+        if "keypoint_site" in data:
+            moved = torch.full((count + 1,), -1, device=pos.device)  # the last entry serves site -1
+            moved[keep] = torch.arange(kept, device=pos.device)
+            data.keypoint_site = moved[data.keypoint_site]
+        return data
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal transform."""
+        return f"PointDropout({self.share:g})"
+
+
+class RandomMirror(BaseTransform):
+    """Reflect points, normals and keypoints through the plane across an axis, half of the time.
+
+    A reflection turns left keypoints into right ones: `pairs` says which channel becomes which, see
+    `find_mirror_pairs`. `keypoint_site` is exchanged with them.
+
+    Args:
+        axis: "x", "y" or "z", the axis whose sign changes.
+        pairs: (K,) long, the channel whose mirror image channel k is; an involution.
+        generator: the source of randomness.
+    """
+
+    def __init__(self, axis: str, pairs: Tensor, generator: torch.Generator | None = None) -> None:
+        """Check and keep the settings; see the class."""
+        if axis not in _AXES:
+            raise ValueError(f'axis: expected "x", "y" or "z", got {axis!r}')
+        if not torch.equal(pairs[pairs], torch.arange(len(pairs))):
+            raise ValueError(f"pairs: expected channels that exchange two by two, got {pairs.tolist()}")
+        self.axis, self.pairs, self.generator = axis, pairs, generator
+
+    def forward(self, data: Data) -> Data:
+        """Return `data`, reflected or not."""
+        if torch.rand((), generator=self.generator) < 0.5:
+            return data
+        signs = 1 - 2 * torch.tensor(_AXES[self.axis], device=_positions(data).device)
+        for key in ("pos", "normal", "keypoint_pos"):
+            if key in data:
+                data[key] = data[key] * signs.to(data[key].dtype)
+        for key in ("keypoint_pos", "keypoint_visible", "keypoint_site"):
+            if key in data:
+                data[key] = data[key][:, self.pairs]
+        return data
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal transform."""
+        return f"RandomMirror({self.axis!r}, {self.pairs.tolist()})"
+
+
+def find_mirror_pairs(keypoints: Tensor, visible: Tensor, axis: str) -> Tensor:
+    """Find which keypoints of a category are each other's mirror images across an axis.
+
+    The mean keypoints are reflected and matched to the mean keypoints at the least total distance.
+
+    Args:
+        keypoints: (M, K, 3) of M models in the unit frame.
+        visible: (M, K) bool.
+        axis: "x", "y" or "z".
+
+    Returns:
+        (K,) long for `RandomMirror`; a keypoint never visible is its own image.
+
+    Raises:
+        ValueError: an image lies farther than a tenth of the bounding-box diagonal from its match, or the matches do
+            not go both ways: the category is not symmetric about this plane.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    if axis not in _AXES:
+        raise ValueError(f'axis: expected "x", "y" or "z", got {axis!r}')
+    seen = visible.sum(dim=0)
+    mean = torch.where(visible[..., None], keypoints, 0).sum(dim=0) / seen.clamp_min(1)[:, None]
+    known = seen.nonzero().squeeze(1)
+    image = mean[known] * (1 - 2 * torch.tensor(_AXES[axis], dtype=mean.dtype))
+    distance = torch.cdist(image, mean[known])
+    match = torch.from_numpy(linear_sum_assignment(distance.numpy())[1])
+    worst = distance.gather(1, match[:, None]).max().item() if len(known) else 0.0
+    if worst > 0.1 or not torch.equal(match[match], torch.arange(len(match))):
+        raise ValueError(
+            f"axis {axis!r}: the mean keypoints are not symmetric across it; a mirror image lies up to {worst:.2f} of the "
+            "bounding-box diagonal from the nearest other keypoint"
+        )
+    pairs = torch.arange(len(seen))
+    pairs[known] = known[match]
+    return pairs
+
+
+def _positions(data: Data) -> Tensor:
+    pos: Any = data.get("pos")
+    if not isinstance(pos, Tensor) or pos.dim() != 2 or pos.shape[1] != 3 or len(pos) == 0:
+        came = tuple(pos.shape) if isinstance(pos, Tensor) else type(pos).__name__
+        raise ValueError(f"pos: expected (N, 3) points, N at least 1, got {came}")
+    if data.get("batch") is not None:
+        raise ValueError(
+            "data: expected one cloud, got a batch; transform the clouds before they are batched"
+        )
+    return pos
+
+
+def _visible_only(keypoints: Tensor, data: Data) -> Tensor:
+    """Keep absent keypoints at zero, so that no number of theirs can leak into a loss."""
+    if "keypoint_visible" not in data:
+        return keypoints
+    return keypoints.where(data.keypoint_visible[..., None], keypoints.new_zeros(()))
+
+
+def _quaternion_matrix(q: Tensor) -> Tensor:
+    """(4,) unit quaternion (w, x, y, z) -> (3, 3) rotation matrix."""
+    w, x, y, z = q.tolist()
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.tensor(rows, dtype=q.dtype)
