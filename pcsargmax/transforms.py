@@ -278,8 +278,8 @@ def find_mirror_pairs(keypoints: Tensor, visible: Tensor, axis: str) -> Tensor:
         (K,) long for `RandomMirror`; a keypoint never visible is its own image.
 
     Raises:
-        ValueError: an image lies farther than a tenth of the bounding-box diagonal from its match, or the matches do
-            not go both ways: the category is not symmetric about this plane.
+        ValueError: an image lies farther than a tenth of the bounding-box diagonal from its match, or the
+            matches do not go both ways: the category is not symmetric about this plane.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -294,8 +294,8 @@ def find_mirror_pairs(keypoints: Tensor, visible: Tensor, axis: str) -> Tensor:
     worst = distance.gather(1, match[:, None]).max().item() if len(known) else 0.0
     if worst > 0.1 or not torch.equal(match[match], torch.arange(len(match))):
         raise ValueError(
-            f"axis {axis!r}: the mean keypoints are not symmetric across it; a mirror image lies up to {worst:.2f} of the "
-            "bounding-box diagonal from the nearest other keypoint"
+            f"axis {axis!r}: the mean keypoints are not symmetric across it; a mirror image lies up to "
+            f"{worst:.2f} of the bounding-box diagonal from the nearest other keypoint"
         )
     pairs = torch.arange(len(seen))
     pairs[known] = known[match]

@@ -1,0 +1,297 @@
+import math
+
+import pytest
+import torch
+from torch_geometric.data import Batch, Data
+from torch_geometric.transforms import Compose
+
+from pcsargmax.transforms import (
+    NormalizeFrame,
+    PointDropout,
+    RandomJitter,
+    RandomMirror,
+    RandomRotation,
+    RandomScale,
+    find_mirror_pairs,
+    to_raw,
+)
+
+
+def cloud(n: int = 50, dtype: torch.dtype = torch.float64, seed: int = 0) -> Data:
+    """A random cloud; keypoint 1 is absent, the others are points 3 and 7."""
+    generator = torch.Generator().manual_seed(seed)
+    pos = torch.randn(n, 3, generator=generator, dtype=torch.float64) * torch.tensor([3.0, 2.0, 1.0]) + 5
+    keypoint_pos = torch.stack([pos[3], torch.zeros(3), pos[7]])[None]
+    return Data(
+        pos=pos.to(dtype),
+        normal=torch.nn.functional.normalize(torch.randn(n, 3, generator=generator, dtype=dtype), dim=1),
+        color=torch.arange(3 * n).reshape(n, 3).to(torch.uint8),
+        keypoint_pos=keypoint_pos.to(dtype),
+        keypoint_visible=torch.tensor([[True, False, True]]),
+        keypoint_site=torch.tensor([[3, -1, 7]]),
+        farthest_order=True,
+    )
+
+
+def seeded(transform, seed: int = 0):
+    transform.generator = torch.Generator().manual_seed(seed)
+    return transform
+
+
+RANDOM = [
+    lambda: RandomRotation(30),
+    lambda: RandomRotation(180, axis="any"),
+    lambda: RandomScale(0.5, 2.0, per_axis=True),
+    lambda: RandomJitter(0.1, clip=0.2),
+    lambda: PointDropout(0.5),
+]
+
+
+def test_normalize_frame_by_hand():
+    pos = torch.tensor([[0.0, 0, 0], [3, 4, 12], [1, 1, 1]], dtype=torch.float64)
+    item = Data(pos=pos, keypoint_pos=pos[None, 2:], keypoint_visible=torch.tensor([[True]]))
+    unit = NormalizeFrame()(item)
+    assert unit.frame_center.tolist() == [[1.5, 2.0, 6.0]]
+    assert unit.frame_scale.tolist() == [[13.0]]
+    torch.testing.assert_close(unit.pos[1], torch.tensor([1.5, 2.0, 6.0]) / 13)
+    torch.testing.assert_close(unit.keypoint_pos[0, 0], torch.tensor([-0.5, -1.0, -5.0]) / 13)
+    assert unit.pos.dtype == unit.keypoint_pos.dtype == torch.float32
+    assert unit.frame_center.dtype == unit.frame_scale.dtype == torch.float64
+    assert torch.equal(item.pos, pos)
+    assert "frame_scale" not in item
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e6])
+@pytest.mark.parametrize("size", [1.0, 1000.0, 1e-6])
+def test_to_raw_undoes_normalize_frame_far_from_the_origin(shift, size):
+    item = cloud()
+    item.pos = item.pos * size + shift
+    item.keypoint_pos = torch.where(
+        item.keypoint_visible[..., None], item.keypoint_pos * size + shift, torch.zeros(())
+    )
+    unit = NormalizeFrame()(item)
+    raw = to_raw(unit.pos, unit.frame_center, unit.frame_scale)
+    assert raw.dtype == torch.float64
+    # float32 of the unit frame is good to 6e-8 of the diagonal; float64 at 1e6 to 1e-10
+    assert (raw - item.pos).abs().max() < 1e-7 * unit.frame_scale.item() + 1e-9
+    assert torch.equal(unit.keypoint_pos[0, 1], torch.zeros(3))
+    assert (unit.pos.amax(0) - unit.pos.amin(0)).norm().item() == pytest.approx(1, abs=1e-6)
+
+
+def test_to_raw_takes_a_batch_of_frames():
+    units = [NormalizeFrame()(cloud(seed=seed)) for seed in range(3)]
+    batch = Batch.from_data_list(units)
+    raw = to_raw(batch.keypoint_pos, batch.frame_center, batch.frame_scale)
+    samples = to_raw(batch.keypoint_pos[:, None].expand(3, 4, 3, 3), batch.frame_center, batch.frame_scale)
+    for i, unit in enumerate(units):
+        torch.testing.assert_close(raw[i], to_raw(unit.keypoint_pos, unit.frame_center, unit.frame_scale)[0])
+        torch.testing.assert_close(samples[i, 2], raw[i])
+    with pytest.raises(
+        ValueError, match=r"points: expected \(\.\.\., 3\), first 3 for 3 frames, got \(2, 3\)"
+    ):
+        to_raw(torch.zeros(2, 3), batch.frame_center, batch.frame_scale)
+
+
+def test_normalizing_twice_still_leads_back():
+    item = cloud()
+    once = NormalizeFrame()(item)
+    once.pos = once.pos * 3 + 1
+    twice = NormalizeFrame()(once)
+    raw = to_raw(twice.pos, twice.frame_center, twice.frame_scale)
+    inner = to_raw(once.pos, once.frame_center, once.frame_scale)
+    torch.testing.assert_close(raw, inner, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_a_cloud_without_extent_has_scale_one(n):
+    unit = NormalizeFrame()(Data(pos=torch.full((n, 3), 1e6, dtype=torch.float64)))
+    assert unit.frame_scale.item() == 1
+    assert torch.equal(unit.pos, torch.zeros(n, 3))
+
+
+@pytest.mark.parametrize("axis", ["x", "y", "z", "any"])
+def test_rotation_keeps_distances_and_turns_all_alike(axis):
+    item = cloud()
+    turned = seeded(RandomRotation(90, axis=axis))(item)
+    torch.testing.assert_close(torch.pdist(turned.pos), torch.pdist(item.pos))
+    torch.testing.assert_close(turned.keypoint_pos[0, [0, 2]], turned.pos[[3, 7]])
+    assert torch.equal(turned.keypoint_pos[0, 1], torch.zeros(3))
+    torch.testing.assert_close((turned.normal * turned.pos).sum(1), (item.normal * item.pos).sum(1))
+    assert not torch.allclose(turned.pos, item.pos)
+    if axis != "any":
+        k = "xyz".index(axis)
+        torch.testing.assert_close(turned.pos[:, k], item.pos[:, k])
+
+
+def test_rotation_is_right_handed_and_stays_within_its_angle():
+    item = Data(pos=torch.tensor([[1.0, 0, 0]], dtype=torch.float64))
+    rotate = seeded(RandomRotation(30, axis="z"))
+    turned = torch.cat([rotate(item).pos for _ in range(500)])
+    angles = torch.rad2deg(torch.atan2(turned[:, 1], turned[:, 0]))
+    assert 28 < angles.max() <= 30
+    assert -30 <= angles.min() < -28
+    draw = torch.rand((), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert angles[0].item() == pytest.approx(
+        (2 * draw.item() - 1) * 30
+    )  # x turns towards y when it is above 0
+
+
+def test_any_axis_at_180_degrees_is_uniform_over_rotations():
+    item = Data(pos=torch.eye(3, dtype=torch.float64))
+    rotate = seeded(RandomRotation(180, axis="any"))
+    matrices = torch.stack([rotate(item).pos for _ in range(4000)])
+    # Under the Haar measure each entry has mean 0 and variance 1/3, and the trace has mean 0.
+    assert matrices.mean(0).abs().max() < 0.04
+    assert (matrices.var(0) - 1 / 3).abs().max() < 0.03
+    assert torch.allclose(torch.linalg.det(matrices), torch.ones(4000, dtype=torch.float64))
+
+
+def test_scale_per_axis_keeps_normals_at_right_angles():
+    item = cloud()
+    tangent = torch.linalg.cross(item.normal, torch.randn(item.pos.shape, dtype=torch.float64))
+    scaled = seeded(RandomScale(0.5, 2.0, per_axis=True))(item)
+    factor = scaled.pos[0] / item.pos[0]
+    torch.testing.assert_close(scaled.pos, item.pos * factor)
+    torch.testing.assert_close(scaled.keypoint_pos, item.keypoint_pos * factor)
+    assert ((scaled.normal * tangent * factor).sum(1)).abs().max() < 1e-12
+    torch.testing.assert_close(scaled.normal.norm(dim=1), torch.ones(50, dtype=torch.float64))
+
+
+def test_scale_is_one_factor_within_bounds():
+    item = cloud()
+    scale = seeded(RandomScale(0.8, 1.25))
+    factors = torch.stack([(scale(item).pos / item.pos) for _ in range(200)])
+    torch.testing.assert_close(factors, factors[:, :1, :1].expand_as(factors))
+    assert 0.8 <= factors.min() < 0.82
+    assert 1.23 < factors.max() <= 1.25
+
+
+def test_jitter_moves_points_only_and_is_clipped():
+    item = cloud(2000)
+    jittered = seeded(RandomJitter(0.1, clip=0.15))(item)
+    shift = jittered.pos - item.pos
+    assert shift.abs().max() <= 0.15 + 1e-12
+    assert (shift.abs() > 0.15 - 1e-9).float().mean().item() == pytest.approx(0.1336, abs=0.02)
+    assert torch.equal(jittered.keypoint_pos, item.keypoint_pos)
+    free = seeded(RandomJitter(0.1))(item).pos - item.pos
+    assert free.std().item() == pytest.approx(0.1, rel=0.05)
+    assert free.abs().max() > 0.3
+
+
+def test_dropout_keeps_order_and_remaps_sites():
+    item = cloud(50)
+    for seed in range(10):
+        thinned = seeded(PointDropout(0.4), seed)(item)
+        assert thinned.num_nodes == 30
+        rows = (item.pos[None] == thinned.pos[:, None]).all(-1).nonzero()[:, 1]
+        assert (rows.diff() > 0).all()
+        assert torch.equal(thinned.color, item.color[rows])
+        assert torch.equal(thinned.normal, item.normal[rows])
+        assert torch.equal(thinned.keypoint_pos, item.keypoint_pos)
+        for k, point in ((0, 3), (2, 7)):
+            site = thinned.keypoint_site[0, k].item()
+            assert (site == -1) == (point not in rows)
+            assert site == -1 or rows[site] == point
+        assert thinned.keypoint_site[0, 1] == -1
+
+
+def test_dropout_leaves_a_point():
+    thinned = seeded(PointDropout(0.999))(cloud(8))
+    assert thinned.num_nodes == 1
+    one = PointDropout(0.9)(Data(pos=torch.zeros(1, 3), keypoint_site=torch.tensor([[0, -1]])))
+    assert one.keypoint_site.tolist() == [[0, -1]]
+
+
+@pytest.mark.parametrize("make", RANDOM)
+def test_random_transforms_repeat_with_the_seed_and_leave_their_input(make):
+    item, same = cloud(), cloud()
+    first, second, other = (seeded(make(), seed)(item) for seed in (1, 1, 2))
+    assert torch.equal(first.pos, second.pos)
+    assert first.pos.shape != other.pos.shape or not torch.equal(first.pos, other.pos)
+    for key in same.keys():  # noqa: SIM118
+        assert torch.equal(torch.as_tensor(item[key]), torch.as_tensor(same[key]))
+
+
+@pytest.mark.parametrize("make", RANDOM)
+def test_random_transforms_leave_the_global_generator_alone(make):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    seeded(make())(cloud())
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_transforms_compose_and_keep_the_type(dtype):
+    chain = [seeded(make()) for make in RANDOM]
+    item = Compose(chain)(cloud(dtype=dtype))
+    assert item.pos.dtype == item.keypoint_pos.dtype == dtype
+    assert item.num_nodes == 25
+    unit = Compose([*chain, NormalizeFrame()])(cloud(dtype=dtype))
+    assert unit.pos.dtype == torch.float32
+    assert "RandomRotation(30, axis='y')" in repr(Compose(chain))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RandomRotation(-1), "degrees: expected 0 to 180, got -1"),
+        (lambda: RandomRotation(math.nan), "degrees: expected 0 to 180, got nan"),
+        (lambda: RandomRotation(10, axis="w"), 'axis: expected "x", "y", "z" or "any", got \'w\''),
+        (lambda: RandomScale(0, 1), "low, high: expected 0 < low <= high, got 0 and 1"),
+        (lambda: RandomScale(2, 1), "low, high: expected 0 < low <= high, got 2 and 1"),
+        (lambda: RandomScale(1, math.inf), "low, high: expected 0 < low <= high, got 1 and inf"),
+        (lambda: RandomJitter(-0.1), "sigma: expected a finite number of 0 or more, got -0.1"),
+        (lambda: RandomJitter(0.1, clip=0), "clip: expected a number above 0 or None, got 0"),
+        (lambda: PointDropout(1), "share: expected 0 or more and less than 1, got 1"),
+        (lambda: PointDropout(math.nan), "share: expected 0 or more and less than 1, got nan"),
+    ],
+)
+def test_bad_settings_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("make", [NormalizeFrame, *RANDOM])
+def test_bad_clouds_are_named(make):
+    with pytest.raises(ValueError, match=r"pos: expected \(N, 3\) points, N at least 1, got NoneType"):
+        make()(Data())
+    with pytest.raises(ValueError, match=r"pos: expected \(N, 3\) points, N at least 1, got \(0, 3\)"):
+        make()(Data(pos=torch.zeros(0, 3)))
+    with pytest.raises(ValueError, match="expected one cloud, got a batch"):
+        make()(Batch.from_data_list([cloud(), cloud()]))
+
+
+def test_not_finite_coordinates_are_counted():
+    item = cloud()
+    item.pos[4, 0], item.pos[4, 1], item.pos[9, 2] = math.nan, math.inf, -math.inf
+    with pytest.raises(ValueError, match="got 2 of 50 points with NaN or infinity"):
+        NormalizeFrame()(item)
+
+
+def test_mirror_exchanges_channels_half_of_the_time():
+    item = cloud()
+    mirror = seeded(RandomMirror("x", torch.tensor([2, 1, 0])))
+    answers = [mirror(item) for _ in range(200)]
+    flipped = [answer for answer in answers if not torch.equal(answer.pos, item.pos)]
+    assert 70 < len(flipped) < 130
+    signs = torch.tensor([-1.0, 1, 1])
+    assert torch.equal(flipped[0].pos, item.pos * signs)
+    assert torch.equal(flipped[0].normal, item.normal * signs)
+    assert flipped[0].keypoint_site.tolist() == [[7, -1, 3]]
+    assert flipped[0].keypoint_visible.tolist() == [[True, False, True]]
+    assert torch.equal(flipped[0].pos[[7, 3]], flipped[0].keypoint_pos[0, [0, 2]])
+    with pytest.raises(
+        ValueError, match=r"pairs: expected channels that exchange two by two, got \[1, 2, 0\]"
+    ):
+        RandomMirror("x", torch.tensor([1, 2, 0]))
+    with pytest.raises(ValueError, match='axis: expected "x", "y" or "z", got \'any\''):
+        RandomMirror("any", torch.tensor([0]))
+
+
+def test_mirror_pairs_are_found_from_mean_keypoints():
+    left, right, middle = [-0.3, 0.1, 0.2], [0.31, 0.1, 0.2], [0.01, -0.2, 0.0]
+    keypoints = torch.tensor([[left, middle, right, [0.0] * 3]] * 2)
+    visible = torch.tensor([[True, True, True, False], [True, True, False, False]])
+    assert find_mirror_pairs(keypoints, visible, "x").tolist() == [2, 1, 0, 3]
+    with pytest.raises(ValueError, match="axis 'y': the mean keypoints are not symmetric across it"):
+        find_mirror_pairs(keypoints, visible, "y")
