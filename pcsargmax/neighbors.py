@@ -143,7 +143,7 @@ def mean_neighbor_distance(pos: Tensor, batch: Tensor | None = None, *, engine: 
     return torch.zeros(len(counts), dtype=pos.dtype, device=pos.device).index_add_(0, batch, distance) / counts
 
 
-def farthest_point_order(pos: Tensor, *, start: int | None = None) -> Tensor:
+def farthest_point_order(pos: Tensor, *, start: int | None = None, count: int | None = None) -> Tensor:
     """Order a cloud so that each point is the farthest from all before it: any prefix covers the shape evenly.
 
     Done once, when a file is read: set abstraction then takes prefixes and pays nothing for sampling.
@@ -152,9 +152,11 @@ def farthest_point_order(pos: Tensor, *, start: int | None = None) -> Tensor:
         pos: (N, 3) points, at least one.
         start: index of the first point; None takes the point farthest from the centroid, so that the order of the
             given points does not matter (ties go to the lower index).
+        count: how many points to order; None orders all, and so does a count above N.
 
     Returns:
-        (N,) permutation, long: `pos[order]` is the ordered cloud. Distances are taken in float64.
+        (N,) permutation, long, or its first `count` entries: `pos[order]` is the ordered cloud. Distances are taken in
+        float64.
     """
     _check_points(pos, "pos")
     if len(pos) == 0:
@@ -168,10 +170,12 @@ def farthest_point_order(pos: Tensor, *, start: int | None = None) -> Tensor:
     elif not 0 <= start < len(points):
         raise ValueError(f"start must be an index of the {len(points)} points, got {start}")
     columns = np.ascontiguousarray(points.T)
-    order = np.empty(len(points), dtype=np.int64)
+    if count is not None and count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    order = np.empty(min(len(points), count or len(points)), dtype=np.int64)
     remaining = np.full(len(points), np.inf)
     taken = start
-    for i in range(len(points)):
+    for i in range(len(order)):
         order[i] = taken
         offset = columns - columns[:, taken, None]
         np.minimum(remaining, np.einsum("dn,dn->n", offset, offset), out=remaining)

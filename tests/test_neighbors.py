@@ -107,6 +107,12 @@ def test_farthest_point_order_by_hand():
     assert farthest_point_order(line, start=1).tolist() == [1, 3, 2, 0]
 
 
+def test_a_count_gives_the_first_of_the_whole_order():
+    cloud = random_cloud(50)
+    assert torch.equal(farthest_point_order(cloud, count=9), farthest_point_order(cloud)[:9])
+    assert len(farthest_point_order(cloud, count=99)) == 50
+
+
 def test_farthest_point_order_ignores_the_given_order_and_the_place():
     cloud = random_cloud(300)
     shuffle = torch.randperm(300, generator=torch.Generator().manual_seed(1))
@@ -142,6 +148,7 @@ def test_default_engine_follows_what_is_installed():
         (lambda c: knn(c, c, 1, support_batch=torch.zeros(4).long()), "both support_batch and query_batch"),
         (lambda c: ball_query(c, c, 0.0, 1), "radius must be positive, got 0.0"),
         (lambda c: farthest_point_order(c[:0]), "at least one point, got an empty cloud"),
+        (lambda c: farthest_point_order(c, count=0), "count must be at least 1, got 0"),
         (lambda c: farthest_point_order(c, start=4), "start must be an index of the 4 points, got 4"),
         (lambda c: farthest_point_order(c * float("nan")), "pos must be finite"),
         (

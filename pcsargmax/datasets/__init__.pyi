@@ -1,0 +1,22 @@
+from .cache import cache_folder
+from .files import Cloud, read_cloud, read_item, sample_surface, write_cloud
+from .keypointnet import KeypointNet
+from .landmark_files import read_landmark_table, read_landmarks, write_csv, write_markups
+from .landmarks import LandmarkFolder
+from .procedural import make_procedural
+
+__all__ = [
+    "Cloud",
+    "KeypointNet",
+    "LandmarkFolder",
+    "cache_folder",
+    "make_procedural",
+    "read_cloud",
+    "read_item",
+    "read_landmark_table",
+    "read_landmarks",
+    "sample_surface",
+    "write_cloud",
+    "write_csv",
+    "write_markups",
+]
