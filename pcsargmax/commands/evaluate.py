@@ -51,34 +51,35 @@ def parse_thresholds(text: str) -> tuple[float, ...]:
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
-    """Print the result as a table: a row a measure, the detector beside the template."""
+    """Print the result as a table: a row a way to guess, the template baseline among them."""
     from rich.console import Console
     from rich.table import Table
 
-    of_unit = "" if metrics["unit"] == "raw" else " (of the box diagonal)"
-    found = metrics["detector"]
+    from pcsargmax.training.run import ESTIMATES
+
+    found = metrics["expectation"]
+    unit = "raw units" if metrics["unit"] == "raw" else "shares of the bounding-box diagonal"
     table = Table(
-        title=f"{metrics['data']}, {metrics['split']}: {found['num_models']} shapes, {found['num_keypoints']} keypoints"
+        title=f"{metrics['data']}, {metrics['split']} split, trained by {metrics['objective']}: "
+        f"{found['num_models']} shapes, {found['num_keypoints']} keypoints\nlengths in {unit}, 95 % intervals over shapes"
     )
+    names = [key for key in found if key.startswith(("pck@", "iou@")) and "/" not in key]
     table.add_column("")
-    labels = {
-        "detector": f"detector ({metrics['objective']})",
-        "mode": "its most probable point",
-        "template": "template baseline",
-    }
-    for label in labels.values():
-        table.add_column(label, justify="right")
-    names = [key for key in found if key.startswith("pck@") and "/" not in key]
-    for key in [*names, "mean_error", "median_error", *(k for k in found if k.startswith("iou@") and "/" not in k)]:
-        table.add_row(key.replace("_", " ") + of_unit, *(_cell(metrics[column], key) for column in labels))
+    for key in (*names, "mean_error"):
+        table.add_column(key.replace("_", " "), justify="right")
+    for estimate in ESTIMATES:
+        values = [_cell(metrics[estimate], key) for key in (*names, "mean_error")]
+        table.add_row(estimate.replace("_", " "), *values)
     Console().print(table)
     typer.echo(f"presence: {metrics['presence_accuracy']:.1%} right; {metrics['seconds_per_cloud'] * 1e3:.0f} ms a shape")
 
 
 def _cell(values: dict[str, Any], key: str) -> str:
+    if values[key] is None:
+        return "–"
     share = key.startswith(("pck", "iou"))
     text = f"{100 * values[key]:.1f}" if share else f"{values[key]:.4f}"
-    if f"{key}/low" in values and values[f"{key}/low"] == values[f"{key}/low"]:
+    if values.get(f"{key}/low") is not None:
         low, high = values[f"{key}/low"], values[f"{key}/high"]
-        text += f" [{100 * low:.1f}, {100 * high:.1f}]" if share else f" [{low:.4f}, {high:.4f}]"
+        text += f"\n{100 * low:.1f}–{100 * high:.1f}" if share else f"\n{low:.3f}–{high:.3f}"
     return text

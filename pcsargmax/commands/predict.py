@@ -32,7 +32,6 @@ def command(
     """
     with friendly_errors():
         from pcsargmax.commands.progress import console, progress_bars
-        from pcsargmax.datasets.files import read_item
         from pcsargmax.prediction import FORMATS
         from pcsargmax.training.run import load_run
 
@@ -42,12 +41,11 @@ def command(
         if len(set(stems)) < len(stems):
             raise ValueError("files must differ in name, their results would overwrite each other")
         opened = load_run(run, device=device)
-        points = num_points or opened.settings.num_points
         folder = output or (None if as_json else opened.folder / "predictions")
         predictions = []
         with progress_bars() as bars:
             for number, file in enumerate(files, start=1):
-                found = opened.predict(read_item(file, points, seed=seed), name=file.name)
+                found = opened.predict_file(file, num_points=num_points or None, seed=seed)
                 predictions.append(found.to_dict())
                 if folder is not None:
                     found.save(folder / f"{file.stem}.{format}", format=format)

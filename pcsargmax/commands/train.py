@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -55,7 +56,7 @@ def _resumed(folder: Path, said: dict[str, Any]) -> TrainSettings:
     file = folder / "settings.json"
     if not file.is_file():
         raise ValueError(f"{folder}: nothing to resume, no {file.name} in it")
-    return TrainSettings.from_dict(json.loads(file.read_text()) | said)
+    return replace(TrainSettings.load(file), **said)
 
 
 def _train(settings: TrainSettings, folder: Path, resume: bool, as_json: bool) -> None:

@@ -26,15 +26,13 @@ def command(
         pcsargmax view runs/mug-sampling-seed0 mug.ply --html mug.html
     """
     with friendly_errors():
-        from pcsargmax.datasets.files import read_item
         from pcsargmax.training.run import load_run
 
         opened = load_run(run, device=device)
         names = opened.keypoint_names
         if keypoint and keypoint not in names:
             raise ValueError(f"keypoint must be one of {', '.join(names)}, got {keypoint!r}")
-        points = opened.settings.num_points
-        found = [opened.predict(read_item(file, points, seed=seed), name=file.name) for file in files]
+        found = [opened.predict_file(file, seed=seed) for file in files]
         if save is not None:
             from pcsargmax.visualize import render
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch import distributed as dist
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform, Compose
@@ -43,6 +44,8 @@ def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, i
     from pcsargmax.datasets.landmarks import LandmarkFolder
 
     if is_folder(settings):
+        if settings.ids:
+            raise ValueError(f"ids are for KeypointNet's semantic ids; {settings.data} is a folder of landmarks")
         return LandmarkFolder(
             settings.data, split, num_points=settings.num_points, seed=settings.split_seed, progress=progress
         )
@@ -137,7 +140,10 @@ class PreparedClouds(Dataset[tuple[Data, Neighborhoods]]):
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Every item once an epoch, in an order that is a function of (seed, epoch); yields (epoch, number)."""
+    """Every item once an epoch, in an order that is a function of (seed, epoch); yields (epoch, number).
+
+    Several processes share the items out, the first ones again where they do not come out even.
+    """
 
     def __init__(self, length: int, seed: int) -> None:
         self.length, self.seed, self.epoch = length, seed, 0
@@ -147,14 +153,23 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Return the number of items."""
-        return self.length
+        """Return the number of items of this process."""
+        return -(-self.length // _processes()[1])
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Yield (epoch, number)."""
         generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
-        for number in torch.randperm(self.length, generator=generator).tolist():
-            yield self.epoch, number
+        order = torch.randperm(self.length, generator=generator).tolist()
+        process, processes = _processes()
+        for place in range(process, len(self) * processes, processes):
+            yield self.epoch, order[place % self.length]
+
+
+def _processes() -> tuple[int, int]:
+    """Number of this process and number of processes that train together."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
 
 
 def collate(items: Sequence[tuple[Data, Neighborhoods]]) -> DetectorBatch:
@@ -166,14 +181,18 @@ def collate(items: Sequence[tuple[Data, Neighborhoods]]) -> DetectorBatch:
 
 def train_loader(clouds: PreparedClouds, batch_size: int, seed: int) -> DataLoader[Any]:
     """Shuffled batches of augmented clouds, each cloud once an epoch."""
-    return DataLoader(
-        clouds, batch_size=batch_size, sampler=EpochSampler(len(clouds), seed), collate_fn=collate
-    )
+    return _loader(clouds, batch_size, EpochSampler(len(clouds), seed))
 
 
 def eval_loader(clouds: PreparedClouds, batch_size: int) -> DataLoader[Any]:
     """Batches in order, without augmentation."""
-    return DataLoader(clouds, batch_size=batch_size, collate_fn=collate)
+    return _loader(clouds, batch_size, None)
+
+
+def _loader(clouds: PreparedClouds, batch_size: int, sampler: EpochSampler | None) -> DataLoader[Any]:
+    # A loader draws a seed for workers, of which there are none: not from the global generator.
+    generator = torch.Generator()
+    return DataLoader(clouds, batch_size=batch_size, sampler=sampler, collate_fn=collate, generator=generator)
 
 
 def mix_seed(*numbers: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
+import dataclasses
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 from torch_geometric.data import Data
 
+from pcsargmax.datasets.files import read_cloud, read_item
 from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK, KeypointIoU
 from pcsargmax.models.keypoint_detector import KeypointDetector
@@ -24,6 +27,15 @@ from pcsargmax.transforms import to_raw
 
 #: Raised when what a checkpoint holds changes.
 CHECKPOINT_VERSION = 1
+
+#: Ways to guess the keypoints of a cloud, as `Run.evaluate` reports them.
+ESTIMATES = {
+    "expectation": "of the probability map: the paper's soft-argmax at test time",
+    "snapped": "the cloud's point nearest to the expectation",
+    "mode": "the most probable point",
+    "template": "the training set's mean keypoints scaled into the bounding box",
+    "template_snapped": "the cloud's point nearest to the template",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +104,24 @@ class Run:
             confidence=maps.mass_within(3 * prepared.sigma.item())[0].numpy(),
             covariance=(maps.covariance[0].double() * scale.square()).numpy(),
             visibility=_presence(maps, self.template).numpy(),
-            point_index=torch.cdist(position, points).argmin(dim=1).numpy(),
+            point_index=_nearest(position, points).numpy(),
             probability=maps.probabilities[0].float().numpy(),
             truth=None if truth is None else truth.numpy(),
             color=prepared.color.numpy() if "color" in prepared else None,
         )
+
+    def predict_file(self, path: str | Path, *, num_points: int | None = None, seed: int = 0) -> Prediction:
+        """Find the keypoints of a mesh or cloud file, in its own units and frame.
+
+        Args:
+            path: see `pcsargmax.datasets.read_cloud`.
+            num_points: sampled from the file; None takes as many as in training.
+            seed: of the sampling.
+        """
+        item = read_item(path, num_points or self.settings.num_points, seed)
+        found = self.predict(item, name=Path(path).name)
+        nearest = cKDTree(read_cloud(path).points).query(found.position)[1]
+        return dataclasses.replace(found, file_index=nearest)
 
     def evaluate(
         self,
@@ -115,11 +140,11 @@ class Run:
             progress: called with (done, total).
 
         Returns:
-            JSON-able: "detector", "mode" (the most probable point in place of the expectation) and "template", each the
-            values of `PCK.compute` and `KeypointIoU.compute`; "keypoint_names", "unit", "split", "presence_accuracy", "seconds_per_cloud".
+            JSON-able: "data", "split", "unit", "objective", "checkpoint", "keypoint_names", "presence_accuracy",
+            "seconds_per_cloud", and for each of `ESTIMATES` the values of `PCK.compute` and `KeypointIoU.compute`.
         """
         dataset = open_dataset(self.settings, split)
-        scorers = {name: _Scorer(thresholds, iou_threshold) for name in ("detector", "mode", "template")}
+        scorers = {name: _Scorer(thresholds, iou_threshold) for name in ESTIMATES}
         present: list[Tensor] = []
         seconds = 0.0
         for i in range(len(dataset)):
@@ -128,13 +153,7 @@ class Run:
             found = self.predict(item)
             seconds += time.perf_counter() - start
             length = 1.0 if self.unit == "raw" else float(_diagonal(item.pos))
-            mode = torch.from_numpy(found.points[found.probability.argmax(axis=1)])
-            guesses = {
-                "detector": torch.from_numpy(found.position),
-                "mode": mode,
-                "template": self.template.predict(item.pos),
-            }
-            for name, guess in guesses.items():
+            for name, guess in self._estimates(found).items():
                 scorers[name].update(guess[None] / length, item.keypoint_pos.double() / length, item.keypoint_visible)
             present.append((torch.from_numpy(found.visibility) >= 0.5) == item.keypoint_visible[0])
             if progress is not None:
@@ -151,12 +170,26 @@ class Run:
             "seconds_per_cloud": seconds / len(dataset),
         }
 
+    def _estimates(self, found: Prediction) -> dict[str, Tensor]:
+        """(K, 3) positions by each of `ESTIMATES`."""
+        points, position = torch.from_numpy(found.points), torch.from_numpy(found.position)
+        template = self.template.predict(points)
+        return {
+            "expectation": position,
+            "snapped": points[torch.from_numpy(found.point_index)],
+            "mode": points[torch.from_numpy(found.probability.argmax(axis=1))],
+            "template": template,
+            "template_snapped": points[_nearest(template, points)],
+        }
+
 
 class _Scorer:
     """PCK and mIoU of one way to guess, as JSON-able values."""
 
     def __init__(self, thresholds: tuple[float, ...], iou_threshold: float) -> None:
-        self.pck, self.iou = PCK(thresholds).double(), KeypointIoU((iou_threshold,))
+        # Metric.double() would do nothing: only set_dtype changes the type of a metric's states.
+        self.pck = PCK(thresholds).set_dtype(torch.float64)
+        self.iou = KeypointIoU((iou_threshold,)).set_dtype(torch.float64)
 
     def update(self, guess: Tensor, target: Tensor, visible: Tensor) -> None:
         self.pck.update(guess, target, visible)
@@ -164,13 +197,25 @@ class _Scorer:
 
     def compute(self) -> dict[str, Any]:
         values = self.pck.compute() | self.iou.compute()
-        return {name: value.tolist() for name, value in values.items()}
+        return {name: _plain(value.tolist()) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    """None for each number that is not finite, which JSON cannot hold: nothing to measure it by."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return value if math.isfinite(value) else None
 
 
 def _presence(maps: KeypointDistribution, template: Template) -> Tensor:
     """Probability that each keypoint exists; 0 for one that no training model had."""
     assert maps.presence is not None
     return maps.presence[0].where(template.num_seen > 0, 0.0)
+
+
+def _nearest(query: Tensor, points: Tensor) -> Tensor:
+    """(Q,) row of the nearest of points (N, 3); by differences, to be exact far from the origin."""
+    return torch.cdist(query, points, compute_mode="donot_use_mm_for_euclid_dist").argmin(dim=1)
 
 
 def _diagonal(pos: Tensor) -> Tensor:
@@ -195,28 +240,63 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
         file = path / "checkpoints" / "last.ckpt"
     if not file.is_file():
         raise FileNotFoundError(f"{path}: no run there; looked for {file}")
+    place = usable_device(device)
+    content = _read_checkpoint(file)
+    metadata = content["pcsargmax"]
+    try:
+        settings = TrainSettings.from_dict(metadata["settings"])
+        detector = KeypointDetector(len(metadata["keypoint_names"]), settings.backbone)
+        prefix = "detector."
+        weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
+        detector.load_state_dict(weights)
+        return Run(
+            folder=_folder_of(path),
+            checkpoint=file,
+            settings=settings,
+            keypoint_names=tuple(metadata["keypoint_names"]),
+            unit=metadata["unit"],
+            template=Template.from_dict(metadata["template"]),
+            detector=detector.to(place).eval(),
+        )
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{file}: a damaged checkpoint: {type(error).__name__}: {error}") from error
+
+
+def _read_checkpoint(file: Path) -> dict[str, Any]:
+    """What the file holds, found to be a checkpoint of this version."""
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError, ValueError) as error:
-        raise ValueError(f"{file}: not a checkpoint that can be read safely ({error})") from error
+    except OSError:
+        raise
+    except Exception as error:  # the reader raises whatever a broken file runs it into
+        raise ValueError(
+            f"{file}: not a checkpoint, cut off, or one that would run code when it is loaded; nothing in it was run"
+        ) from error
     metadata = content.get("pcsargmax") if isinstance(content, dict) else None
     if not isinstance(metadata, dict) or "state_dict" not in content:
         raise ValueError(f"{file}: not a pcsargmax checkpoint")
-    if metadata["version"] != CHECKPOINT_VERSION:
-        raise ValueError(
-            f"{file}: checkpoint version {metadata['version']}, this pcsargmax reads version {CHECKPOINT_VERSION}"
-        )
-    settings = TrainSettings.from_dict(metadata["settings"])
-    detector = KeypointDetector(len(metadata["keypoint_names"]), settings.backbone)
-    prefix = "detector."
-    weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
-    detector.load_state_dict(weights)
-    return Run(
-        folder=path if path.is_dir() else path.parent.parent,
-        checkpoint=file,
-        settings=settings,
-        keypoint_names=tuple(metadata["keypoint_names"]),
-        unit=metadata["unit"],
-        template=Template.from_dict(metadata["template"]),
-        detector=detector.to(device).eval(),
-    )
+    version = metadata.get("version")
+    if version != CHECKPOINT_VERSION:
+        raise ValueError(f"{file}: checkpoint version {version}, this pcsargmax reads version {CHECKPOINT_VERSION}")
+    return content
+
+
+def _folder_of(path: Path) -> Path:
+    if path.is_dir():
+        return path
+    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of that name; "auto" is the fastest that this machine has.
+
+    Raises:
+        ValueError: no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        cause = str(error).splitlines()[0]
+        raise ValueError(f"device must be cpu, cuda or mps where the machine has it, got {name!r}: {cause}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -90,10 +91,14 @@ class TrainSettings:
             "lr_schedule": ("halving", "onecycle", "constant"),
             "rotate_axis": ("x", "y", "z", "any"),
             "mirror": ("none", "x", "y", "z"),
+            "device": ("auto", "cpu", "cuda", "mps"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name, value in self.to_dict().items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} must be finite, got {value}")
         for name in ("num_points", "num_samples", "epochs", "batch_size", "lr_period", "devices", "nodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -106,6 +111,10 @@ class TrainSettings:
         for name in ("rotate", "jitter", "patience", "presence_weight", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 < self.temperature_share <= 1:
+            raise ValueError(f"temperature_share must be above 0 and at most 1, got {self.temperature_share}")
+        if self.rotate > 180:
+            raise ValueError(f"rotate must be at most 180 degrees, got {self.rotate}")
         if self.sigma != "auto" and not _is_length(self.sigma):
             raise ValueError(f"sigma must be 'auto' or a number of at least 0, got {self.sigma!r}")
         parse_ids(self.ids)
@@ -123,13 +132,25 @@ class TrainSettings:
         if unknown or missing:
             raise ValueError(f"settings: unknown keys {unknown}, missing keys {missing}")
         for name, value in values.items():
-            if not isinstance(value, types[name]) and not (types[name] is float and isinstance(value, int)):
+            accepted = (float, int) if types[name] is float else types[name]
+            if not isinstance(value, accepted) or (isinstance(value, bool) and types[name] is not bool):
                 raise ValueError(f"settings: {name} must be {types[name].__name__}, got {value!r}")
         return cls(**values)
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
         path.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> TrainSettings:
+        """Read what `save` wrote; an error names the file."""
+        try:
+            values = json.loads(path.read_text())
+            if not isinstance(values, dict):
+                raise ValueError(f"settings must be an object, got {values!r}")
+            return cls.from_dict(values)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
 
 def parse_ids(text: str) -> tuple[int, ...] | None:
@@ -140,9 +161,12 @@ def parse_ids(text: str) -> tuple[int, ...] | None:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         try:
-            ids += range(int(first), int(last) + 1) if dash else [int(first)]
+            found = range(int(first), int(last) + 1) if dash else [int(first)]
         except ValueError:
-            raise ValueError(f"ids must look like 0-9 or 0,3,5, got {text!r}") from None
+            found = []
+        if not found:
+            raise ValueError(f"ids must look like 0-9 or 0,3,5, got {text!r}")
+        ids += found
     return tuple(ids)
 
 

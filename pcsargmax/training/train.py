@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+import signal
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from pcsargmax.models.keypoint_detector import KeypointDetector
@@ -44,10 +47,12 @@ def train(
     """Train a keypoint detector and leave a run folder.
 
     The folder holds settings.json, checkpoints/last.ckpt and best.ckpt (by the mean validation PCK), and log/ (CSV;
-    TensorBoard by request). It is made once the data have been read, so a mistake in the settings leaves nothing.
+    TensorBoard by request). It is made once the data have been read, and taken away again if training ends before its
+    first checkpoint, so a mistake leaves nothing.
 
     Args:
-        settings: of the run; with `resume`, they must be those of the folder (epochs may be raised).
+        settings: of the run; with `resume`, they must be those of the folder, but for the number of epochs (save with
+            a one-cycle rate, which is made for its length), patience, and where and how fast it runs.
         folder: the run folder; must not exist, or with `resume` must hold a checkpoint.
         resume: go on from last.ckpt, exactly as if training had not been interrupted.
         callbacks: more Lightning callbacks, such as a progress display.
@@ -58,31 +63,50 @@ def train(
 
     Raises:
         ValueError, OSError: settings, data or folder that do not fit, named in the message.
+        KeyboardInterrupt: interrupted; `resume` goes on from the last whole epoch.
     """
     folder = Path(folder)
     last = folder / "checkpoints" / "last.ckpt"
-    _check_folder(folder, last, settings, resume)
+    leads = rank_zero_only.rank == 0  # of several processes; the others find the folder that this one makes
+    if leads:
+        _check_folder(folder, last, settings, resume)
     detector, training, validation, metadata = _prepare(settings, progress or (lambda *_: None))
     module = DetectorModule(detector, settings, metadata["unit"], metadata)
-    folder.mkdir(parents=True, exist_ok=True)
-    settings.save(folder / "settings.json")
     trainer = _trainer(settings, folder, callbacks, validate=validation is not None)
-    with warnings.catch_warnings():
-        # The clouds are in memory, prepared: workers would only copy them. Short epochs log less often than every 50 steps.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
-        warnings.filterwarnings("ignore", message=".*isinstance(treespec, LeafSpec).*")
-        warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-        trainer.fit(
-            module,
-            train_loader(training, settings.batch_size, settings.seed),
-            None if validation is None else eval_loader(validation, settings.batch_size),
-            ckpt_path=last if resume else None,
-            weights_only=True if resume else None,
-        )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    loaders = (
+        train_loader(training, settings.batch_size, settings.seed),
+        None if validation is None else eval_loader(validation, settings.batch_size),
+    )
+    if leads:
+        folder.mkdir(parents=True, exist_ok=True)
+        settings.save(folder / "settings.json")
+    try:
+        _fit(trainer, module, loaders, last if resume else None)
+    except BaseException:
+        if leads and not last.is_file():  # nothing to resume
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     return load_run(folder)
+
+
+def _fit(trainer: lightning.Trainer, module: DetectorModule, loaders: tuple[Any, Any], checkpoint: Path | None) -> None:
+    """Run Lightning's loop, from a checkpoint if one is given."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with warnings.catch_warnings():
+            # The clouds are in memory, prepared: workers would only copy them. Short epochs log less often than every 50
+            # steps.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+            warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+            trainer.fit(module, *loaders, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
+    except SystemExit as stop:
+        if not trainer.interrupted:
+            raise
+        # Lightning answers an interrupt by leaving the process, deaf to further ones: undo both.
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from stop
 
 
 def _check_folder(folder: Path, last: Path, settings: TrainSettings, resume: bool) -> None:
@@ -92,9 +116,11 @@ def _check_folder(folder: Path, last: Path, settings: TrainSettings, resume: boo
         return
     if not last.is_file():
         raise ValueError(f"{folder}: nothing to resume, no {last.relative_to(folder)} in it")
-    before = TrainSettings.from_dict(json.loads((folder / "settings.json").read_text())).to_dict()
+    before = TrainSettings.load(folder / "settings.json").to_dict()
     after = settings.to_dict()
-    free = ("device", "devices", "nodes", "precision", "patience", "tensorboard", "epochs")
+    free = {"device", "devices", "nodes", "precision", "patience", "tensorboard", "epochs"}
+    if settings.lr_schedule == "onecycle":
+        free.remove("epochs")  # the cycle is made for its length
     changed = [name for name in before if name not in free and before[name] != after[name]]
     if changed:
         raise ValueError(
@@ -153,15 +179,26 @@ def _trainer(
     every.append(ModelCheckpoint(keep, "last", every_n_epochs=1, enable_version_counter=False))
     loggers: list[Any] = [CSVLogger(folder, name="log")]
     if settings.tensorboard:
-        loggers.append(TensorBoardLogger(folder, name="tensorboard"))
+        try:
+            loggers.append(TensorBoardLogger(folder, name="tensorboard"))
+        except ModuleNotFoundError:
+            raise ValueError("tensorboard is not installed: pip install 'pcsargmax[tensorboard]'") from None
+    try:
+        return _lightning_trainer(settings, [*every, *callbacks], loggers)
+    except MisconfigurationException as error:
+        raise ValueError(f"device {settings.device!r}, devices {settings.devices}: {error}") from None
+
+
+def _lightning_trainer(settings: TrainSettings, callbacks: list[Callback], loggers: list[Any]) -> lightning.Trainer:
     return lightning.Trainer(
         accelerator="gpu" if settings.device == "cuda" else settings.device,
         devices=settings.devices,
         num_nodes=settings.nodes,
         precision=settings.precision,  # type: ignore[arg-type]
         max_epochs=settings.epochs,
-        callbacks=[*every, *callbacks],
+        callbacks=callbacks,
         logger=loggers,
+        use_distributed_sampler=False,  # EpochSampler shares out the clouds itself
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_progress_bar=False,

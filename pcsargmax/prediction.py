@@ -1,0 +1,232 @@
+"""What a detector says about one cloud, in the cloud's own units and frame, and the files that hold it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+Format = Literal["json", "csv", "mrk.json", "npz"]
+FORMATS: tuple[str, ...] = get_args(Format)
+
+_CSV_HEADER = (
+    "cloud,name,x,y,z,confidence,visibility,point_index,cov_xx,cov_xy,cov_xz,cov_yy,cov_yz,cov_zz".split(",")
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """K keypoints found on one cloud of N points; all lengths in the units of the file.
+
+    Sequences are turned into arrays of the type below. Raises ValueError, naming the field, for a wrong
+    shape, points or positions that are not finite, or a point index outside the cloud.
+    """
+
+    name: str
+    """What the cloud is called: the stem of its file or its model id."""
+    points: np.ndarray
+    """(N, 3) float64."""
+    keypoint_names: tuple[str, ...]
+    """K names."""
+    position: np.ndarray
+    """(K, 3) float64."""
+    confidence: np.ndarray
+    """(K,) float64, in [0, 1]."""
+    covariance: np.ndarray
+    """(K, 3, 3) float64, squared units."""
+    visibility: np.ndarray
+    """(K,) float64: the probability that the keypoint is on this cloud at all."""
+    point_index: np.ndarray
+    """(K,) int64: the cloud's point nearest to the position, 0-based."""
+    probability: np.ndarray
+    """(K, N) float32: the keypoint's probability map over the points."""
+    truth: np.ndarray | None = None
+    """(K, 3) float64, rows of NaN where the keypoint is absent; None where nothing is known."""
+    color: np.ndarray | None = None
+    """(N, 3) uint8: the cloud's own colours."""
+    file_index: np.ndarray | None = None
+    """(K,) int64: the point or vertex of the file nearest to the position, 0-based; None where `points` are the file's."""
+
+    def __post_init__(self) -> None:
+        """Turn the fields into arrays and check their shapes."""
+        names = tuple(str(name) for name in self.keypoint_names)
+        object.__setattr__(self, "keypoint_names", names)
+        n, k = len(self.points), len(names)
+        if n == 0 or k == 0:
+            raise ValueError(f"Prediction {self.name!r}: expected at least one point and one keypoint name")
+        self._take("points", np.float64, (n, 3), finite=True)
+        self._take("position", np.float64, (k, 3), finite=True)
+        self._take("confidence", np.float64, (k,))
+        self._take("covariance", np.float64, (k, 3, 3))
+        self._take("visibility", np.float64, (k,))
+        self._take("point_index", np.int64, (k,))
+        self._take("probability", np.float32, (k, n))
+        self._take("truth", np.float64, (k, 3))
+        self._take("color", np.uint8, (n, 3))
+        self._take("file_index", np.int64, (k,))
+        if self.point_index.min() < 0 or self.point_index.max() >= n:
+            raise ValueError(
+                f"Prediction {self.name!r}: point_index: expected 0 to {n - 1}, got {self.point_index.tolist()}"
+            )
+
+    def _take(self, field: str, dtype: Any, shape: tuple[int, ...], *, finite: bool = False) -> None:
+        value = getattr(self, field)
+        if value is None and field in ("truth", "color", "file_index"):
+            return
+        array = np.asarray(value, dtype=dtype)
+        if array.shape != shape:
+            raise ValueError(f"Prediction {self.name!r}: {field}: expected shape {shape}, got {array.shape}")
+        if finite and not np.isfinite(array).all():
+            raise ValueError(f"Prediction {self.name!r}: {field}: expected finite numbers, got NaN or infinity")
+        object.__setattr__(self, field, array)
+
+    @property
+    def num_keypoints(self) -> int:
+        """K."""
+        return len(self.keypoint_names)
+
+    @property
+    def exported_index(self) -> np.ndarray:
+        """(K,) the nearest point as a reader of the file counts: `file_index`, else `point_index`."""
+        return self.point_index if self.file_index is None else self.file_index
+
+    @property
+    def error(self) -> np.ndarray | None:
+        """(K,) distance of each position to its truth, NaN where absent; None without truth."""
+        return None if self.truth is None else np.linalg.norm(self.position - self.truth, axis=1)
+
+    def keypoint_number(self, keypoint: str | int) -> int:
+        """Row of a keypoint given by its name, or by its number as int."""
+        if isinstance(keypoint, str):
+            if keypoint in self.keypoint_names:
+                return self.keypoint_names.index(keypoint)
+        elif 0 <= keypoint < self.num_keypoints:
+            return int(keypoint)
+        known = ", ".join(self.keypoint_names)
+        raise ValueError(f"keypoint: expected one of {known} or 0 to {self.num_keypoints - 1}, got {keypoint!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keypoints as plain numbers and texts, without cloud and maps; None for what is not finite."""
+        return {
+            "name": self.name,
+            "units": "as in the file",
+            "keypoints": [
+                {
+                    "name": name,
+                    "position": _plain(self.position[k]),
+                    "confidence": _plain(self.confidence[k]),
+                    "covariance": _plain(self.covariance[k]),
+                    "visibility": _plain(self.visibility[k]),
+                    "point_index": int(self.exported_index[k]),
+                }
+                for k, name in enumerate(self.keypoint_names)
+            ],
+        }
+
+    def save(self, path: str | Path, format: Format = "json") -> Path:
+        """Write one file, whole or not at all; see `write_predictions` for the formats."""
+        return write_predictions(self, path, format)
+
+
+def write_predictions(
+    predictions: Prediction | Sequence[Prediction], path: str | Path, format: Format = "json"
+) -> Path:
+    """Write predictions to one file, whole or not at all, and return its path.
+
+    Formats:
+        "json"      what `Prediction.to_dict` gives; several clouds become {"predictions": [...]}
+        "csv"       a row a keypoint, its cloud in the first column
+        "mrk.json"  3D Slicer markups 1.0.3, in the frame of the file (named LPS); one cloud only
+        "npz"       everything, cloud and maps included, for `load_prediction`; one cloud only
+
+    Raises:
+        ValueError: an unknown format, no prediction, or several where the format holds one.
+    """
+    if format not in get_args(Format):
+        raise ValueError(f"format: expected one of {', '.join(get_args(Format))}, got {format!r}")
+    alone = isinstance(predictions, Prediction)
+    listed: list[Prediction] = [predictions] if isinstance(predictions, Prediction) else list(predictions)
+    if not listed or (format in ("mrk.json", "npz") and len(listed) != 1):
+        wanted = "one" if format in ("mrk.json", "npz") else "at least one"
+        raise ValueError(f"predictions: expected {wanted} for a {format} file, got {len(listed)}")
+    if format == "mrk.json":
+        _write_slicer(listed[0], Path(path))
+    elif format == "npz":
+        _write_whole(Path(path), _npz(listed[0]))
+    elif format == "csv":
+        _write_whole(Path(path), _csv(listed).encode())
+    else:
+        content = listed[0].to_dict() if alone else {"predictions": [one.to_dict() for one in listed]}
+        text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+        _write_whole(Path(path), (text + "\n").encode())
+    return Path(path)
+
+
+def load_prediction(path: str | Path) -> Prediction:
+    """Read a prediction that was saved with format "npz"; nothing in the file is executed.
+
+    Raises:
+        ValueError: the file is not such a prediction.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            content: dict[str, Any] = {key: stored[key] for key in stored.files}
+        content["name"] = str(content["name"])
+        content["keypoint_names"] = tuple(content["keypoint_names"].tolist())
+        return Prediction(**content)
+    except OSError as error:
+        if not Path(path).is_file():
+            raise
+        raise ValueError(f"{path}: not a saved prediction (.npz): {error}") from error
+    except Exception as error:  # zipfile, numpy and the dataclass each raise their own
+        raise ValueError(f"{path}: not a saved prediction (.npz): {error}") from error
+
+
+def _plain(array: np.ndarray) -> Any:
+    """Nested lists of numbers, None where not finite: JSON has no NaN."""
+    return np.where(np.isfinite(array), array, None).tolist()
+
+
+def _csv(predictions: Sequence[Prediction]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_CSV_HEADER)
+    upper = np.triu_indices(3)
+    for one in predictions:
+        for k, name in enumerate(one.keypoint_names):
+            numbers = [*one.position[k], one.confidence[k], one.visibility[k]]
+            row = [repr(float(number)) for number in numbers] + [str(one.exported_index[k])]
+            writer.writerow(
+                [one.name, name, *row, *(repr(float(value)) for value in one.covariance[k][upper])]
+            )
+    return text.getvalue()
+
+
+def _npz(prediction: Prediction) -> bytes:
+    content = {field.name: getattr(prediction, field.name) for field in fields(prediction)}
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{key: np.asarray(value) for key, value in content.items() if value is not None})
+    return stream.getvalue()
+
+
+def _write_slicer(prediction: Prediction, path: Path) -> None:
+    from pcsargmax.datasets.markups import write_markups
+
+    told = [
+        f"confidence {confidence:.3f}, visibility {visibility:.3f}"
+        for confidence, visibility in zip(prediction.confidence, prediction.visibility, strict=True)
+    ]
+    write_markups(path, prediction.keypoint_names, prediction.position, descriptions=told)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    from pcsargmax.datasets.cache import atomic_path
+
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
