@@ -39,9 +39,7 @@ def cache_key(*parts: Any) -> str:
     def plain(part: Any) -> str:
         if isinstance(part, Path):
             return str(part)
-        raise TypeError(
-            f"cache_key: expected numbers, texts, paths and lists or dicts of them, got {type(part)}"
-        )
+        raise TypeError(f"cache_key: expected numbers, texts, paths and lists or dicts of them, got {type(part)}")
 
     text = json.dumps(parts, sort_keys=True, default=plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -119,9 +119,7 @@ def sample_surface(cloud: Cloud, n: int, seed: int = 0, *, name: str = "cloud") 
         sample = SurfaceSample(cloud.points, cloud.normal, None, cloud.color)
         most = max(MOST_CANDIDATES, n)
         if len(cloud.points) > most:
-            sample = _take(
-                sample, torch.randperm(len(cloud.points), generator=generator)[:most].sort().values.numpy()
-            )
+            sample = _take(sample, torch.randperm(len(cloud.points), generator=generator)[:most].sort().values.numpy())
     order = farthest_point_order(torch.from_numpy(sample.points), count=n)
     return _take(sample, order.numpy())
 
@@ -156,9 +154,7 @@ def read_item(path: str | Path, num_points: int = 2048, seed: int = 0, *, normal
 
 
 def _take(sample: SurfaceSample, rows: np.ndarray) -> SurfaceSample:
-    normal, face, color = (
-        None if part is None else part[rows] for part in (sample.normal, sample.face, sample.color)
-    )
+    normal, face, color = (None if part is None else part[rows] for part in (sample.normal, sample.face, sample.color))
     return SurfaceSample(sample.points[rows], normal, face, color)
 
 
@@ -169,9 +165,7 @@ def _random_surface(cloud: Cloud, count: int, generator: torch.Generator, name: 
     double_area = np.linalg.norm(cross, axis=1)
     extent = np.ptp(cloud.points, axis=0)
     if not double_area.sum() > 1e-12 * (extent @ extent):
-        raise ValueError(
-            f"{name}: the {len(cloud.faces)} triangles of this mesh have no area, so no surface to sample"
-        )
+        raise ValueError(f"{name}: the {len(cloud.faces)} triangles of this mesh have no area, so no surface to sample")
     draws = torch.rand(3, count, generator=generator, dtype=torch.float64).numpy()
     edges = np.cumsum(double_area)
     face = np.searchsorted(edges, draws[0] * edges[-1], side="right")
@@ -197,9 +191,7 @@ def _read_mesh(path: Path) -> Cloud:
         source: Any = path
         if suffix == ".obj":  # a change of material would split the mesh, each part with all vertices
             lines = path.read_bytes().splitlines(keepends=True)
-            source = io.BytesIO(
-                b"".join(line for line in lines if not line.startswith((b"usemtl", b"mtllib")))
-            )
+            source = io.BytesIO(b"".join(line for line in lines if not line.startswith((b"usemtl", b"mtllib"))))
         mesh: Any = trimesh.load(source, file_type=suffix[1:], process=False, maintain_order=True)
         if isinstance(mesh, trimesh.Scene):
             mesh = mesh.to_mesh()
@@ -212,12 +204,8 @@ def _read_mesh(path: Path) -> Cloud:
     if suffix == ".stl" and len(faces) == 0:
         raise ValueError(f"{path}: a mesh with no faces: the file is empty, cut off or not an .stl file")
     if len(faces) and not (faces.min() >= 0 and faces.max() < len(points)):
-        raise ValueError(
-            f"{path}: a face names vertex {faces.max()}, the file has {len(points)}, counted from 0"
-        )
-    return Cloud(
-        points, _mesh_color(mesh, len(points)), _mesh_normal(mesh, len(points)), faces if len(faces) else None
-    )
+        raise ValueError(f"{path}: a face names vertex {faces.max()}, the file has {len(points)}, counted from 0")
+    return Cloud(points, _mesh_color(mesh, len(points)), _mesh_normal(mesh, len(points)), faces if len(faces) else None)
 
 
 def _mesh_color(mesh: Any, count: int) -> np.ndarray | None:
@@ -233,9 +221,7 @@ def _mesh_normal(mesh: Any, count: int) -> np.ndarray | None:
     vertex = getattr(mesh, "metadata", {}).get("_ply_raw", {}).get("vertex", {}).get("data")
     if not isinstance(vertex, dict) or not {"nx", "ny", "nz"} <= vertex.keys():
         return None
-    normal = np.stack(
-        [np.asarray(vertex[key], dtype=np.float64).reshape(-1) for key in ("nx", "ny", "nz")], axis=1
-    )
+    normal = np.stack([np.asarray(vertex[key], dtype=np.float64).reshape(-1) for key in ("nx", "ny", "nz")], axis=1)
     return normal if len(normal) == count else None
 
 
@@ -247,9 +233,7 @@ def _check_ply(path: Path, points: int, faces: int) -> None:
             if words[:1] == [b"end_header"]:
                 return
             if words[:2] == [b"element", b"vertex"] and int(words[2]) != points:
-                raise ValueError(
-                    f"{path}: the header promises {int(words[2])} vertices, {points} could be read"
-                )
+                raise ValueError(f"{path}: the header promises {int(words[2])} vertices, {points} could be read")
             if words[:2] == [b"element", b"face"] and int(words[2]) > faces:
                 raise ValueError(f"{path}: the header promises {int(words[2])} faces, {faces} could be read")
 

@@ -143,9 +143,7 @@ def write_csv(
     positions = np.asarray(positions, dtype=np.float64)
     shape = (len(files), len(names))
     if positions.shape != (*shape, 3):
-        raise ValueError(
-            f"positions: expected {(*shape, 3)} for these files and names, got {positions.shape}"
-        )
+        raise ValueError(f"positions: expected {(*shape, 3)} for these files and names, got {positions.shape}")
     further = {key: np.asarray(values) for key, values in (columns or {}).items()}
     for key, values in further.items():
         if values.shape != shape:
@@ -177,9 +175,7 @@ def _read_annotations(path: Path, content: Any) -> dict[str, Landmarks]:
             if not isinstance(keypoint, dict) or "semantic_id" not in keypoint:
                 raise ValueError(f"{where}: expected keypoints with semantic_id and xyz, got {keypoint!r}")
             name = str(keypoint["semantic_id"])
-            add_landmark(
-                landmarks, name, parse_position(keypoint.get("xyz") or (), f"{where}, {name}"), where
-            )
+            add_landmark(landmarks, name, parse_position(keypoint.get("xyz") or (), f"{where}, {name}"), where)
     return table
 
 

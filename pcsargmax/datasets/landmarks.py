@@ -100,9 +100,7 @@ class LandmarkFolder(InMemoryDataset):
         check_frame("mesh_frame", mesh_frame)
         folder = Path(root).expanduser()
         self.category = folder.resolve().name
-        clouds, sources = _find_files(
-            folder, Path(landmarks).expanduser() if landmarks is not None else folder
-        )
+        clouds, sources = _find_files(folder, Path(landmarks).expanduser() if landmarks is not None else folder)
 
         def make() -> dict[str, Any]:
             options = {"num_points": num_points, "seed": seed, "max_distance": max_distance}
@@ -161,21 +159,15 @@ class LandmarkFolder(InMemoryDataset):
         known = [*SPLITS] if source is None else sorted(set(splits.values()))
         wanted = {"all": set(known), "trainval": {"train", "val"} & set(known)}.get(split, {split})
         if not wanted & set(known):
-            raise ValueError(
-                f"split: expected one of {[*known, 'all']} ({source or 'by share'}), got {split!r}"
-            )
+            raise ValueError(f"split: expected one of {[*known, 'all']} ({source or 'by share'}), got {split!r}")
         listed = [stem for stem, its in splits.items() if its in wanted]
         self.missing = tuple(sorted(set(listed) - set(stems), key=_natural))
         if self.missing and source is not None:
-            notes.append(
-                f"{_some(self.missing)} of split {split!r} ({source}) have no cloud with landmarks here"
-            )
+            notes.append(f"{_some(self.missing)} of split {split!r} ({source}) have no cloud with landmarks here")
         unlisted = [stem for stem in stems if stem not in splits]
         if unlisted and split != "all":
             notes.append(f"{_some(unlisted)} with landmarks are in no split of {source}")
-        self._indices = [
-            row for row, stem in enumerate(stems) if split == "all" or splits.get(stem) in wanted
-        ]
+        self._indices = [row for row, stem in enumerate(stems) if split == "all" or splits.get(stem) in wanted]
         if not self._indices:
             how = f"as {source} has it" if source else f"of {len(stems)} files with shares {tuple(shares)}"
             raise ValueError(f"split: {split!r} {how} holds none of the files of {folder}")
@@ -192,20 +184,14 @@ def _find_files(folder: Path, landmarks: Path) -> tuple[dict[str, Path], list[Pa
         if path.suffix.lower() in CLOUD_SUFFIXES:
             stem = stem_of(path.name)
             if stem in clouds:
-                raise ValueError(
-                    f"{path}: has the same stem as {clouds[stem]}: landmarks could belong to either"
-                )
+                raise ValueError(f"{path}: has the same stem as {clouds[stem]}: landmarks could belong to either")
             clouds[stem] = path
     if not clouds:
         raise FileNotFoundError(f"no clouds or meshes ({' '.join(CLOUD_SUFFIXES)}) under {folder.absolute()}")
-    candidates = (
-        [landmarks] if landmarks.is_file() else files if landmarks == folder else _files_under(landmarks)
-    )
+    candidates = [landmarks] if landmarks.is_file() else files if landmarks == folder else _files_under(landmarks)
     sources = [p for p in candidates if p.name.lower().endswith(LANDMARK_SUFFIXES) and not is_split_file(p)]
     if not sources:
-        raise FileNotFoundError(
-            f"no landmark files ({' '.join(LANDMARK_SUFFIXES)}) under {landmarks.absolute()}"
-        )
+        raise FileNotFoundError(f"no landmark files ({' '.join(LANDMARK_SUFFIXES)}) under {landmarks.absolute()}")
     return {stem: clouds[stem] for stem in sorted(clouds, key=_natural)}, sources
 
 
@@ -216,9 +202,9 @@ def _files_under(folder: Path) -> list[Path]:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """A sorting key that takes runs of digits as numbers: L2 before L10."""
-    return [
-        (int(part), part) if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name)
-    ] + [(-2, name)]
+    return [(int(part), part) if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name)] + [
+        (-2, name)
+    ]
 
 
 def _some(names: Sequence[str]) -> str:
@@ -226,9 +212,7 @@ def _some(names: Sequence[str]) -> str:
     return f"{len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
-def _read_all(
-    sources: list[Path], mesh_frame: Frame
-) -> tuple[dict[str, Landmarks], dict[str, Path], list[str]]:
+def _read_all(sources: list[Path], mesh_frame: Frame) -> tuple[dict[str, Landmarks], dict[str, Path], list[str]]:
     """Landmarks by stem, the file of each, and the names of files that hold no landmarks."""
     table: dict[str, Landmarks] = {}
     origin: dict[str, Path] = {}
@@ -287,9 +271,7 @@ def _process(
     return {"data": data.to_dict(), "slices": slices, "stems": stems, "names": names, "notes": notes}
 
 
-def _add_landmarks(
-    item: Data, landmarks: Landmarks, names: list[str], max_distance: float | None, where: str
-) -> None:
+def _add_landmarks(item: Data, landmarks: Landmarks, names: list[str], max_distance: float | None, where: str) -> None:
     """Give an item its landmark channels; landmarks that cannot belong to its surface are an error."""
     visible = [name in landmarks for name in names]
     places = np.stack([landmarks.get(name, np.zeros(3)) for name in names])
@@ -322,9 +304,7 @@ def _check_fit(pos: np.ndarray, places: np.ndarray, median: float, max_distance:
         hint = 'with x and y negated they fit: try mesh_frame="RAS", or "LPS" where it is that'
     else:
         size = float(np.linalg.norm(np.ptp(places, axis=0)))
-        hint = (
-            f"do their units and origin differ? The mesh is {diagonal:.6g} across, the landmarks {size:.6g}"
-        )
+        hint = f"do their units and origin differ? The mesh is {diagonal:.6g} across, the landmarks {size:.6g}"
     raise ValueError(
         f"{where}: the landmarks lie {median:.6g} from the surface (median), more than {max_distance:g} of "
         f"its diagonal; {hint} (max_distance=None turns this check off)"

@@ -122,15 +122,11 @@ def write_markups(
             "visibility": True,
             "positionStatus": "defined" if defined else "undefined",
         }
-        for number, (name, text, position, defined) in enumerate(
-            zip(names, texts, positions, shown, strict=True), 1
-        )
+        for number, (name, text, position, defined) in enumerate(zip(names, texts, positions, shown, strict=True), 1)
     ]
     node = {"type": "Fiducial", "coordinateSystem": frame, "coordinateUnits": "mm", "controlPoints": points}
     with atomic_path(path) as temporary:
-        text = json.dumps(
-            {"@schema": _SCHEMA, "markups": [node]}, indent=1, allow_nan=False, ensure_ascii=False
-        )
+        text = json.dumps({"@schema": _SCHEMA, "markups": [node]}, indent=1, allow_nan=False, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -149,9 +145,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path}:{error.lineno}: malformed JSON: {error.msg} (column {error.colno})"
-        ) from None
+        raise ValueError(f"{path}:{error.lineno}: malformed JSON: {error.msg} (column {error.colno})") from None
     except RecursionError:
         raise ValueError(f"{path}: malformed JSON: nested too deeply") from None
 
@@ -191,7 +185,5 @@ def _system_sign(system: Any, mesh_frame: Frame, where: str) -> np.ndarray:
 def _check_positions(names: Sequence[str], positions: np.ndarray) -> np.ndarray:
     positions = np.asarray(positions, dtype=np.float64)
     if positions.shape != (len(names), 3):
-        raise ValueError(
-            f"positions: expected ({len(names)}, 3) for {len(names)} names, got {positions.shape}"
-        )
+        raise ValueError(f"positions: expected ({len(names)}, 3) for {len(names)} names, got {positions.shape}")
     return positions

@@ -93,9 +93,7 @@ def _parse_header(path: Path, content: bytes) -> _Header:
     while "DATA" not in values:
         end = content.find(b"\n", position)
         if end < 0 or number > 100:
-            raise ValueError(
-                f"{path}: not a PCD file or cut off: no DATA line in its header ({number} lines read)"
-            )
+            raise ValueError(f"{path}: not a PCD file or cut off: no DATA line in its header ({number} lines read)")
         line = content[position:end].decode("latin-1").strip()
         position, number = end + 1, number + 1
         if not line or line.startswith("#"):
@@ -122,29 +120,21 @@ def _check_header(path: Path, values: dict[str, tuple[int, list[str]]], lines: i
             raise ValueError(f"{path}: PCD header without a {key} line")
     line, fields = values["FIELDS"]
     if missing := [axis for axis in "xyz" if fields.count(axis) != 1]:
-        raise ValueError(
-            f"{path}:{line}: FIELDS: expected x, y and z once each, got {fields}; wrong: {missing}"
-        )
+        raise ValueError(f"{path}:{line}: FIELDS: expected x, y and z once each, got {fields}; wrong: {missing}")
     sizes = integers("SIZE", len(fields))
     counts = integers("COUNT", len(fields)) if "COUNT" in values else [1] * len(fields)
     line, kinds = values["TYPE"]
-    if len(kinds) != len(fields) or any(
-        s not in _SIZES.get(k, ()) for k, s in zip(kinds, sizes, strict=True)
-    ):
+    if len(kinds) != len(fields) or any(s not in _SIZES.get(k, ()) for k, s in zip(kinds, sizes, strict=True)):
         raise ValueError(
             f"{path}:{line}: expected for each of {len(fields)} fields a TYPE F (4 or 8 bytes), I or U "
             f"(1, 2, 4 or 8 bytes), got TYPE {kinds} with SIZE {sizes}"
         )
     used = [*"xyz", *_NORMAL, "rgb", "rgba"]
     if bad := [name for name, count in zip(fields, counts, strict=True) if name in used and count != 1]:
-        raise ValueError(
-            f"{path}:{values['COUNT'][0]}: COUNT: expected 1 for {bad}, got {counts} for {fields}"
-        )
+        raise ValueError(f"{path}:{values['COUNT'][0]}: COUNT: expected 1 for {bad}, got {counts} for {fields}")
     line, data = values["DATA"]
     if data not in (["ascii"], ["binary"], ["binary_compressed"]):
-        raise ValueError(
-            f"{path}:{line}: DATA: expected ascii, binary or binary_compressed, got {' '.join(data)!r}"
-        )
+        raise ValueError(f"{path}:{line}: DATA: expected ascii, binary or binary_compressed, got {' '.join(data)!r}")
 
     points = integers("POINTS", 1)[0] if "POINTS" in values else None
     if "WIDTH" in values:
@@ -159,11 +149,7 @@ def _check_header(path: Path, values: dict[str, tuple[int, list[str]]], lines: i
 
 
 def _ascii_columns(path: Path, header: _Header, body: bytes) -> dict[str, np.ndarray]:
-    rows = [
-        (number, row)
-        for number, line in enumerate(body.split(b"\n"), header.lines + 1)
-        if (row := line.split())
-    ]
+    rows = [(number, row) for number, line in enumerate(body.split(b"\n"), header.lines + 1) if (row := line.split())]
     width = sum(header.counts)
     for number, row in rows[: header.points]:
         if len(row) != width:
@@ -171,12 +157,8 @@ def _ascii_columns(path: Path, header: _Header, body: bytes) -> dict[str, np.nda
                 f"{path}:{number}: expected {width} numbers, got {len(row)}: the row is cut off or too long"
             )
     if len(rows) != header.points:
-        where = (
-            rows[header.points][0] if len(rows) > header.points else (rows[-1][0] if rows else header.lines)
-        )
-        raise ValueError(
-            f"{path}:{where}: the header promises {header.points} points, the file has {len(rows)} rows"
-        )
+        where = rows[header.points][0] if len(rows) > header.points else (rows[-1][0] if rows else header.lines)
+        raise ValueError(f"{path}:{where}: the header promises {header.points} points, the file has {len(rows)} rows")
     columns = {}
     for field, dtype in zip(header.fields, header.dtypes, strict=True):
         if field not in ("x", "y", "z", "rgb", "rgba", *_NORMAL):
