@@ -150,9 +150,7 @@ class KeypointDistribution:
             drawn = drawn.reshape(batch_size, num_keypoints * n)
             sites = self._map[1]
             position = _take_sites(sites, drawn)
-            noise = torch.randn(
-                position.shape, generator=generator, dtype=position.dtype, device=position.device
-            )
+            noise = torch.randn(position.shape, generator=generator, dtype=position.dtype, device=position.device)
             position = position + noise * _take_sites(self._scale.expand_as(sites), drawn)
             return position.unflatten(1, (num_keypoints, n)).transpose(1, 2)
 

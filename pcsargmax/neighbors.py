@@ -1,15 +1,17 @@
 """Nearest neighbours, ball query and farthest-point order, alike for the torch and the torch-cluster engine.
 
-A *ragged* set of clouds is one `(N, 3)` tensor and a `(N,)` vector that numbers the cloud of each point, ascending, as in
-torch-geometric. Both engines answer by the same rule: nearest first, ties by the lower index, distances computed by
-one formula. torch-cluster only proposes candidates; rows where its choice could hang on rounding are asked again of torch.
+A *ragged* set of clouds is one `(N, 3)` tensor and a `(N,)` vector that numbers the cloud of each point, ascending, as
+in torch-geometric. Both engines answer by the same rule: nearest first, ties by the lower index, distances computed by
+one formula. torch-cluster only proposes candidates; rows where its choice could hang on rounding are asked again of
+torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,7 +25,8 @@ _CHUNK = 2**23
 _TIE = 1e-5
 
 
-class Neighbors(NamedTuple):
+@dataclass(frozen=True)
+class Neighbors:
     """What a search found: `index (Q, k)` into the support and `squared_distance (Q, k)`, nearest first."""
 
     index: Tensor
@@ -95,10 +98,10 @@ def ball_query(
     query_batch: Tensor | None = None,
     engine: Engine | None = None,
 ) -> Neighbors:
-    """Find the nearest k support points within a radius of each query point (PointNet++'s grouping, made deterministic).
+    """Find the nearest k support points within a radius of each query point: PointNet++'s grouping, deterministic.
 
-    Entries beyond the radius are replaced by the nearest point, so every row has k valid entries; the nearest point itself
-    stays even when it lies beyond the radius.
+    Entries beyond the radius are replaced by the nearest point, so every row has k valid entries; the nearest point
+    itself stays even when it lies beyond the radius.
 
     Args:
         support: (M, 3) points that are searched.
@@ -114,14 +117,11 @@ def ball_query(
     """
     if not radius > 0:
         raise ValueError(f"radius must be positive, got {radius}")
-    index, squared = knn(
-        support, query, k, support_batch=support_batch, query_batch=query_batch, engine=engine
-    )
+    near = knn(support, query, k, support_batch=support_batch, query_batch=query_batch, engine=engine)
+    index, squared = near.index, near.squared_distance
     outside = squared > radius**2
     outside[:, 0] = False
-    return Neighbors(
-        torch.where(outside, index[:, :1], index), torch.where(outside, squared[:, :1], squared)
-    )
+    return Neighbors(torch.where(outside, index[:, :1], index), torch.where(outside, squared[:, :1], squared))
 
 
 def mean_neighbor_distance(pos: Tensor, batch: Tensor | None = None, *, engine: Engine | None = None) -> Tensor:
@@ -200,7 +200,11 @@ def _cloud_slices(
         s_ends = torch.bincount(support_batch, minlength=count).cumsum(0).tolist()
         q_ends = torch.bincount(query_batch, minlength=count).cumsum(0).tolist()
         ranges = list(
-            zip(zip([0, *s_ends[:-1]], s_ends, strict=True), zip([0, *q_ends[:-1]], q_ends, strict=True), strict=True)
+            zip(
+                zip([0, *s_ends[:-1]], s_ends, strict=True),
+                zip([0, *q_ends[:-1]], q_ends, strict=True),
+                strict=True,
+            )
         )
     for number, (s, q) in enumerate(ranges):
         if q[0] == q[1]:

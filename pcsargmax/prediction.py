@@ -15,9 +15,22 @@ import numpy as np
 Format = Literal["json", "csv", "mrk.json", "npz"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
-_CSV_HEADER = (
-    "cloud,name,x,y,z,confidence,visibility,point_index,cov_xx,cov_xy,cov_xz,cov_yy,cov_yz,cov_zz".split(",")
-)
+_CSV_HEADER = [
+    "cloud",
+    "name",
+    "x",
+    "y",
+    "z",
+    "confidence",
+    "visibility",
+    "point_index",
+    "cov_xx",
+    "cov_xy",
+    "cov_xz",
+    "cov_yy",
+    "cov_yz",
+    "cov_zz",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +64,7 @@ class Prediction:
     color: np.ndarray | None = None
     """(N, 3) uint8: the cloud's own colours."""
     file_index: np.ndarray | None = None
-    """(K,) int64: the point or vertex of the file nearest to the position, 0-based; None where `points` are the file's."""
+    """(K,) int64: the file's own point or vertex nearest to the position, 0-based; None where `points` are those."""
 
     def __post_init__(self) -> None:
         """Turn the fields into arrays and check their shapes."""
@@ -202,9 +215,7 @@ def _csv(predictions: Sequence[Prediction]) -> str:
         for k, name in enumerate(one.keypoint_names):
             numbers = [*one.position[k], one.confidence[k], one.visibility[k]]
             row = [repr(float(number)) for number in numbers] + [str(one.exported_index[k])]
-            writer.writerow(
-                [one.name, name, *row, *(repr(float(value)) for value in one.covariance[k][upper])]
-            )
+            writer.writerow([one.name, name, *row, *(repr(float(value)) for value in one.covariance[k][upper])])
     return text.getvalue()
 
 

@@ -107,7 +107,5 @@ def _keypoints(item: Any, number: int) -> tuple[Tensor, Tensor]:
     positions, visible = positions[0].double(), visible[0].bool()
     broken = int((visible & ~positions.isfinite().all(dim=-1)).sum())
     if broken:
-        raise ValueError(
-            f"keypoint_pos of item {number} must be finite where visible, got NaN or infinity at {broken}"
-        )
+        raise ValueError(f"keypoint_pos of item {number} must be finite where visible, got NaN or infinity at {broken}")
     return positions, visible

@@ -37,9 +37,7 @@ class NormalizeFrame(BaseTransform):
         pos = _positions(data).double()
         if not pos.isfinite().all():
             bad = int((~pos.isfinite().all(1)).sum())
-            raise ValueError(
-                f"pos: expected finite coordinates, got {bad} of {len(pos)} points with NaN or infinity"
-            )
+            raise ValueError(f"pos: expected finite coordinates, got {bad} of {len(pos)} points with NaN or infinity")
         low, high = pos.amin(0), pos.amax(0)
         center = low + (high - low) / 2
         diagonal = (high - low).norm()
@@ -69,9 +67,7 @@ def to_raw(points: Tensor, frame_center: Tensor, frame_scale: Tensor) -> Tensor:
     """
     frames = frame_center.shape[0]
     if points.shape[-1] != 3 or (frames > 1 and points.shape[0] != frames):
-        raise ValueError(
-            f"points: expected (..., 3), first {frames} for {frames} frames, got {tuple(points.shape)}"
-        )
+        raise ValueError(f"points: expected (..., 3), first {frames} for {frames} frames, got {tuple(points.shape)}")
     if frames == 1:
         return points.double() * frame_scale.double()[0] + frame_center.double()[0]
     shape = (frames, *[1] * (points.dim() - 2), -1)
@@ -165,9 +161,7 @@ class RandomJitter(BaseTransform):
         generator: the source of randomness.
     """
 
-    def __init__(
-        self, sigma: float, clip: float | None = None, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, sigma: float, clip: float | None = None, generator: torch.Generator | None = None) -> None:
         """Check and keep the settings; see the class."""
         if not 0 <= sigma < math.inf:
             raise ValueError(f"sigma: expected a finite number of 0 or more, got {sigma}")
@@ -308,9 +302,7 @@ def _positions(data: Data) -> Tensor:
         came = tuple(pos.shape) if isinstance(pos, Tensor) else type(pos).__name__
         raise ValueError(f"pos: expected (N, 3) points, N at least 1, got {came}")
     if data.get("batch") is not None:
-        raise ValueError(
-            "data: expected one cloud, got a batch; transform the clouds before they are batched"
-        )
+        raise ValueError("data: expected one cloud, got a batch; transform the clouds before they are batched")
     return pos
 
 

@@ -10,8 +10,10 @@ from pcsargmax.transforms import (
     PointDropout,
     RandomJitter,
     RandomMirror,
+    RandomMirror,
     RandomRotation,
     RandomScale,
+    find_mirror_pairs,
     find_mirror_pairs,
     to_raw,
 )
@@ -295,3 +297,58 @@ def test_mirror_pairs_are_found_from_mean_keypoints():
     assert find_mirror_pairs(keypoints, visible, "x").tolist() == [2, 1, 0, 3]
     with pytest.raises(ValueError, match="axis 'y': the mean keypoints are not symmetric across it"):
         find_mirror_pairs(keypoints, visible, "y")
+
+
+def mirrored_category() -> tuple[torch.Tensor, torch.Tensor]:
+    """Three models of keypoints left, right, on the plane, and never seen; model 2 lacks the left one."""
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.tensor([[-0.4, 0.1, 0.2], [0.4, 0.1, 0.2], [0.0, -0.3, 0.1], [0.0, 0.0, 0.0]])
+    keypoints = mean + 0.01 * torch.randn(3, 4, 3, generator=generator)
+    visible = torch.tensor([[True, True, True, False]] * 3)
+    visible[2, 0] = False
+    return torch.where(visible[..., None], keypoints, 0), visible
+
+
+def test_mirror_pairs_by_hand():
+    keypoints, visible = mirrored_category()
+    assert find_mirror_pairs(keypoints, visible, "x").tolist() == [1, 0, 2, 3]
+    assert find_mirror_pairs(keypoints[..., [1, 0, 2]], visible, "y").tolist() == [1, 0, 2, 3]
+    assert find_mirror_pairs(keypoints, torch.zeros_like(visible), "x").tolist() == [0, 1, 2, 3]
+
+
+def test_no_mirror_pairs_across_a_plane_that_is_none():
+    keypoints, visible = mirrored_category()
+    with pytest.raises(ValueError, match="axis 'y': the mean keypoints are not symmetric across it; a .* up to 0.6"):
+        find_mirror_pairs(keypoints, visible, "y")
+    with pytest.raises(ValueError, match='axis: expected "x", "y" or "z", got \'any\''):
+        find_mirror_pairs(keypoints, visible, "any")
+
+
+@pytest.mark.parametrize("axis", ["x", "y", "z"])
+def test_mirror_reflects_half_of_the_time_and_exchanges_channels(axis):
+    item = cloud()
+    before = item.clone()
+    mirror = seeded(RandomMirror(axis, torch.tensor([1, 0, 2])))
+    results = [mirror(item) for _ in range(200)]
+    turned = [result for result in results if not torch.equal(result.pos, item.pos)]
+    assert 80 < len(turned) < 120
+    signs = torch.ones(3, dtype=torch.float64)
+    signs["xyz".index(axis)] = -1
+    for result in (turned[0], turned[-1]):
+        assert torch.equal(result.pos, item.pos * signs)
+        assert torch.equal(result.normal, item.normal * signs)
+        assert torch.equal(result.color, item.color)
+        assert result.keypoint_visible.tolist() == [[False, True, True]]
+        assert result.keypoint_site.tolist() == [[-1, 3, 7]]
+        assert torch.equal(result.keypoint_pos[0, 1:], result.pos[[3, 7]])
+        assert torch.equal(result.keypoint_pos[0, 0].abs(), torch.zeros(3, dtype=torch.float64))
+    assert torch.equal(item.pos, before.pos)
+    assert torch.equal(item.keypoint_site, before.keypoint_site)
+
+
+def test_a_bad_mirror_is_named():
+    with pytest.raises(ValueError, match='axis: expected "x", "y" or "z", got \'any\''):
+        RandomMirror("any", torch.arange(3))
+    with pytest.raises(ValueError, match=r"pairs: expected channels that exchange two by two, got \[1, 2, 0\]"):
+        RandomMirror("x", torch.tensor([1, 2, 0]))
+    assert repr(RandomMirror("x", torch.tensor([1, 0]))) == "RandomMirror('x', [1, 0])"

@@ -22,7 +22,7 @@ from pcsargmax.neighbors import ball_query, farthest_point_order, knn
 
 @dataclass(frozen=True)
 class Scale:
-    """One grouping of a set abstraction: the nearest `neighbors` points within `radius`, seen by an MLP of `widths`.
+    """One grouping: the nearest `neighbors` points within `radius`, seen by an MLP of `widths`, then the maximum.
 
     `after` are widths of an MLP on the pooled feature, the cheap side of the maximum: it runs once per centre.
     """
@@ -35,7 +35,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Level:
-    """A set abstraction: the first `centers` points in farthest-point order, grouped at one scale (SSG) or more (MSG)."""
+    """A set abstraction: the first `centers` points in farthest-point order, grouped at one scale or more."""
 
     centers: int
     scales: tuple[Scale, ...]
@@ -48,7 +48,7 @@ class Neighborhoods(NamedTuple):
         counts: per level, from the cloud down: (B,) points of each cloud.
         centers: per set abstraction, (M,) index of its centres in the level above.
         groups: per set abstraction and scale, (M, k) index of the neighbours in the level above.
-        up_index: per set abstraction, (N, 3) index in its centres of the three nearest to each point of the level above.
+        up_index: per set abstraction, (N, 3) index, in its centres, of the three nearest to each point above.
         up_weight: (N, 3) their inverse-distance weights, rows summing to 1.
     """
 
@@ -80,10 +80,16 @@ class Neighborhoods(NamedTuple):
 
     def to(self, device: torch.device | str) -> Neighborhoods:
         """Move every tensor to a device."""
+
+        def move(tensors: list[Tensor]) -> list[Tensor]:
+            return [tensor.to(device) for tensor in tensors]
+
         return Neighborhoods(
-            *([t.to(device) for t in x] for x in (self.counts, self.centers)),
-            [[t.to(device) for t in scales] for scales in self.groups],
-            *([t.to(device) for t in x] for x in (self.up_index, self.up_weight)),
+            counts=move(self.counts),
+            centers=move(self.centers),
+            groups=[move(scales) for scales in self.groups],
+            up_index=move(self.up_index),
+            up_weight=move(self.up_weight),
         )
 
 
@@ -166,9 +172,7 @@ class PointNet2(nn.Module):
         global_channels: width of the pooled feature of the coarsest level.
     """
 
-    def __init__(
-        self, levels: Sequence[Level], up_widths: Sequence[Sequence[int]], *, in_channels: int = 0
-    ) -> None:
+    def __init__(self, levels: Sequence[Level], up_widths: Sequence[Sequence[int]], *, in_channels: int = 0) -> None:
         super().__init__()
         if len(up_widths) != len(levels) or not levels:
             raise ValueError(
@@ -206,9 +210,11 @@ class PointNet2(nn.Module):
             place = torch.arange(len(batch), device=pos.device) - (counts.cumsum(0) - counts)[batch]
             centers = (place < level.centers).nonzero().squeeze(1)
             low_pos, low_batch = pos[centers], batch[centers]
-            among = {"support_batch": batch, "query_batch": low_batch}
             found.groups.append(
-                [ball_query(pos, low_pos, s.radius, s.neighbors, **among).index for s in level.scales]
+                [
+                    ball_query(pos, low_pos, s.radius, s.neighbors, support_batch=batch, query_batch=low_batch).index
+                    for s in level.scales
+                ]
             )
             near = knn(low_pos, pos, 3, support_batch=low_batch, query_batch=batch)
             weight = 1 / near.squared_distance.clamp_min(1e-10)
@@ -266,6 +272,4 @@ def ensure_farthest_order(pos: Tensor, batch: Tensor | None = None) -> Tensor:
     if batch is None:
         return farthest_point_order(pos)
     ends = torch.bincount(batch).cumsum(0).tolist()
-    return torch.cat(
-        [farthest_point_order(pos[a:b]) + a for a, b in zip([0, *ends[:-1]], ends, strict=True) if b > a]
-    )
+    return torch.cat([farthest_point_order(pos[a:b]) + a for a, b in zip([0, *ends[:-1]], ends, strict=True) if b > a])

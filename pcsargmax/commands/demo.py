@@ -50,7 +50,13 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int) -> N
         seed=seed,
     )
     with progress_bars() as bars:
-        make_procedural(data, (category,), models=models, seed=seed, progress=lambda i, n: bars.update("making shapes", i, n))
+        make_procedural(
+            data,
+            (category,),
+            models=models,
+            seed=seed,
+            progress=lambda i, n: bars.update("making shapes", i, n),
+        )
         run = train(settings, run_folder, callbacks=[training_progress(bars)], progress=bars.update)
         metrics = run.evaluate("test", progress=lambda i, n: bars.update("evaluating", i, n))
     found = run.predictions("test", most=12)

@@ -15,7 +15,7 @@ from rich.text import Text
 def friendly_errors() -> Iterator[None]:
     """Turn ValueError and OSError into a red line and exit code 2, an interrupt into exit code 130.
 
-    Warnings of the package are shown as a yellow line each, once; other exceptions are defects and keep their traceback.
+    Warnings are shown as a yellow line each; other exceptions are defects and keep their traceback.
     """
     console = Console(stderr=True)
 

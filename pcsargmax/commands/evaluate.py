@@ -35,7 +35,9 @@ def command(
         opened = load_run(run, checkpoint=checkpoint, device=device)
         with progress_bars() as bars:
             metrics = opened.evaluate(
-                split, thresholds=parse_thresholds(thresholds), progress=lambda i, n: bars.update("evaluating", i, n)
+                split,
+                thresholds=parse_thresholds(thresholds),
+                progress=lambda i, n: bars.update("evaluating", i, n),
             )
         with atomic_path(opened.folder / f"metrics-{Path(split).stem}.json") as temporary:
             temporary.write_text(json.dumps(metrics, indent=1) + "\n")
@@ -61,7 +63,8 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     unit = "raw units" if metrics["unit"] == "raw" else "shares of the bounding-box diagonal"
     table = Table(
         title=f"{metrics['data']}, {metrics['split']} split, trained by {metrics['objective']}: "
-        f"{found['num_models']} shapes, {found['num_keypoints']} keypoints\nlengths in {unit}, 95 % intervals over shapes"
+        f"{found['num_models']} shapes, {found['num_keypoints']} keypoints\n"
+        f"lengths in {unit}, 95 % intervals over shapes"
     )
     names = [key for key in found if key.startswith(("pck@", "iou@")) and "/" not in key]
     table.add_column("")
@@ -71,7 +74,9 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         values = [_cell(metrics[estimate], key) for key in (*names, "mean_error")]
         table.add_row(estimate.replace("_", " "), *values)
     Console().print(table)
-    typer.echo(f"presence: {metrics['presence_accuracy']:.1%} right; {metrics['seconds_per_cloud'] * 1e3:.0f} ms a shape")
+    typer.echo(
+        f"presence: {metrics['presence_accuracy']:.1%} right; {metrics['seconds_per_cloud'] * 1e3:.0f} ms a shape"
+    )
 
 
 def _cell(values: dict[str, Any], key: str) -> str:

@@ -13,18 +13,26 @@ from pcsargmax.commands.errors import friendly_errors
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder or checkpoint.", metavar="RUN")],
-    files: Annotated[list[Path], typer.Argument(help="Meshes or clouds (.ply .obj .stl .off .pcd .xyz .npy .npz).", metavar="FILE...")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Meshes or clouds (.ply .obj .stl .off .pcd .xyz .npy .npz).", metavar="FILE..."),
+    ],
     output: Annotated[Path | None, typer.Option(help="Folder for the results; default RUN/predictions.")] = None,
     format: Annotated[str, typer.Option(help="json, csv or mrk.json (3D Slicer).")] = "json",
-    num_points: Annotated[int, typer.Option(help="Points sampled from a mesh; 0 takes what the run was trained with.")] = 0,
+    num_points: Annotated[
+        int, typer.Option(help="Points sampled from a mesh; 0 takes what the run was trained with.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the sampling of meshes.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="Print all predictions as one JSON list; write no file unless --output.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print all predictions as one JSON list; write no file unless --output."),
+    ] = False,
 ) -> None:
     """Find the keypoints of files: position, confidence, covariance, visibility and nearest point.
 
-    Positions are in the units and the frame of each file. Confidence is the probability mass within three mean neighbour
-    distances of the keypoint.
+    Positions are in the units and the frame of each file. Confidence is the probability mass within three mean
+    neighbour distances of the keypoint.
 
     Example:
 

@@ -19,7 +19,7 @@ def train_command(
 ) -> None:
     """Train a keypoint detector for one category of point clouds.
 
-    DATA is a category of KeypointNet (below --root) or a folder of your own meshes or clouds with landmarks beside them.
+    DATA is a category of KeypointNet (below --root) or a folder of your own scans with landmarks beside them.
     The run folder gets settings, checkpoints and a log; look at it with `evaluate`, `predict` and `view`.
 
     Examples:
@@ -65,9 +65,7 @@ def _train(settings: TrainSettings, folder: Path, resume: bool, as_json: bool) -
 
     quiet_lightning()
     with progress_bars() as bars:
-        run = train(
-            settings, folder, resume=resume, callbacks=[training_progress(bars)], progress=bars.update
-        )
+        run = train(settings, folder, resume=resume, callbacks=[training_progress(bars)], progress=bars.update)
     if as_json:
         typer.echo(json.dumps({"run": str(folder), "checkpoint": str(run.checkpoint)}))
         return
@@ -89,9 +87,21 @@ def _signature() -> inspect.Signature:
             option = typer.Option(defaults[name], f"{flag}/--no-{flag[2:]}" if kind is bool else flag, help=helps[name])
         parameters.append(inspect.Parameter(name, keyword, default=option, annotation=kind))
     own: list[tuple[str, Any, Any]] = [
-        ("run", Path | None, typer.Option(None, "--run", help="Run folder; default runs/DATA-OBJECTIVE-seedSEED.")),
-        ("recipe", str, typer.Option("paper", help=f"Named defaults: {', '.join(RECIPES)}; options given here win.")),
-        ("resume", bool, typer.Option(False, "--resume", help="Go on with the run folder, exactly where it stopped.")),
+        (
+            "run",
+            Path | None,
+            typer.Option(None, "--run", help="Run folder; default runs/DATA-OBJECTIVE-seedSEED."),
+        ),
+        (
+            "recipe",
+            str,
+            typer.Option("paper", help=f"Named defaults: {', '.join(RECIPES)}; options given here win."),
+        ),
+        (
+            "resume",
+            bool,
+            typer.Option(False, "--resume", help="Go on with the run folder, exactly where it stopped."),
+        ),
         ("as_json", bool, typer.Option(False, "--json", help="Print the result as JSON.")),
     ]
     parameters += [inspect.Parameter(name, keyword, default=o, annotation=kind) for name, kind, o in own]

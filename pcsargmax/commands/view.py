@@ -13,9 +13,14 @@ from pcsargmax.commands.errors import friendly_errors
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder or checkpoint.", metavar="RUN")],
     files: Annotated[list[Path], typer.Argument(help="Meshes or clouds.", metavar="FILE...")],
-    save: Annotated[Path | None, typer.Option(help="Write a PNG instead of opening a window (first file; no screen needed).")] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Write a PNG instead of opening a window (first file; no screen needed)."),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a self-contained page instead of opening a window.")] = None,
-    keypoint: Annotated[str, typer.Option(help="Keypoint whose map colours the points; default the strongest at each point.")] = "",
+    keypoint: Annotated[
+        str, typer.Option(help="Keypoint whose map colours the points; default the strongest at each point.")
+    ] = "",
     seed: Annotated[int, typer.Option(help="Seed of the sampling of meshes.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
 ) -> None:

@@ -85,14 +85,12 @@ def _checked_mask(name: str, mask: Tensor | None, of: str, positions: Tensor) ->
         mask = torch.ones(positions.shape[:2], dtype=torch.bool, device=positions.device)
     if mask.dtype != torch.bool or mask.shape != positions.shape[:2]:
         raise ValueError(
-            f"{name} must be bool of shape {tuple(positions.shape[:2])}, "
-            f"got {mask.dtype} of shape {tuple(mask.shape)}"
+            f"{name} must be bool of shape {tuple(positions.shape[:2])}, got {mask.dtype} of shape {tuple(mask.shape)}"
         )
     broken = int((mask & ~positions.isfinite().all(dim=-1)).sum())
     if broken:
         raise ValueError(
-            f"{of} must be finite where {name}, got NaN or infinity at "
-            f"{broken} of {int(mask.sum())} keypoints"
+            f"{of} must be finite where {name}, got NaN or infinity at {broken} of {int(mask.sum())} keypoints"
         )
     return mask
 
@@ -123,9 +121,7 @@ class KeypointIoU(Metric):
     is_differentiable = False
     flat_iou: list[Tensor]
 
-    def __init__(
-        self, thresholds: Sequence[float] = (0.1,), num_bootstrap: int = 1000, seed: int = 0
-    ) -> None:
+    def __init__(self, thresholds: Sequence[float] = (0.1,), num_bootstrap: int = 1000, seed: int = 0) -> None:
         """See the class."""
         super().__init__()
         self.thresholds = _checked_thresholds(thresholds)
@@ -136,9 +132,7 @@ class KeypointIoU(Metric):
         # Flat, so that a process without any model can still be gathered.
         self.add_state("flat_iou", default=[], dist_reduce_fx="cat")
 
-    def update(
-        self, prediction: Tensor, target: Tensor, visible: Tensor, present: Tensor | None = None
-    ) -> None:
+    def update(self, prediction: Tensor, target: Tensor, visible: Tensor, present: Tensor | None = None) -> None:
         """Add models, as in `hungarian_iou`: (B, P, D), (B, G, D), (B, G) bool and (B, P) bool or None."""
         iou = hungarian_iou(prediction, target, self.thresholds, visible=visible, present=present)
         self.flat_iou.append(iou.flatten().to(self.device, self.dtype))

@@ -29,8 +29,7 @@ def keypoint_errors(prediction: Tensor, target: Tensor, visible: Tensor) -> Tens
     """
     if prediction.ndim != 3 or prediction.shape != target.shape:
         raise ValueError(
-            "prediction and target must both be (B, K, D), got "
-            f"{tuple(prediction.shape)} and {tuple(target.shape)}"
+            f"prediction and target must both be (B, K, D), got {tuple(prediction.shape)} and {tuple(target.shape)}"
         )
     if visible.dtype != torch.bool or visible.shape != prediction.shape[:2]:
         raise ValueError(
@@ -223,9 +222,7 @@ class PCK(Metric):
         if not self.num_bootstrap:
             return {}
         numerator, denominator = _grouped(values, self.average)
-        low, high = bootstrap_interval(
-            numerator, denominator, mean_over=0, num=self.num_bootstrap, seed=self.seed
-        )
+        low, high = bootstrap_interval(numerator, denominator, mean_over=0, num=self.num_bootstrap, seed=self.seed)
         ends = [(name, "low", v) for name, v in zip(names, low, strict=True)]
         ends += [(name, "high", v) for name, v in zip(names, high, strict=True)]
         return {f"{name}/{end}": value for name, end, value in ends}

@@ -1,4 +1,4 @@
-"""Data sets as training takes them: normalised once, augmented afresh, every item a function of (seed, epoch, index)."""
+"""Data as training takes them: normalised once, augmented afresh, items a function of (seed, epoch, index)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch_geometric.transforms import BaseTransform, Compose
 
 from pcsargmax.backbones.pointnet2 import Neighborhoods, PointNet2
 from pcsargmax.neighbors import farthest_point_order, mean_neighbor_distance
-from pcsargmax.training.settings import TrainSettings, parse_ids
+from pcsargmax.training.settings import TrainSettings, parse_ids, parse_shares
 from pcsargmax.transforms import (
     NormalizeFrame,
     PointDropout,
@@ -47,7 +47,12 @@ def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, i
         if settings.ids:
             raise ValueError(f"ids are for KeypointNet's semantic ids; {settings.data} is a folder of landmarks")
         return LandmarkFolder(
-            settings.data, split, num_points=settings.num_points, seed=settings.split_seed, progress=progress
+            settings.data,
+            split,
+            num_points=settings.num_points,
+            seed=settings.split_seed,
+            shares=parse_shares(settings.shares),
+            progress=progress,
         )
     return KeypointNet(settings.root, settings.data, split, ids=parse_ids(settings.ids), progress=progress)
 
@@ -105,8 +110,9 @@ def augmentation(settings: TrainSettings, items: Sequence[Data]) -> Compose:
 class PreparedClouds(Dataset[tuple[Data, Neighborhoods]]):
     """Prepared items in memory, augmented when they are taken.
 
-    An index is a plain number for the item as it is, or `(epoch, number)` for its augmented form of that epoch. Rotation,
-    scaling and small noise leave the neighbourhoods as they were; dropping points does not, so then they are found anew.
+    An index is a plain number for the item as it is, or `(epoch, number)` for its augmented form of that epoch.
+    Rotation, scaling and small noise leave the neighbourhoods as they were; dropping points does not, so then they
+    are found anew.
     """
 
     def __init__(

@@ -35,7 +35,12 @@ class DetectorModule(lightning.LightningModule):
         self, detector: KeypointDetector, settings: TrainSettings, length_unit: str, metadata: dict[str, Any]
     ) -> None:
         super().__init__()
-        self.detector, self.settings, self.length_unit, self.metadata = detector, settings, length_unit, metadata
+        self.detector, self.settings, self.length_unit, self.metadata = (
+            detector,
+            settings,
+            length_unit,
+            metadata,
+        )
         self.objective = make_objective(settings)
         self.val_pck = PCK(num_bootstrap=0)
 
@@ -95,7 +100,9 @@ class DetectorModule(lightning.LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
-    def transfer_batch_to_device(self, batch: DetectorBatch, device: torch.device, dataloader_idx: int) -> DetectorBatch:
+    def transfer_batch_to_device(
+        self, batch: DetectorBatch, device: torch.device, dataloader_idx: int
+    ) -> DetectorBatch:
         """Move clouds and neighbourhoods."""
         return DetectorBatch(batch.clouds.to(device), batch.neighborhoods.to(device))
 

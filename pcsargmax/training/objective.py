@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from pcsargmax.bases import Gaussian
-from pcsargmax.losses import error_of_expectation, expected_error
+from pcsargmax.losses import Distance, error_of_expectation, expected_error
 from pcsargmax.models.keypoint_detector import Scores
 from pcsargmax.relaxation import make_schedule
 from pcsargmax.training.settings import TrainSettings
@@ -27,7 +28,7 @@ def _soft(settings: TrainSettings) -> Objective:
         scores: Scores, target: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
     ) -> Tensor:
         return error_of_expectation(
-            scores.logits, scores.sites, target, distance=settings.distance, mask=scores.mask
+            scores.logits, scores.sites, target, distance=cast(Distance, settings.distance), mask=scores.mask
         )
 
     return objective
@@ -51,7 +52,7 @@ def _sampling(settings: TrainSettings) -> Objective:
             basis=Gaussian(sigma),
             num_samples=settings.num_samples,
             temperature=schedule(progress),
-            distance=settings.distance,
+            distance=cast(Distance, settings.distance),
             mask=scores.mask,
             generator=generator,
             closed_form=settings.closed_form,
@@ -61,7 +62,13 @@ def _sampling(settings: TrainSettings) -> Objective:
 
 
 def basis_sigma(settings: TrainSettings, neighbor_distance: Tensor, frame_scale: Tensor) -> Tensor:
-    """Width of the basis in the unit frame: (B,) from the mean neighbour distance (B,), or a raw length / frame_scale (B, 1)."""
+    """Width of the basis in the unit frame, (B,).
+
+    Args:
+        settings: `sigma` is "auto", the mean neighbour distance, or a length in raw units.
+        neighbor_distance: (B,) mean distance of neighbours, unit frame.
+        frame_scale: (B, 1) raw length of one unit.
+    """
     if settings.sigma == "auto":
         return neighbor_distance
     return (float(settings.sigma) / frame_scale.squeeze(1)).to(neighbor_distance.dtype)

@@ -68,7 +68,8 @@ class Run:
             item: a cloud item in raw units.
 
         Returns:
-            distribution over the points of the prepared item, whose `frame_center` and `frame_scale` lead back to raw units.
+            The distribution over the points of the prepared item, and that item, whose `frame_center` and `frame_scale`
+            lead back to raw units.
         """
         prepared, neighborhoods = prepare(item, self.detector.backbone)
         device = next(self.detector.parameters()).device
@@ -122,6 +123,11 @@ class Run:
         found = self.predict(item, name=Path(path).name)
         nearest = cKDTree(read_cloud(path).points).query(found.position)[1]
         return dataclasses.replace(found, file_index=nearest)
+
+    def predictions(self, split: str = "test", *, most: int | None = None) -> list[Prediction]:
+        """Predictions, with their truth, of the shapes of a split, or of the first `most`."""
+        dataset = open_dataset(self.settings, split)
+        return [self.predict(dataset[i]) for i in range(min(len(dataset), most or len(dataset)))]
 
     def evaluate(
         self,
@@ -245,7 +251,8 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
     metadata = content["pcsargmax"]
     try:
         settings = TrainSettings.from_dict(metadata["settings"])
-        detector = KeypointDetector(len(metadata["keypoint_names"]), settings.backbone)
+        with torch.random.fork_rng(devices=[]):  # the weights it begins with are drawn, and then replaced
+            detector = KeypointDetector(len(metadata["keypoint_names"]), settings.backbone)
         prefix = "detector."
         weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
         detector.load_state_dict(weights)

@@ -16,7 +16,7 @@ OBJECTIVES = ("sampling", "soft")
 RECIPES: dict[str, dict[str, Any]] = {
     # The defaults: Adam 1e-3, halved every 10 of 100 epochs, batches of 8.
     "paper": {},
-    # A third of the epochs: one cycle to a higher rate, and the moving average of the weights, which is what is evaluated.
+    # Fewer epochs: one cycle to a higher rate, and the moving average of the weights is what is evaluated.
     "fast": {"epochs": 60, "lr": 4.5e-3, "lr_schedule": "onecycle", "ema": 0.99},
 }
 
@@ -40,22 +40,32 @@ class TrainSettings:
     root: str = _setting("datasets/keypointnet", "Folder in KeypointNet's layout that holds the category.")
     train_split: str = _setting("train", "Split to train on: train, trainval, all.")
     val_split: str = _setting("val", "Split that chooses the best checkpoint, or 'none' to keep the last.")
+    shares: str = _setting(
+        "0.7,0.1,0.2", "Shares of train, val and test in a folder that brings no splits; 2,0,1 counts too."
+    )
     split_seed: int = _setting(0, "Seed of the splits of a folder that brings none.")
     ids: str = _setting("", "Semantic ids to learn, such as 0-9 or 0,3,5; empty for all.")
     num_points: int = _setting(2048, "Points sampled from a mesh of your own folder.")
-    unit: str = _setting("auto", "What 0.01 means in PCK: 'raw' units, or 'diagonal' of the bounding box; auto takes raw for KeypointNet.")
+    unit: str = _setting(
+        "auto",
+        "What 0.01 means in PCK: 'raw' units, or 'diagonal' of the bounding box; auto takes raw for KeypointNet.",
+    )
 
     backbone: str = _setting("fine", "PointNet++ variant: fine, light, ssg, msg.")
     objective: str = _setting("sampling", "sampling (sampling-argmax) or soft (soft-argmax).")
     num_samples: int = _setting(10, "Samples a keypoint and step, N_s.")
-    sigma: str = _setting("auto", "Width of the Gaussian basis in the file's units; auto: each cloud's mean neighbour distance.")
+    sigma: str = _setting(
+        "auto", "Width of the Gaussian basis in the file's units; auto: each cloud's mean neighbour distance."
+    )
     temperature_schedule: str = _setting("linear", "constant, linear or exponential.")
     temperature_start: float = _setting(2.0, "Relaxation temperature at the start.")
     temperature_end: float = _setting(0.5, "Relaxation temperature at the end.")
     temperature_share: float = _setting(0.5, "Share of the training over which the temperature anneals.")
     distance: str = _setting("l1", "Error that is minimised: l1, l2 or squared_l2.")
     closed_form: bool = _setting(False, "Integrate the basis noise out of the loss instead of drawing it.")
-    presence_weight: float = _setting(0.1, "Weight of the loss of the presence head; it never touches the localisation.")
+    presence_weight: float = _setting(
+        0.1, "Weight of the loss of the presence head; it never touches the localisation."
+    )
 
     epochs: int = _setting(100, "Passes over the training split.")
     batch_size: int = _setting(8, "Clouds a step.")
@@ -118,6 +128,7 @@ class TrainSettings:
         if self.sigma != "auto" and not _is_length(self.sigma):
             raise ValueError(f"sigma must be 'auto' or a number of at least 0, got {self.sigma!r}")
         parse_ids(self.ids)
+        parse_shares(self.shares)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -168,6 +179,15 @@ def parse_ids(text: str) -> tuple[int, ...] | None:
             raise ValueError(f"ids must look like 0-9 or 0,3,5, got {text!r}")
         ids += found
     return tuple(ids)
+
+
+def parse_shares(text: str) -> tuple[float, float, float]:
+    """Read "0.7,0.1,0.2" as three numbers."""
+    try:
+        train, val, test = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"shares must be three numbers with commas between, got {text!r}") from None
+    return train, val, test
 
 
 def setting_help() -> dict[str, str]:

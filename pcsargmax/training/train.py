@@ -97,6 +97,7 @@ def _fit(trainer: lightning.Trainer, module: DetectorModule, loaders: tuple[Any,
             # The clouds are in memory, prepared: workers would only copy them. Short epochs log less often than every 50
             # steps.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*but have no `val_dataloader`.*")
             warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
             warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
             warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
@@ -135,22 +136,25 @@ def _prepare(
     """Open and prepare the data; build the network."""
     raw = open_dataset(settings, settings.train_split, lambda i, n: progress("reading", i, n))
     with torch.random.fork_rng(devices=[]):  # the weights follow the seed, the caller's generator stays as it was
-        torch.manual_seed(mix_seed(settings.seed, 1))
+        torch.default_generator.manual_seed(mix_seed(settings.seed, 1))
         detector = KeypointDetector(raw.num_keypoints, settings.backbone)
 
-    def prepared(dataset: Any, what: str) -> list[Any]:
+    def prepared(dataset: Any, what: str, split: str) -> list[Any]:
         items = []
         for i in range(len(dataset)):
             items.append(prepare(dataset[i], detector.backbone))
             progress(what, i + 1, len(dataset))
+        if not any(item.keypoint_visible.any() for item, _ in items):
+            raise ValueError(f"none of the keypoints is on any cloud of the split {split!r} of {settings.data}")
         return items
 
-    items = prepared(raw, "preparing training clouds")
+    items = prepared(raw, "preparing training clouds", settings.train_split)
     augment = augmentation(settings, [item for item, _ in items])
     training = PreparedClouds(items, detector.backbone, augment, settings.seed)
     validation = None
     if settings.val_split != "none":
-        clouds = prepared(open_dataset(settings, settings.val_split), "preparing validation clouds")
+        opened = open_dataset(settings, settings.val_split)
+        clouds = prepared(opened, "preparing validation clouds", settings.val_split)
         validation = PreparedClouds(clouds, detector.backbone)
     unit = settings.unit if settings.unit != "auto" else "diagonal" if is_folder(settings) else "raw"
     metadata = {
@@ -164,19 +168,31 @@ def _prepare(
     return detector, training, validation, metadata
 
 
-def _trainer(
-    settings: TrainSettings, folder: Path, callbacks: Sequence[Callback], validate: bool
-) -> lightning.Trainer:
+class _Checkpoint(ModelCheckpoint):
+    """Known by its name in the folder, so that a run folder which was moved is resumed like any other."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state of a folder that may have been elsewhere."""
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        moved = {name: here(path) for name, path in state_dict.items() if name.endswith("_path")}
+        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": kept, "dirpath": self.dirpath})
+
+
+def _trainer(settings: TrainSettings, folder: Path, callbacks: Sequence[Callback], validate: bool) -> lightning.Trainer:
     keep = folder / "checkpoints"
     # The best before the last: so last.ckpt knows what the best is.
     every: list[Callback] = []
     if settings.ema:
         every.append(WeightAveraging(use_buffers=True, avg_fn=moving_average(settings.ema)))
     if validate:
-        every.append(ModelCheckpoint(keep, "best", monitor="val/pck", mode="max", enable_version_counter=False))
+        every.append(_Checkpoint(keep, "best", monitor="val/pck", mode="max", enable_version_counter=False))
         if settings.patience:
             every.append(EarlyStopping("val/pck", mode="max", patience=settings.patience))
-    every.append(ModelCheckpoint(keep, "last", every_n_epochs=1, enable_version_counter=False))
+    every.append(_Checkpoint(keep, "last", every_n_epochs=1, enable_version_counter=False))
     loggers: list[Any] = [CSVLogger(folder, name="log")]
     if settings.tensorboard:
         try:
