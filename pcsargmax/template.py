@@ -61,6 +61,11 @@ class Template:
         low, extent = bounding_box(pos, name="pos")
         return low + self.relative.to(pos.device) * extent
 
+    @property
+    def usual(self) -> Tensor:
+        """(K,) bool: the keypoints that at least half as many models have as the most common one."""
+        return (self.num_seen > 0) & (2 * self.num_seen >= self.num_seen.max())
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists for JSON; `from_dict` gives the same template back, bit for bit."""
         return {"relative": self.relative.tolist(), "num_seen": self.num_seen.tolist()}

@@ -129,3 +129,8 @@ def test_known_figures_of_keypointnet_mugs(tmp_path, monkeypatch):
     assert 100 * result["pck@0.01"].item() == pytest.approx(5.9, abs=0.05)
     assert 100 * result["pck@0.02"].item() == pytest.approx(26.2, abs=0.05)
     assert result["mean_error"].item() == pytest.approx(0.040, abs=0.0005)
+
+
+def test_usual_keypoints_are_those_that_most_models_have():
+    template = Template(torch.zeros(4, 3, dtype=torch.float64), torch.tensor([10, 5, 4, 0]))
+    assert template.usual.tolist() == [True, True, False, False]

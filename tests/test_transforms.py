@@ -10,10 +10,8 @@ from pcsargmax.transforms import (
     PointDropout,
     RandomJitter,
     RandomMirror,
-    RandomMirror,
     RandomRotation,
     RandomScale,
-    find_mirror_pairs,
     find_mirror_pairs,
     to_raw,
 )
@@ -68,9 +66,7 @@ def test_normalize_frame_by_hand():
 def test_to_raw_undoes_normalize_frame_far_from_the_origin(shift, size):
     item = cloud()
     item.pos = item.pos * size + shift
-    item.keypoint_pos = torch.where(
-        item.keypoint_visible[..., None], item.keypoint_pos * size + shift, torch.zeros(())
-    )
+    item.keypoint_pos = torch.where(item.keypoint_visible[..., None], item.keypoint_pos * size + shift, torch.zeros(()))
     unit = NormalizeFrame()(item)
     raw = to_raw(unit.pos, unit.frame_center, unit.frame_scale)
     assert raw.dtype == torch.float64
@@ -88,9 +84,7 @@ def test_to_raw_takes_a_batch_of_frames():
     for i, unit in enumerate(units):
         torch.testing.assert_close(raw[i], to_raw(unit.keypoint_pos, unit.frame_center, unit.frame_scale)[0])
         torch.testing.assert_close(samples[i, 2], raw[i])
-    with pytest.raises(
-        ValueError, match=r"points: expected \(\.\.\., 3\), first 3 for 3 frames, got \(2, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"points: expected \(\.\.\., 3\), first 3 for 3 frames, got \(2, 3\)"):
         to_raw(torch.zeros(2, 3), batch.frame_center, batch.frame_scale)
 
 
@@ -133,9 +127,7 @@ def test_rotation_is_right_handed_and_stays_within_its_angle():
     assert 28 < angles.max() <= 30
     assert -30 <= angles.min() < -28
     draw = torch.rand((), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert angles[0].item() == pytest.approx(
-        (2 * draw.item() - 1) * 30
-    )  # x turns towards y when it is above 0
+    assert angles[0].item() == pytest.approx((2 * draw.item() - 1) * 30)  # x turns towards y when it is above 0
 
 
 def test_any_axis_at_180_degrees_is_uniform_over_rotations():
@@ -282,9 +274,7 @@ def test_mirror_exchanges_channels_half_of_the_time():
     assert flipped[0].keypoint_site.tolist() == [[7, -1, 3]]
     assert flipped[0].keypoint_visible.tolist() == [[True, False, True]]
     assert torch.equal(flipped[0].pos[[7, 3]], flipped[0].keypoint_pos[0, [0, 2]])
-    with pytest.raises(
-        ValueError, match=r"pairs: expected channels that exchange two by two, got \[1, 2, 0\]"
-    ):
+    with pytest.raises(ValueError, match=r"pairs: expected channels that exchange two by two, got \[1, 2, 0\]"):
         RandomMirror("x", torch.tensor([1, 2, 0]))
     with pytest.raises(ValueError, match='axis: expected "x", "y" or "z", got \'any\''):
         RandomMirror("any", torch.tensor([0]))
@@ -318,7 +308,7 @@ def test_mirror_pairs_by_hand():
 
 def test_no_mirror_pairs_across_a_plane_that_is_none():
     keypoints, visible = mirrored_category()
-    with pytest.raises(ValueError, match="axis 'y': the mean keypoints are not symmetric across it; a .* up to 0.6"):
+    with pytest.raises(ValueError, match=r"axis 'y': the mean keypoints .* up to 0\.6"):
         find_mirror_pairs(keypoints, visible, "y")
     with pytest.raises(ValueError, match='axis: expected "x", "y" or "z", got \'any\''):
         find_mirror_pairs(keypoints, visible, "any")

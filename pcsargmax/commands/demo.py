@@ -18,6 +18,7 @@ def command(
     models: Annotated[int, typer.Option(help="Shapes to make.")] = 160,
     epochs: Annotated[int, typer.Option(help="Passes over the training shapes.")] = 24,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Make shapes, train a detector on them, measure it and draw what it found.
 
@@ -26,11 +27,11 @@ def command(
         pcsargmax demo --category mug
     """
     with friendly_errors():
-        _demo(category, folder, models, epochs, seed)
+        _demo(category, folder, models, epochs, seed, device)
 
 
-def _demo(category: str, folder: Path, models: int, epochs: int, seed: int) -> None:
-    from pcsargmax.commands.evaluate import print_metrics
+def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, device: str) -> None:
+    from pcsargmax.commands.evaluate import print_metrics, write_metrics
     from pcsargmax.commands.progress import console, progress_bars, quiet_lightning, training_progress
     from pcsargmax.datasets import make_procedural
     from pcsargmax.training.train import train
@@ -48,6 +49,7 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int) -> N
         lr=6e-3,
         lr_schedule="onecycle",
         seed=seed,
+        device=device,
     )
     with progress_bars() as bars:
         make_procedural(
@@ -60,7 +62,8 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int) -> N
         run = train(settings, run_folder, callbacks=[training_progress(bars)], progress=bars.update)
         metrics = run.evaluate("test", progress=lambda i, n: bars.update("evaluating", i, n))
     found = run.predictions("test", most=12)
-    written = [write_page(found, run_folder / "report.html", title=f"{category}: {len(found)} test shapes")]
+    written = [write_metrics(metrics, run_folder)]
+    written += [write_page(found, run_folder / "report.html", title=f"{category}: {len(found)} test shapes")]
     try:
         written.append(render(found[0], run_folder / "prediction.png"))
     except RendererUnavailable as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Annotated, Any
 
 import typer
@@ -12,36 +14,44 @@ from pcsargmax.commands.errors import friendly_errors
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder or checkpoint.", metavar="RUN")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders or checkpoints.", metavar="RUN...")],
     split: Annotated[str, typer.Option(help="Split of the run's data set.")] = "test",
     thresholds: Annotated[str, typer.Option(help="PCK thresholds, in the run's unit.")] = "0.01,0.02,0.05",
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON: an object, of several runs a list.")
+    ] = False,
 ) -> None:
     """Measure a run: PCK, mean error and mIoU with 95 % intervals, beside the template baseline.
 
-    The result is kept in RUN/metrics-SPLIT.json.
+    The result is kept in RUN/metrics-SPLIT.json. Several runs are also compared: mean and spread over the seeds.
 
-    Example:
+    Examples:
 
         pcsargmax evaluate runs/mug-sampling-seed0
+
+        pcsargmax evaluate runs/mug-*
     """
     with friendly_errors():
         from pcsargmax.commands.progress import progress_bars
-        from pcsargmax.datasets.cache import atomic_path
         from pcsargmax.training.run import load_run
 
-        opened = load_run(run, checkpoint=checkpoint, device=device)
+        limits = parse_thresholds(thresholds)
+        opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]
+        results = []
         with progress_bars() as bars:
-            metrics = opened.evaluate(
-                split,
-                thresholds=parse_thresholds(thresholds),
-                progress=lambda i, n: bars.update("evaluating", i, n),
-            )
-        with atomic_path(opened.folder / f"metrics-{Path(split).stem}.json") as temporary:
-            temporary.write_text(json.dumps(metrics, indent=1) + "\n")
-        typer.echo(json.dumps(metrics)) if as_json else print_metrics(metrics)
+            for one in opened:
+                what = f"evaluating {one.folder.name}"
+                results.append(one.evaluate(split, thresholds=limits, progress=partial(bars.update, what)))
+                write_metrics(results[-1], one.folder)
+        if as_json:
+            typer.echo(json.dumps(results[0] if len(results) == 1 else results))
+            return
+        for metrics in results:
+            print_metrics(metrics)
+        if len(results) > 1:
+            print_comparison(results)
 
 
 def parse_thresholds(text: str) -> tuple[float, ...]:
@@ -52,8 +62,19 @@ def parse_thresholds(text: str) -> tuple[float, ...]:
         raise ValueError(f"thresholds must be numbers with commas between, got {text!r}") from None
 
 
+def write_metrics(metrics: dict[str, Any], folder: Path) -> Path:
+    """Keep the result as FOLDER/metrics-SPLIT.json."""
+    from pcsargmax.datasets.cache import atomic_path
+
+    path = folder / f"metrics-{Path(metrics['split']).stem}.json"
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    return path
+
+
 def print_metrics(metrics: dict[str, Any]) -> None:
     """Print the result as a table: a row a way to guess, the template baseline among them."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
@@ -64,7 +85,9 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     table = Table(
         title=f"{metrics['data']}, {metrics['split']} split, trained by {metrics['objective']}: "
         f"{found['num_models']} shapes, {found['num_keypoints']} keypoints\n"
-        f"lengths in {unit}, 95 % intervals over shapes"
+        f"lengths in {unit}, 95 % intervals over shapes",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # within 80 columns
     )
     names = [key for key in found if key.startswith(("pck@", "iou@")) and "/" not in key]
     table.add_column("")
@@ -77,6 +100,35 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     typer.echo(
         f"presence: {metrics['presence_accuracy']:.1%} right; {metrics['seconds_per_cloud'] * 1e3:.0f} ms a shape"
     )
+
+
+def print_comparison(results: list[dict[str, Any]]) -> None:
+    """Print mean and standard deviation over the runs that differ in nothing but the seed, a row an objective."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for metrics in results:
+        for estimate in ("expectation", "snapped"):
+            key = (Path(metrics["data"]).name, metrics["objective"], estimate)
+            groups.setdefault(key, []).append(metrics[estimate])
+    names = [k for k in results[0]["expectation"] if k.startswith(("pck@", "iou@")) and "/" not in k]
+    table = Table(title="mean ± standard deviation over runs", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("")
+    for name in (*names, "mean_error"):
+        table.add_column(name.replace("_", " "), justify="right")
+    for key, values in groups.items():
+        spreads = [_spread([value[name] for value in values], name) for name in (*names, "mean_error")]
+        data, objective, estimate = key
+        table.add_row(f"{data}, {objective}\n{estimate}, {len(values)} runs", *spreads)
+    Console().print(table)
+
+
+def _spread(values: list[float], name: str) -> str:
+    share = name.startswith(("pck", "iou"))
+    middle, spread = fmean(values), stdev(values) if len(values) > 1 else 0.0
+    return f"{100 * middle:.1f}\n± {100 * spread:.1f}" if share else f"{middle:.4f}\n± {spread:.4f}"
 
 
 def _cell(values: dict[str, Any], key: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -40,7 +40,7 @@ def command(
     """
     with friendly_errors():
         from pcsargmax.commands.progress import console, progress_bars
-        from pcsargmax.prediction import FORMATS
+        from pcsargmax.prediction import FORMATS, Format
         from pcsargmax.training.run import load_run
 
         if format not in FORMATS:
@@ -56,7 +56,7 @@ def command(
                 found = opened.predict_file(file, num_points=num_points or None, seed=seed)
                 predictions.append(found.to_dict())
                 if folder is not None:
-                    found.save(folder / f"{file.stem}.{format}", format=format)
+                    found.save(folder / f"{file.stem}.{format}", format=cast(Format, format))
                 bars.update("predicting", number, len(files))
         if as_json:
             typer.echo(json.dumps(predictions))

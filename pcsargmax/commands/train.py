@@ -61,9 +61,12 @@ def _resumed(folder: Path, said: dict[str, Any]) -> TrainSettings:
 
 def _train(settings: TrainSettings, folder: Path, resume: bool, as_json: bool) -> None:
     from pcsargmax.commands.progress import console, progress_bars, quiet_lightning, training_progress
-    from pcsargmax.training.train import train
+    from pcsargmax.training.train import leads, train
 
     quiet_lightning()
+    if not leads():  # the first process tells what there is to tell
+        train(settings, folder, resume=resume)
+        return
     with progress_bars() as bars:
         run = train(settings, folder, resume=resume, callbacks=[training_progress(bars)], progress=bars.update)
     if as_json:

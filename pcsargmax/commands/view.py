@@ -38,15 +38,18 @@ def command(
         if keypoint and keypoint not in names:
             raise ValueError(f"keypoint must be one of {', '.join(names)}, got {keypoint!r}")
         found = [opened.predict_file(file, seed=seed) for file in files]
-        if save is not None:
-            from pcsargmax.visualize import render
-
-            typer.echo(render(found[0], save, keypoint=keypoint or None))
+        title = f"{opened.settings.data}: {', '.join(file.name for file in files)}"
         if html is not None:
             from pcsargmax.visualize import write_page
 
-            typer.echo(write_page(found, html, title=f"{opened.settings.data}: {', '.join(f.name for f in files)}"))
-        if save is None and html is None:
-            from pcsargmax.visualize import show
+            typer.echo(write_page(found, html, title=title))
+        if save is not None or html is None:
+            from pcsargmax.visualize import RendererUnavailable, render, show
 
-            show(found)
+            try:
+                if save is not None:
+                    typer.echo(render(found[0], save, keypoint=keypoint or None))
+                else:
+                    show(found, keypoint=keypoint or None, title=title)
+            except RendererUnavailable as error:
+                raise OSError(str(error)) from error

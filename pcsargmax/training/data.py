@@ -58,8 +58,9 @@ def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, i
 
 
 def is_folder(settings: TrainSettings) -> bool:
-    """Whether the data are a folder of the user's own rather than a category."""
-    return Path(settings.data).is_dir()
+    """Whether the data are a folder of the user's own; a category below `root` of the same name goes first."""
+    annotations = Path(settings.root) / "annotations" / f"{settings.data}.json"
+    return Path(settings.data).is_dir() and not annotations.is_file()
 
 
 def prepare(item: Data, backbone: PointNet2) -> tuple[Data, Neighborhoods]:
@@ -179,9 +180,11 @@ def _processes() -> tuple[int, int]:
 
 
 def collate(items: Sequence[tuple[Data, Neighborhoods]]) -> DetectorBatch:
-    """Join prepared items into a batch."""
-    keys = ("pos", "keypoint_pos", "keypoint_visible", "sigma", "frame_center", "frame_scale")
+    """Join prepared items into a batch; nothing in it is float64, which not every device has."""
+    keys = ("pos", "keypoint_pos", "keypoint_visible", "sigma", "frame_scale")
     clouds = [Data(**{key: item[key] for key in keys if key in item}) for item, _ in items]
+    for cloud in clouds:
+        cloud.frame_scale = cloud.frame_scale.float()
     return DetectorBatch(Batch.from_data_list(clouds), Neighborhoods.collate([n for _, n in items]))
 
 

@@ -15,7 +15,6 @@ from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
 from pcsargmax.training.data import DetectorBatch, mix_seed
 from pcsargmax.training.objective import basis_sigma, make_objective
 from pcsargmax.training.settings import TrainSettings
-from pcsargmax.transforms import to_raw
 
 
 class DetectorModule(lightning.LightningModule):
@@ -61,28 +60,27 @@ class DetectorModule(lightning.LightningModule):
         location = errors.where(visible, 0).sum() / visible.sum().clamp_min(1)
         presence = functional.binary_cross_entropy_with_logits(scores.presence.float(), visible.float())
         count = len(visible)
-        self.log("train/loss", location, on_step=False, on_epoch=True, prog_bar=True, batch_size=count)
-        self.log("train/presence", presence, on_step=False, on_epoch=True, batch_size=count)
+        self.log("train/loss", location, on_step=False, on_epoch=True, prog_bar=True, batch_size=count, sync_dist=True)
+        self.log("train/presence", presence, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
         return location + self.settings.presence_weight * presence
 
     def validation_step(self, batch: DetectorBatch, batch_idx: int) -> None:
         """Collect the errors of a batch."""
         clouds = batch.clouds
         scores = self(batch)
-        unit = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
-        found, truth = unit.double(), clouds.keypoint_pos.double()
-        if self.length_unit == "raw":
-            found = to_raw(found, clouds.frame_center, clouds.frame_scale)
-            truth = to_raw(truth, clouds.frame_center, clouds.frame_scale)
-        self.val_pck.update(found, truth, clouds.keypoint_visible)
+        found = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
+        # Distances do not depend on where the frame lies, only on its scale.
+        length = clouds.frame_scale[..., None] if self.length_unit == "raw" else 1.0
+        self.val_pck.update(found * length, clouds.keypoint_pos * length, clouds.keypoint_visible)
 
     def on_validation_epoch_end(self) -> None:
         """Log what was collected."""
         found = self.val_pck.compute()
         for name in ("pck@0.01", "pck@0.02", "pck@0.05", "mean_error"):
-            self.log(f"val/{name}", found[name].float(), prog_bar=name == "pck@0.02")
+            self.log(f"val/{name}", found[name].float(), prog_bar=name == "pck@0.02", sync_dist=True)
         # One number to choose by: a single threshold is coarse on a small split.
-        self.log("val/pck", torch.stack([found[f"pck@{t}"] for t in ("0.01", "0.02", "0.05")]).mean().float())
+        shares = torch.stack([found[f"pck@{threshold}"] for threshold in ("0.01", "0.02", "0.05")])
+        self.log("val/pck", shares.mean().float(), sync_dist=True)
         self.val_pck.reset()
 
     def configure_optimizers(self) -> Any:

@@ -159,9 +159,12 @@ class Run:
             found = self.predict(item)
             seconds += time.perf_counter() - start
             length = 1.0 if self.unit == "raw" else float(_diagonal(item.pos))
+            exists = torch.from_numpy(found.visibility) >= 0.5
             for name, guess in self._estimates(found).items():
-                scorers[name].update(guess[None] / length, item.keypoint_pos.double() / length, item.keypoint_visible)
-            present.append((torch.from_numpy(found.visibility) >= 0.5) == item.keypoint_visible[0])
+                claimed = self.template.usual if name.startswith("template") else exists
+                truth = item.keypoint_pos.double() / length
+                scorers[name].update(guess[None] / length, truth, item.keypoint_visible, claimed[None])
+            present.append(exists == item.keypoint_visible[0])
             if progress is not None:
                 progress(i + 1, len(dataset))
         return {
@@ -197,9 +200,9 @@ class _Scorer:
         self.pck = PCK(thresholds).set_dtype(torch.float64)
         self.iou = KeypointIoU((iou_threshold,)).set_dtype(torch.float64)
 
-    def update(self, guess: Tensor, target: Tensor, visible: Tensor) -> None:
+    def update(self, guess: Tensor, target: Tensor, visible: Tensor, claimed: Tensor) -> None:
         self.pck.update(guess, target, visible)
-        self.iou.update(guess, target, visible)
+        self.iou.update(guess, target, visible, claimed)
 
     def compute(self) -> dict[str, Any]:
         values = self.pck.compute() | self.iou.compute()
@@ -265,7 +268,9 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
             template=Template.from_dict(metadata["template"]),
             detector=detector.to(place).eval(),
         )
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+    except RuntimeError as error:
+        raise ValueError(f"{file}: a damaged checkpoint: its weights do not fit its settings") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{file}: a damaged checkpoint: {type(error).__name__}: {error}") from error
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from pcsargmax.models.keypoint_detector import KeypointDetector
@@ -67,26 +67,30 @@ def train(
     """
     folder = Path(folder)
     last = folder / "checkpoints" / "last.ckpt"
-    leads = rank_zero_only.rank == 0  # of several processes; the others find the folder that this one makes
-    if leads:
+    if leads():  # the others find the folder that the first one makes
         _check_folder(folder, last, settings, resume)
+    trainer = _trainer(settings, folder, callbacks, validate=settings.val_split != "none")
     detector, training, validation, metadata = _prepare(settings, progress or (lambda *_: None))
     module = DetectorModule(detector, settings, metadata["unit"], metadata)
-    trainer = _trainer(settings, folder, callbacks, validate=validation is not None)
     loaders = (
         train_loader(training, settings.batch_size, settings.seed),
         None if validation is None else eval_loader(validation, settings.batch_size),
     )
-    if leads:
+    if leads():
         folder.mkdir(parents=True, exist_ok=True)
         settings.save(folder / "settings.json")
     try:
         _fit(trainer, module, loaders, last if resume else None)
     except BaseException:
-        if leads and not last.is_file():  # nothing to resume
+        if leads() and not last.is_file():  # nothing to resume
             shutil.rmtree(folder, ignore_errors=True)
         raise
     return load_run(folder)
+
+
+def leads() -> bool:
+    """Whether this process is the first of those that train together, mostly the only one."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def _fit(trainer: lightning.Trainer, module: DetectorModule, loaders: tuple[Any, Any], checkpoint: Path | None) -> None:
@@ -94,8 +98,7 @@ def _fit(trainer: lightning.Trainer, module: DetectorModule, loaders: tuple[Any,
     handler = signal.getsignal(signal.SIGINT)
     try:
         with warnings.catch_warnings():
-            # The clouds are in memory, prepared: workers would only copy them. Short epochs log less often than every 50
-            # steps.
+            # The clouds are in memory, prepared: workers would only copy them. Epochs may be shorter than 50 steps.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*but have no `val_dataloader`.*")
             warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")

@@ -36,9 +36,7 @@ class TestMake:
     def test_makes_and_says_how_to_go_on(self, tmp_path):
         answer = run("make", "mug", "--root", tmp_path, "--models", 4, "--points", 64)
         assert answer.exit_code == 0
-        assert (
-            "mug: 3 train, 1 val, 1 test" in answer.stdout or "mug: 2 train, 1 val, 1 test" in answer.stdout
-        )
+        assert "mug: 3 train, 1 val, 1 test" in answer.stdout or "mug: 2 train, 1 val, 1 test" in answer.stdout
         assert f"pcsargmax train mug --root {tmp_path}" in answer.stdout
         assert (tmp_path / "annotations" / "mug.json").is_file()
 

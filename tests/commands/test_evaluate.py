@@ -1,0 +1,100 @@
+import json
+import re
+import shutil
+
+import pytest
+
+from pcsargmax.commands.evaluate import parse_thresholds, print_metrics
+from pcsargmax.training.run import ESTIMATES, load_run
+
+
+def test_metrics_are_printed_and_kept(cli, box_copy):
+    result = cli("evaluate", box_copy, "--json")
+    assert result.exit_code == 0, result.output
+    metrics = json.loads(result.stdout)
+    assert metrics == json.loads((box_copy / "metrics-test.json").read_text())
+    expected = load_run(box_copy).evaluate("test")
+    del metrics["seconds_per_cloud"], expected["seconds_per_cloud"]
+    assert metrics == expected
+
+
+def test_options_reach_the_evaluation(cli, box_copy):
+    result = cli("evaluate", box_copy, "--split", "val", "--thresholds", "0.1,0.3", "--checkpoint", "last", "--json")
+    metrics = json.loads(result.stdout)
+    assert metrics["checkpoint"] == "last.ckpt"
+    assert {"pck@0.1", "pck@0.3"} < set(metrics["expectation"])
+    assert metrics["expectation"]["num_models"] == 2
+    assert (box_copy / "metrics-val.json").is_file()
+
+
+def test_the_table_has_a_row_for_each_estimate_within_80_columns(cli, box_copy, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = cli("evaluate", box_copy).stdout
+    assert "…" not in text
+    for name in ESTIMATES:
+        assert name.split("_")[0] in text
+    assert "mean error" in re.sub(r"\s+", " ", text)
+    found = json.loads((box_copy / "metrics-test.json").read_text())["template"]
+    assert f"{found['mean_error']:.4f}" in text
+    assert "box, test split" in text
+
+
+def test_several_runs_are_compared(cli, box_copy, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    other = shutil.copytree(box_copy, tmp_path / "other")
+    result = cli("evaluate", box_copy, other, "--checkpoint", "last", "--json")
+    first, second = json.loads(result.stdout)
+    del first["seconds_per_cloud"], second["seconds_per_cloud"]
+    assert first == second
+    assert (other / "metrics-test.json").is_file()
+    text = cli("evaluate", box_copy, other).stdout
+    assert text.count("box, test split") == 2
+    assert "…" not in text
+    mean = first["snapped"]["mean_error"]
+    assert f"{mean:.4f}" in text.split("box, test split")[-1]
+
+
+def test_a_table_of_numbers_that_are_not_there(cli, box_copy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.txt").write_text("00000001-m10\n")
+    result = cli("evaluate", box_copy, "--split", "one.txt")
+    assert result.exit_code == 0, result.output
+    assert "nan" not in result.stdout.lower()
+    metrics = json.loads((box_copy / "metrics-one.json").read_text())
+    metrics["expectation"]["mean_error"] = None
+    print_metrics(metrics)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--split", "tset"), "split must be"),
+        (("--thresholds", "a"), "thresholds must be numbers with commas between, got 'a'"),
+        (("--thresholds", "0.1,0.05"), "thresholds must be positive, ascending"),
+        (("--checkpoint", "third"), "third.ckpt"),
+        (("--device", "tpu"), "device must be cpu, cuda or mps"),
+    ],
+)
+def test_a_mistake_is_one_line(cli_error, box_copy, options, message):
+    assert message in cli_error("evaluate", box_copy, *options)
+    assert not list(box_copy.glob("metrics-*"))
+
+
+def test_a_run_that_is_none_is_one_line(cli_error, tmp_path):
+    assert f"{tmp_path}/none: no run there" in cli_error("evaluate", tmp_path / "none")
+    (tmp_path / "x.ckpt").write_text("hello")
+    assert "x.ckpt: not a checkpoint" in cli_error("evaluate", tmp_path / "x.ckpt")
+
+
+def test_data_that_went_are_named(cli_error, box_root, box_copy, tmp_path):
+    import torch
+
+    file = box_copy / "checkpoints" / "best.ckpt"
+    content = torch.load(file, weights_only=True)
+    content["pcsargmax"]["settings"]["root"] = str(tmp_path / "gone")
+    torch.save(content, file)
+    assert f"{tmp_path}/gone" in cli_error("evaluate", box_copy)
+
+
+def test_thresholds_are_read():
+    assert parse_thresholds("0.01, 0.05") == (0.01, 0.05)

@@ -1,0 +1,153 @@
+import json
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from pcsargmax.training.settings import TrainSettings
+
+QUICK = ("--backbone", "light", "--epochs", 1, "--batch-size", 4, "--num-samples", 1, "--device", "cpu")
+
+
+@pytest.fixture
+def trained(cli, box_root, tmp_path, monkeypatch):
+    """Train by the command line in a folder of its own; returns the result and the settings that were kept."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options: object, data: object = "box"):
+        result = cli("train", data, "--root", box_root, "--run", tmp_path / "run", *options)
+        assert result.exit_code == 0, result.output
+        return result, TrainSettings.load(tmp_path / "run" / "settings.json")
+
+    return run
+
+
+def test_training_leaves_a_run_and_says_where(trained, tmp_path):
+    result, settings = trained(*QUICK, "--json")
+    told = json.loads(result.stdout)
+    assert told == {"run": str(tmp_path / "run"), "checkpoint": str(tmp_path / "run" / "checkpoints" / "best.ckpt")}
+    assert "training epochs: 1/1" in result.stderr
+    assert "preparing training clouds: 7/7" in result.stderr
+    assert (settings.data, settings.backbone, settings.epochs) == ("box", "light", 1)
+    assert settings.lr == TrainSettings().lr
+
+
+def test_without_json_nothing_is_on_standard_output(trained, tmp_path):
+    result, _ = trained(*QUICK)
+    assert result.stdout == ""
+    assert f"pcsargmax evaluate {tmp_path}/run" in result.stderr.replace("\n", "")
+
+
+def test_the_run_is_named_after_data_objective_and_seed(cli, box_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = cli("train", "box", "--root", box_root, *QUICK, "--objective", "soft", "--seed", 3)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "runs" / "box-soft-seed3" / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_every_setting_is_an_option(trained, box_root):
+    given = {
+        "train_split": "trainval",
+        "val_split": "test",
+        "ids": "0-1",
+        "unit": "diagonal",
+        "distance": "l2",
+        "closed_form": True,
+        "sigma": "0.02",
+        "lr": 0.004,
+        "mirror": "x",
+        "rotate_axis": "y",
+        "drop_points": 0.1,
+        "seed": 5,
+    }
+    options = []
+    for name, value in given.items():
+        flag = f"--{name.replace('_', '-')}"
+        options += [flag] if value is True else [flag, value]
+    _, settings = trained(*QUICK, *options)
+    assert {name: getattr(settings, name) for name in given} == given
+
+
+def test_help_names_every_setting(cli):
+    text = cli("train", "--help").stdout
+    for field in fields(TrainSettings):
+        assert field.name == "data" or f"--{field.name.replace('_', '-')}" in text, field.name
+    assert "pcsargmax train mug" in text
+
+
+def test_an_explicit_option_wins_over_the_recipe(trained):
+    _, settings = trained(*QUICK, "--recipe", "fast", "--lr", 0.001)
+    assert (settings.lr_schedule, settings.ema) == ("onecycle", 0.99)
+    assert (settings.lr, settings.epochs) == (0.001, 1)
+
+
+def test_an_option_given_as_its_default_wins_over_the_recipe(trained):
+    _, settings = trained(*QUICK, "--recipe", "fast", "--lr-schedule", "halving")
+    assert (settings.lr_schedule, settings.lr) == ("halving", 4.5e-3)
+
+
+def test_resuming_takes_the_settings_of_the_folder(trained, cli, tmp_path):
+    trained(*QUICK, "--lr", 0.002)
+    result, settings = trained("--resume", "--epochs", 2)
+    assert (settings.lr, settings.backbone, settings.epochs) == (0.002, "light", 2)
+    assert "training epochs: 2/2" in result.stderr
+    changed = cli("train", "box", "--run", tmp_path / "run", "--resume", "--lr", 0.1)
+    assert changed.exit_code == 2
+    assert "lr was 0.002, now 0.1" in changed.stderr
+
+
+def test_a_folder_of_ones_own_trains(trained, landmark_root):
+    _, settings = trained(*QUICK, "--num-points", 100, data=landmark_root)
+    assert settings.data == str(landmark_root)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("bag",), "category 'bag' is not annotated"),
+        (("box", "--train-split", "tset"), "split must be"),
+        (("box", "--lr", "-1"), "lr must be positive, got -1.0"),
+        (("box", "--objective", "hard"), "objective must be one of sampling, soft, got 'hard'"),
+        (("box", "--recipe", "slow"), "recipe must be one of paper, fast, got 'slow'"),
+        (("box", "--backbone", "dgcnn"), "backbone must be one of fine, light, ssg, msg, got 'dgcnn'"),
+        (("box", "--device", "tpu"), "device must be one of auto, cpu, cuda, mps, got 'tpu'"),
+        (("box", "--precision", "3"), "Precision '3' is invalid"),
+        (("box", "--ids", "9"), "ids must be distinct semantic ids of box, 0 to 4, got [9]"),
+        (("", "--device", "cpu"), "DATA is missing"),
+        (("box", "--resume"), "nothing to resume, no settings.json in it"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(cli_error, box_root, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in cli_error("train", *options, "--root", box_root, "--run", tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [("box", "--lr", "fast"), ("box", "--learning-rate", "1"), ()])
+def test_a_mistake_of_usage_has_exit_code_2(cli, options):
+    result = cli("train", *options)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+
+
+def test_an_existing_run_is_refused(cli_error, box_root, box_run):
+    assert "the run folder exists" in cli_error("train", "box", "--root", box_root, "--run", box_run)
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(box_root, tmp_path):
+    # A process of its own: the second one is started by running the script again.
+    script = tmp_path / "script.py"
+    script.write_text("from pcsargmax.cli import main\n\nmain()\n")
+    options = ["--root", box_root, "--run", tmp_path / "run", *QUICK, "--devices", 2, "--batch-size", 2, "--json"]
+    command = [sys.executable, script, "train", "box", *options]
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["run"] == str(tmp_path / "run")  # said once
+    assert result.stderr.count("training epochs: 1/1") == 1
+    assert "warning" not in result.stderr
+    import torch
+
+    content = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert content["global_step"] == 2  # 7 clouds, 4 a process, 2 a step

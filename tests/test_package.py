@@ -1,0 +1,39 @@
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ("open3d", "lightning", "plotly", "matplotlib", "trimesh", "scipy", "torch_geometric", "torchmetrics")
+
+
+def loaded_by(code: str) -> list[str]:
+    """The heavy modules that a fresh Python has loaded after some code."""
+    code += f"\nimport json, sys\nprint(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+def test_importing_the_package_is_light():
+    assert loaded_by("import pcsargmax, pcsargmax.datasets, pcsargmax.visualize") == []
+
+
+def test_help_is_light_and_quick():
+    code = "from pcsargmax.cli import app\ntry:\n    app(['--help'])\nexcept SystemExit:\n    pass"
+    assert loaded_by(code) == []
+    start = time.monotonic()
+    assert "torch" not in loaded_by(code)
+    # a second on a machine that has nothing else to do
+    assert time.monotonic() - start < 5
+
+
+def test_every_name_of_the_table_of_contents_is_there():
+    import pcsargmax
+
+    assert len(pcsargmax.__all__) > 20
+    for name in pcsargmax.__all__:
+        assert getattr(pcsargmax, name) is not None
+    assert set(pcsargmax.__all__) <= set(dir(pcsargmax))
+    with pytest.raises(AttributeError):
+        pcsargmax.no_such_name  # noqa: B018
