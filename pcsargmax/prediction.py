@@ -203,7 +203,9 @@ def load_prediction(path: str | Path) -> Prediction:
 
 def _plain(array: np.ndarray) -> Any:
     """Nested lists of numbers, None where not finite: JSON has no NaN."""
-    return np.where(np.isfinite(array), array, None).tolist()
+    numbers = np.asarray(array, dtype=object)
+    numbers[~np.isfinite(array)] = None
+    return numbers.tolist()
 
 
 def _csv(predictions: Sequence[Prediction]) -> str:
@@ -220,9 +222,10 @@ def _csv(predictions: Sequence[Prediction]) -> str:
 
 
 def _npz(prediction: Prediction) -> bytes:
-    content = {field.name: getattr(prediction, field.name) for field in fields(prediction)}
+    content: dict[str, Any] = {field.name: getattr(prediction, field.name) for field in fields(prediction)}
+    content = {key: np.asarray(value) for key, value in content.items() if value is not None}
     stream = io.BytesIO()
-    np.savez_compressed(stream, **{key: np.asarray(value) for key, value in content.items() if value is not None})
+    np.savez_compressed(stream, **content)
     return stream.getvalue()
 
 

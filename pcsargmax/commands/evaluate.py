@@ -16,6 +16,7 @@ from pcsargmax.commands.errors import friendly_errors
 def command(
     runs: Annotated[list[Path], typer.Argument(help="Run folders or checkpoints.", metavar="RUN...")],
     split: Annotated[str, typer.Option(help="Split of the run's data set.")] = "test",
+    data: Annotated[Path | None, typer.Option(help="Where the data are now, if they have moved since.")] = None,
     thresholds: Annotated[str, typer.Option(help="PCK thresholds, in the run's unit.")] = "0.01,0.02,0.05",
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
@@ -39,6 +40,8 @@ def command(
 
         limits = parse_thresholds(thresholds)
         opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]
+        if data is not None:
+            opened = [run.with_data(data) for run in opened]
         results = []
         with progress_bars() as bars:
             for one in opened:
@@ -103,32 +106,35 @@ def print_metrics(metrics: dict[str, Any]) -> None:
 
 
 def print_comparison(results: list[dict[str, Any]]) -> None:
-    """Print mean and standard deviation over the runs that differ in nothing but the seed, a row an objective."""
+    """Print mean and standard deviation over the runs that differ in nothing but the seed."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    groups: dict[str, list[dict[str, Any]]] = {}
     for metrics in results:
-        for estimate in ("expectation", "snapped"):
-            key = (Path(metrics["data"]).name, metrics["objective"], estimate)
-            groups.setdefault(key, []).append(metrics[estimate])
+        settings = {name: value for name, value in metrics["settings"].items() if name != "seed"}
+        groups.setdefault(json.dumps([settings, metrics["split"]]), []).append(metrics)
     names = [k for k in results[0]["expectation"] if k.startswith(("pck@", "iou@")) and "/" not in k]
     table = Table(title="mean ± standard deviation over runs", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")
     for name in (*names, "mean_error"):
         table.add_column(name.replace("_", " "), justify="right")
-    for key, values in groups.items():
-        spreads = [_spread([value[name] for value in values], name) for name in (*names, "mean_error")]
-        data, objective, estimate = key
-        table.add_row(f"{data}, {objective}\n{estimate}, {len(values)} runs", *spreads)
+    for alike in groups.values():
+        data, objective = Path(alike[0]["data"]).name, alike[0]["objective"]
+        for estimate in ("expectation", "snapped"):
+            spreads = [_spread([one[estimate][name] for one in alike], name) for name in (*names, "mean_error")]
+            table.add_row(f"{data}, {objective}\n{estimate}, {len(alike)} runs", *spreads)
     Console().print(table)
 
 
-def _spread(values: list[float], name: str) -> str:
-    share = name.startswith(("pck", "iou"))
-    middle, spread = fmean(values), stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * middle:.1f}\n± {100 * spread:.1f}" if share else f"{middle:.4f}\n± {spread:.4f}"
+def _spread(values: list[float | None], name: str) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return "–"
+    digits, factor = (1, 100) if name.startswith(("pck", "iou")) else (4, 1)
+    text = f"{factor * fmean(known):.{digits}f}"
+    return f"{text}\n± {factor * stdev(known):.{digits}f}" if len(known) > 1 else text
 
 
 def _cell(values: dict[str, Any], key: str) -> str:

@@ -124,6 +124,11 @@ class Run:
         nearest = cKDTree(read_cloud(path).points).query(found.position)[1]
         return dataclasses.replace(found, file_index=nearest)
 
+    def with_data(self, place: str | Path) -> Run:
+        """The same run, its data found elsewhere: a folder in KeypointNet's layout, or one of scans and landmarks."""
+        field = "root" if (Path(place) / "annotations").is_dir() else "data"
+        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, **{field: str(place)}))
+
     def predictions(self, split: str = "test", *, most: int | None = None) -> list[Prediction]:
         """Predictions, with their truth, of the shapes of a split, or of the first `most`."""
         dataset = open_dataset(self.settings, split)
@@ -146,7 +151,7 @@ class Run:
             progress: called with (done, total).
 
         Returns:
-            JSON-able: "data", "split", "unit", "objective", "checkpoint", "keypoint_names", "presence_accuracy",
+            JSON-able: "data", "split", "unit", "objective", "settings" (of the training), "checkpoint", "keypoint_names", "presence_accuracy",
             "seconds_per_cloud", and for each of `ESTIMATES` the values of `PCK.compute` and `KeypointIoU.compute`.
         """
         dataset = open_dataset(self.settings, split)
@@ -172,6 +177,7 @@ class Run:
             "split": split,
             "unit": self.unit,
             "objective": self.settings.objective,
+            "settings": self.settings.to_dict(),
             "checkpoint": self.checkpoint.name,
             "keypoint_names": list(self.keypoint_names),
             **{name: scorer.compute() for name, scorer in scorers.items()},

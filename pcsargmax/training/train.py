@@ -192,7 +192,7 @@ def _trainer(settings: TrainSettings, folder: Path, callbacks: Sequence[Callback
     if settings.ema:
         every.append(WeightAveraging(use_buffers=True, avg_fn=moving_average(settings.ema)))
     if validate:
-        every.append(_Checkpoint(keep, "best", monitor="val/pck", mode="max", enable_version_counter=False))
+        every.append(_Checkpoint(keep, "best", monitor="val/score", mode="max", enable_version_counter=False))
         if settings.patience:
             every.append(EarlyStopping("val/pck", mode="max", patience=settings.patience))
     every.append(_Checkpoint(keep, "last", every_n_epochs=1, enable_version_counter=False))

@@ -1,0 +1,162 @@
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from pcsargmax.prediction import Prediction, load_prediction, write_predictions
+
+
+@pytest.fixture
+def prediction() -> Prediction:
+    """Two keypoints on three points at coordinates around a million; the second is absent in truth."""
+    points = np.array([[0, 0, 0], [1, 0, 0], [0, 2, 0]]) + 1e6
+    return Prediction(
+        name="scan é",
+        points=points,
+        keypoint_names=("tip", "base"),
+        position=points[[1, 2]] + 0.125,
+        confidence=[0.75, 0.5],
+        covariance=[np.diag([1.0, 2.0, 3.0]), np.eye(3)],
+        visibility=[1, 0.25],
+        point_index=[1, 2],
+        probability=[[0, 1, 0], [0.25, 0.25, 0.5]],
+        truth=[points[1], [np.nan] * 3],
+    )
+
+
+def test_fields_become_arrays_of_their_types(prediction):
+    assert prediction.confidence.dtype == np.float64
+    assert prediction.probability.dtype == np.float32
+    assert prediction.point_index.dtype == np.int64
+    assert prediction.num_keypoints == 2
+    np.testing.assert_allclose(prediction.error, [np.sqrt(3) / 8, np.nan])
+    assert dataclasses.replace(prediction, truth=None).error is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("points", np.zeros((3, 2)), r"points: expected shape \(3, 3\), got \(3, 2\)"),
+        ("points", np.full((3, 3), np.nan), "points: expected finite"),
+        ("points", np.zeros((0, 3)), "at least one point"),
+        ("keypoint_names", (), "at least one point and one keypoint name"),
+        ("position", np.zeros((3, 3)), r"position: expected shape \(2, 3\), got \(3, 3\)"),
+        ("position", np.full((2, 3), np.inf), "position: expected finite"),
+        ("confidence", [1.0], r"confidence: expected shape \(2,\), got \(1,\)"),
+        ("covariance", np.zeros((2, 3)), r"covariance: expected shape \(2, 3, 3\)"),
+        ("visibility", 1.0, r"visibility: expected shape \(2,\), got \(\)"),
+        ("point_index", [0, 3], r"point_index: expected 0 to 2, got \[0, 3\]"),
+        ("point_index", [-1, 0], "point_index: expected 0 to 2"),
+        ("probability", np.zeros((3, 2)), r"probability: expected shape \(2, 3\)"),
+        ("truth", np.zeros((1, 3)), r"truth: expected shape \(2, 3\)"),
+        ("color", np.zeros((2, 3)), r"color: expected shape \(3, 3\)"),
+        ("file_index", [1], r"file_index: expected shape \(2,\)"),
+    ],
+)
+def test_a_wrong_field_is_named(prediction, field, value, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(prediction, **{field: value})
+
+
+def test_a_keypoint_is_found_by_name_or_number(prediction):
+    assert prediction.keypoint_number("base") == prediction.keypoint_number(1) == 1
+    for wrong in ("top", 2, -1):
+        with pytest.raises(ValueError, match="expected one of tip, base or 0 to 1, got"):
+            prediction.keypoint_number(wrong)
+
+
+def test_json_holds_every_keypoint_exactly(prediction, tmp_path):
+    path = prediction.save(tmp_path / "new" / "a.json")
+    read = json.loads(path.read_text(encoding="utf-8"))
+    assert read == prediction.to_dict()
+    assert read["name"] == "scan é"
+    assert read["units"] == "as in the file"
+    assert read["keypoints"][0] == {
+        "name": "tip",
+        "position": [1000001.125, 1000000.125, 1000000.125],
+        "confidence": 0.75,
+        "covariance": [[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 3.0]],
+        "visibility": 1.0,
+        "point_index": 1,
+    }
+
+
+def test_exports_count_points_as_the_file_does(prediction, tmp_path):
+    other = dataclasses.replace(prediction, file_index=[70, 80])
+    assert [k["point_index"] for k in other.to_dict()["keypoints"]] == [70, 80]
+    rows = csv.DictReader(other.save(tmp_path / "a.csv", "csv").read_text(encoding="utf-8").splitlines())
+    assert [row["point_index"] for row in rows] == ["70", "80"]
+
+
+def test_what_is_not_finite_is_null_in_json(prediction, tmp_path):
+    vague = dataclasses.replace(prediction, covariance=np.full((2, 3, 3), np.nan), confidence=[np.nan, 1])
+    read = json.loads(vague.save(tmp_path / "a.json").read_text())
+    assert read["keypoints"][0]["confidence"] is None
+    assert read["keypoints"][1]["covariance"] == [[None] * 3] * 3
+
+
+def test_several_clouds_share_a_file(prediction, tmp_path):
+    other = dataclasses.replace(prediction, name="b, c")
+    read = json.loads(write_predictions([prediction, other], tmp_path / "a.json").read_text())
+    assert [each["name"] for each in read["predictions"]] == ["scan é", "b, c"]
+    text = write_predictions([prediction, other], tmp_path / "a.csv", "csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["cloud"] for row in rows] == ["scan é", "scan é", "b, c", "b, c"]
+    assert [float(rows[1][axis]) for axis in "xyz"] == prediction.position[1].tolist()
+    assert [float(rows[0][f"cov_{axes}"]) for axes in ("xx", "xy", "xz", "yy", "yz", "zz")] == [1, 0, 0, 2, 0, 3]
+
+
+def test_slicer_gets_points_in_the_frame_of_the_file(prediction, tmp_path):
+    read = json.loads(prediction.save(tmp_path / "a.mrk.json", "mrk.json").read_text())
+    assert read["@schema"].endswith("markups-schema-v1.0.3.json#")
+    (node,) = read["markups"]
+    assert (node["type"], node["coordinateSystem"]) == ("Fiducial", "LPS")
+    assert [point["label"] for point in node["controlPoints"]] == ["tip", "base"]
+    assert [point["position"] for point in node["controlPoints"]] == prediction.position.tolist()
+    assert node["controlPoints"][0]["description"].startswith("confidence 0.750")
+
+
+def test_npz_brings_everything_back(prediction, tmp_path):
+    whole = dataclasses.replace(prediction, color=np.arange(9).reshape(3, 3), file_index=[5, 6])
+    for one in (prediction, whole):
+        read = load_prediction(one.save(tmp_path / "a.npz", "npz"))
+        for field in dataclasses.fields(Prediction):
+            np.testing.assert_array_equal(getattr(read, field.name), getattr(one, field.name))
+
+
+def test_a_file_that_is_no_prediction_is_an_error(tmp_path):
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"a\.npz: not a saved prediction"):
+        load_prediction(path)
+    np.savez(path, name="x", keypoint_names=np.array(["a"]), points=np.zeros((1, 3)))
+    with pytest.raises(ValueError, match=r"a\.npz: not a saved prediction"):
+        load_prediction(path)
+    with pytest.raises(FileNotFoundError):
+        load_prediction(tmp_path / "none.npz")
+
+
+def test_mistakes_in_writing_are_named(prediction, tmp_path):
+    with pytest.raises(ValueError, match=r"format: expected one of json, csv, mrk\.json, npz, got 'xml'"):
+        prediction.save(tmp_path / "a", "xml")
+    with pytest.raises(ValueError, match="expected at least one for a json file, got 0"):
+        write_predictions([], tmp_path / "a")
+    with pytest.raises(ValueError, match=r"expected one for a mrk\.json file, got 2"):
+        write_predictions([prediction, prediction], tmp_path / "a", "mrk.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file(prediction, tmp_path, monkeypatch):
+    path = prediction.save(tmp_path / "a.json")
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        dataclasses.replace(prediction, name="other").save(path)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["a.json"]
