@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
 from pcsargmax.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from pcsargmax.training.run import Run
 
 
 def command(
@@ -35,7 +38,6 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
     from pcsargmax.commands.progress import console, progress_bars, quiet_lightning, training_progress
     from pcsargmax.datasets import make_procedural
     from pcsargmax.training.train import train
-    from pcsargmax.visualize import RendererUnavailable, render, write_page
 
     quiet_lightning()
     start = time.monotonic()
@@ -48,6 +50,8 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
         epochs=epochs,
         lr=6e-3,
         lr_schedule="onecycle",
+        ema=0.99,
+        mirror="x",
         seed=seed,
         device=device,
     )
@@ -61,13 +65,36 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
         )
         run = train(settings, run_folder, callbacks=[training_progress(bars)], progress=bars.update)
         metrics = run.evaluate("test", progress=lambda i, n: bars.update("evaluating", i, n))
-    found = run.predictions("test", most=12)
-    written = [write_metrics(metrics, run_folder)]
-    written += [write_page(found, run_folder / "report.html", title=f"{category}: {len(found)} test shapes")]
-    try:
-        written.append(render(found[0], run_folder / "prediction.png"))
-    except RendererUnavailable as error:
-        console.print(f"No picture: {error}")
+    written = [write_metrics(metrics, run_folder), *_draw(run, metrics)]
     print_metrics(metrics)
     typer.echo("Written: " + "\n         ".join(str(path) for path in [run_folder, *written]))
     console.print(f"{time.monotonic() - start:.0f} s in all", highlight=False)
+
+
+def _draw(run: Run, metrics: dict[str, Any]) -> list[Path]:
+    """Write the page and, where a renderer is to be had, pictures of the first test shapes."""
+    from pcsargmax.commands.evaluate import metric_names
+    from pcsargmax.commands.progress import console
+    from pcsargmax.training.run import ESTIMATES
+    from pcsargmax.visualize import RendererUnavailable, contact_sheet, render_all, training_curves, write_page
+
+    found = run.predictions("test", most=12)
+    written = [
+        write_page(
+            found,
+            run.folder / "report.html",
+            title=f"{run.settings.data}: {len(found)} test shapes",
+            metrics={name: {key: metrics[name][key] for key in metric_names(metrics)} for name in ESTIMATES},
+            figures={"Training": training_curves(run.folder / "log" / "version_0" / "metrics.csv")},
+        )
+    ]
+    pictures = {one.name: run.folder / "pictures" / f"{one.name}.png" for one in found[:4]}
+    try:
+        console.print("drawing …")
+        render_all(found[:4], list(pictures.values()))
+        sheet = run.folder / "pictures.png"
+        contact_sheet(pictures, columns=2, path=sheet)
+        written.append(sheet)
+    except RendererUnavailable as error:
+        console.print(f"No pictures: {error}")
+    return written

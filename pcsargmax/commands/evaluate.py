@@ -75,6 +75,12 @@ def write_metrics(metrics: dict[str, Any], folder: Path) -> Path:
     return path
 
 
+def metric_names(metrics: dict[str, Any]) -> list[str]:
+    """The numbers that a table shows, in order: PCK and mIoU at their thresholds, the mean error."""
+    shares = [key for key in metrics["expectation"] if key.startswith(("pck@", "iou@")) and "/" not in key]
+    return [*shares, "mean_error"]
+
+
 def print_metrics(metrics: dict[str, Any]) -> None:
     """Print the result as a table: a row a way to guess, the template baseline among them."""
     from rich.box import SIMPLE_HEAD
@@ -92,12 +98,12 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),  # within 80 columns
     )
-    names = [key for key in found if key.startswith(("pck@", "iou@")) and "/" not in key]
+    names = metric_names(metrics)
     table.add_column("")
-    for key in (*names, "mean_error"):
+    for key in names:
         table.add_column(key.replace("_", " "), justify="right")
     for estimate in ESTIMATES:
-        values = [_cell(metrics[estimate], key) for key in (*names, "mean_error")]
+        values = [_cell(metrics[estimate], key) for key in names]
         table.add_row(estimate.replace("_", " "), *values)
     Console().print(table)
     typer.echo(
@@ -115,15 +121,15 @@ def print_comparison(results: list[dict[str, Any]]) -> None:
     for metrics in results:
         settings = {name: value for name, value in metrics["settings"].items() if name != "seed"}
         groups.setdefault(json.dumps([settings, metrics["split"]]), []).append(metrics)
-    names = [k for k in results[0]["expectation"] if k.startswith(("pck@", "iou@")) and "/" not in k]
+    names = metric_names(results[0])
     table = Table(title="mean ± standard deviation over runs", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")
-    for name in (*names, "mean_error"):
+    for name in names:
         table.add_column(name.replace("_", " "), justify="right")
     for alike in groups.values():
         data, objective = Path(alike[0]["data"]).name, alike[0]["objective"]
         for estimate in ("expectation", "snapped"):
-            spreads = [_spread([one[estimate][name] for one in alike], name) for name in (*names, "mean_error")]
+            spreads = [_spread([one[estimate][name] for one in alike], name) for name in names]
             table.add_row(f"{data}, {objective}\n{estimate}, {len(alike)} runs", *spreads)
     Console().print(table)
 
