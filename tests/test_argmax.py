@@ -35,9 +35,7 @@ def test_soft_argmax_by_hand():
 
 def test_sampling_argmax_is_its_plain_form():
     logits, sites = torch.randn(2, 3, 5, generator=seeded()), torch.randn(2, 5, 2, generator=seeded(1))
-    found = sampling_argmax(
-        logits, sites, basis=Gaussian(0.2), num_samples=4, temperature=0.5, generator=seeded(2)
-    )
+    found = sampling_argmax(logits, sites, basis=Gaussian(0.2), num_samples=4, temperature=0.5, generator=seeded(2))
     generator = seeded(2)
     weights = relaxed_categorical(logits, num_samples=4, temperature=0.5, generator=generator)
     normal = torch.randn(2, 4, 3, 2, generator=generator)
@@ -45,10 +43,7 @@ def test_sampling_argmax_is_its_plain_form():
         for s in range(4):
             for k in range(3):
                 w = weights[b, s, k]
-                expected = (
-                    sum(w[i] * sites[b, i] for i in range(5))
-                    + 0.2 * normal[b, s, k] * w.square().sum().sqrt()
-                )
+                expected = sum(w[i] * sites[b, i] for i in range(5)) + 0.2 * normal[b, s, k] * w.square().sum().sqrt()
                 torch.testing.assert_close(found[b, s, k], expected)
 
 
@@ -169,9 +164,7 @@ def test_gradient(sigma):
     mask = torch.tensor([[True, True, True, True], [True, False, True, True]])
 
     def draw(logits, sites):
-        return sampling_argmax(
-            logits, sites, basis=Gaussian(sigma), num_samples=2, mask=mask, generator=seeded(2)
-        )
+        return sampling_argmax(logits, sites, basis=Gaussian(sigma), num_samples=2, mask=mask, generator=seeded(2))
 
     assert torch.autograd.gradcheck(draw, (logits, sites))
     assert torch.autograd.gradcheck(lambda *a: soft_argmax(*a, mask=mask), (logits, sites))
@@ -181,9 +174,7 @@ def test_the_layer_samples_in_training_and_expects_in_evaluation():
     logits, sites = torch.randn(2, 3, 8, generator=seeded()), torch.randn(2, 8, 3, generator=seeded(1))
     layer = SamplingArgmax(Gaussian(0.1), num_samples=5, temperature=2.0)
     layer.temperature = 0.5
-    expected = sampling_argmax(
-        logits, sites, basis=Gaussian(0.1), num_samples=5, temperature=0.5, generator=seeded(2)
-    )
+    expected = sampling_argmax(logits, sites, basis=Gaussian(0.1), num_samples=5, temperature=0.5, generator=seeded(2))
     assert torch.equal(layer(logits, sites, generator=seeded(2)), expected)
     assert torch.equal(layer.eval()(logits, sites), soft_argmax(logits, sites).unsqueeze(1))
     assert str(layer) == "SamplingArgmax(basis=Gaussian(sigma=0.1), num_samples=5, temperature=0.5)"

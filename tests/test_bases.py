@@ -19,9 +19,7 @@ def direct_noise(weights, scale, generator):
 
 @pytest.fixture
 def weights():
-    return torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], dtype=torch.float64)[
-        :, None, None
-    ]  # (2, 1, 1, 3)
+    return torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], dtype=torch.float64)[:, None, None]  # (2, 1, 1, 3)
 
 
 SITES = torch.zeros(2, 3, 2, dtype=torch.float64)
@@ -168,8 +166,6 @@ def test_errors(sigma, message):
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 2, 1), (3, 1, 1), (2, 3, 3)])
 def test_a_sigma_that_does_not_fit_the_sites(shape):
-    expected = (
-        f"sigma: expected shape (), (B,) = (2,) or one that broadcasts to (B, L, D) = (2, 3, 2), got {shape}"
-    )
+    expected = f"sigma: expected shape (), (B,) = (2,) or one that broadcasts to (B, L, D) = (2, 3, 2), got {shape}"
     with pytest.raises(ValueError, match=re.escape(expected)):
         Gaussian(torch.ones(shape)).scale(SITES)

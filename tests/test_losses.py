@@ -32,8 +32,7 @@ def by_quadrature(offset, std, kind):
     limits = -12, 12
     if kind == "l1":
         return sum(
-            integrate.quad(lambda x, m=m: abs(m + std * x) * normal(x), *limits, points=[-m / std])[0]
-            for m in offset
+            integrate.quad(lambda x, m=m: abs(m + std * x) * normal(x), *limits, points=[-m / std])[0] for m in offset
         )
     power = 2 if kind == "squared_l2" else 1
     if dimension == 1:
@@ -135,9 +134,7 @@ def test_closed_form_with_a_std_per_axis(kind):
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_without_noise_the_closed_form_is_the_distance(kind, dimension, dtype):
-    offset = torch.tensor([[0.0] * 3, [1e-30, 0, 0], [1e-3, 2, -3], [1e6, -1e6, 1e6]], dtype=dtype)[
-        :, :dimension
-    ]
+    offset = torch.tensor([[0.0] * 3, [1e-30, 0, 0], [1e-3, 2, -3], [1e6, -1e6, 1e6]], dtype=dtype)[:, :dimension]
     offset.requires_grad_()
     expected = distance(offset, torch.zeros_like(offset), kind)
     (slope,) = torch.autograd.grad(expected.sum(), offset)
@@ -163,9 +160,7 @@ def test_closed_form_gradient(kind, dimension):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dimension", [1, 2, 3])
 def test_closed_form_second_derivatives(kind, dimension):
-    offset = torch.tensor([[0.1, -0.3, 0.2], [1.0, 2.0, 0.5]], dtype=torch.float64)[
-        :, :dimension
-    ].requires_grad_()
+    offset = torch.tensor([[0.1, -0.3, 0.2], [1.0, 2.0, 0.5]], dtype=torch.float64)[:, :dimension].requires_grad_()
     std = torch.tensor([[0.5], [0.7]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda *a: gaussian_expected_distance(*a, kind), (offset, std))
 
@@ -230,18 +225,14 @@ def test_autocast_gives_float32(closed_form):
 def test_large_logits_and_an_exact_hit_give_finite_gradients(closed_form, kind):
     logits = torch.tensor([[[1e4, -1e4, 0.0]]], requires_grad=True)
     sites = torch.randn(1, 3, 3, generator=seeded())
-    value = expected_error(
-        logits, sites, sites[:, :1], basis=Gaussian(0.0), distance=kind, closed_form=closed_form
-    )
+    value = expected_error(logits, sites, sites[:, :1], basis=Gaussian(0.0), distance=kind, closed_form=closed_form)
     assert value.item() == 0
     assert torch.autograd.grad(value.sum(), logits)[0].isfinite().all()
 
 
 def test_a_seed_repeats_bit_for_bit():
     logits, sites, target, _ = random_map()
-    first, second = (
-        expected_error(logits, sites, target, num_samples=4, generator=seeded(9)) for _ in range(2)
-    )
+    first, second = (expected_error(logits, sites, target, num_samples=4, generator=seeded(9)) for _ in range(2))
     assert torch.equal(first, second)
 
 
@@ -253,17 +244,13 @@ def test_training_on_the_expected_error_concentrates_the_map():
     optimizer, generator = torch.optim.Adam([logits], lr=0.1), seeded()
     for _ in range(150):
         optimizer.zero_grad()
-        expected_error(
-            logits, sites, target, basis=Gaussian(0.1), num_samples=10, generator=generator
-        ).sum().backward()
+        expected_error(logits, sites, target, basis=Gaussian(0.1), num_samples=10, generator=generator).sum().backward()
         optimizer.step()
     assert logits.softmax(-1)[0, 0, 1].item() > 0.9
 
 
 @pytest.mark.parametrize("closed_form", [False, True])
-@pytest.mark.filterwarnings(
-    "ignore:.*should not be instantiated:DeprecationWarning"
-)  # torch's own, in dynamo
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own, in dynamo
 def test_it_compiles_as_one_graph(closed_form):
     logits, sites, target, mask = random_map(dtype=torch.float32)
 

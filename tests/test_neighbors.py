@@ -45,17 +45,13 @@ def test_knn_is_the_plain_search(engine, k):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_ties_go_to_the_lower_index(engine):
-    points = lattice(
-        5
-    )  # every inner point has 6 neighbours at the same distance, and k = 4 cuts through them
+    points = lattice(5)  # every inner point has 6 neighbours at the same distance, and k = 4 cuts through them
     found = knn(points, points, 4, engine=engine)
     assert found.index.tolist() == plain_knn(points, points, 4)
 
 
 @pytest.mark.skipif(find_spec("torch_cluster") is None, reason="torch-cluster is not installed")
-@pytest.mark.parametrize(
-    "cloud", [random_cloud(2048), lattice(9), torch.zeros(50, 3), random_cloud(300) * 1e3 + 1e5]
-)
+@pytest.mark.parametrize("cloud", [random_cloud(2048), lattice(9), torch.zeros(50, 3), random_cloud(300) * 1e3 + 1e5])
 def test_engines_are_equal_bit_for_bit(cloud):
     for radius, k in ((0.3, 16), (1.0, 32), (5.0, 8)):
         ours = ball_query(cloud, cloud[:200], radius, k, engine="torch")
@@ -83,9 +79,7 @@ def test_a_point_on_the_sphere_is_inside():
 def test_a_cloud_alone_is_as_in_a_ragged_batch(engine):
     clouds = [random_cloud(n, seed=n) for n in (3, 50, 1, 20)]
     batch = torch.cat([torch.full((len(c),), i) for i, c in enumerate(clouds)])
-    together = knn(
-        torch.cat(clouds), torch.cat(clouds), 5, support_batch=batch, query_batch=batch, engine=engine
-    )
+    together = knn(torch.cat(clouds), torch.cat(clouds), 5, support_batch=batch, query_batch=batch, engine=engine)
     start = 0
     for cloud in clouds:
         alone = knn(cloud, cloud, 5, engine=engine)

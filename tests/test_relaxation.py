@@ -95,9 +95,7 @@ def test_gradient():
     mask = torch.tensor([[True, True, True, True], [True, True, False, True]])
 
     def draw(logits):
-        return relaxed_categorical(
-            logits, num_samples=2, temperature=0.8, mask=mask, generator=seeded(1)
-        ).square()
+        return relaxed_categorical(logits, num_samples=2, temperature=0.8, mask=mask, generator=seeded(1)).square()
 
     assert torch.autograd.gradcheck(draw, logits)
 

@@ -113,9 +113,7 @@ def test_known_figures_of_keypointnet_mugs(tmp_path, monkeypatch):
     beside = Path(__file__).resolve().parents[1].parent / "shared" / "data"
     root = Path(os.environ.get("PCSARGMAX_SHARED_DATA", beside)) / "keypointnet"
     if not (root / "annotations" / "mug.json").is_file():
-        pytest.skip(
-            "real data: annotations/mug.json is not in the keypointnet folder of PCSARGMAX_SHARED_DATA"
-        )
+        pytest.skip("real data: annotations/mug.json is not in the keypointnet folder of PCSARGMAX_SHARED_DATA")
     from pcsargmax.datasets.keypointnet import KeypointNet
 
     monkeypatch.setenv("PCSARGMAX_CACHE", str(tmp_path))

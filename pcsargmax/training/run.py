@@ -127,7 +127,8 @@ class Run:
     def with_data(self, place: str | Path) -> Run:
         """The same run, its data found elsewhere: a folder in KeypointNet's layout, or one of scans and landmarks."""
         field = "root" if (Path(place) / "annotations").is_dir() else "data"
-        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, **{field: str(place)}))
+        settings = TrainSettings.from_dict(self.settings.to_dict() | {field: str(place)})
+        return dataclasses.replace(self, settings=settings)
 
     def predictions(self, split: str = "test", *, most: int | None = None) -> list[Prediction]:
         """Predictions, with their truth, of the shapes of a split, or of the first `most`."""
@@ -151,8 +152,9 @@ class Run:
             progress: called with (done, total).
 
         Returns:
-            JSON-able: "data", "split", "unit", "objective", "settings" (of the training), "checkpoint", "keypoint_names", "presence_accuracy",
-            "seconds_per_cloud", and for each of `ESTIMATES` the values of `PCK.compute` and `KeypointIoU.compute`.
+            JSON-able: "data", "split", "unit", "objective", "settings" (of the training), "checkpoint",
+            "keypoint_names", "presence_accuracy", "seconds_per_cloud", and for each of `ESTIMATES` the values of
+            `PCK.compute` and `KeypointIoU.compute`.
         """
         dataset = open_dataset(self.settings, split)
         scorers = {name: _Scorer(thresholds, iou_threshold) for name in ESTIMATES}

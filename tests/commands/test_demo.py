@@ -17,7 +17,7 @@ def test_the_demo_goes_the_whole_way(cli, tmp_path):
     assert "report.html" in result.stdout.replace("\n", "")
     assert "training epochs: 2/2" in result.stderr
     if "No picture" not in result.stderr:
-        assert (run / "prediction.png").read_bytes().startswith(b"\x89PNG")
+        assert (run / "pictures.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_mistakes_are_one_line(cli_error, tmp_path):

@@ -42,9 +42,7 @@ def test_cache_key_depends_on_every_part_and_not_on_the_process():
     assert len({key, *others}) == 4
     code = "from pcsargmax.datasets.cache import cache_key; print(cache_key(1, 'a', [2.5, None]))"
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert answer.stdout.strip() == cache_key(1, "a", [2.5, None])
     with pytest.raises(TypeError, match="expected numbers, texts, paths"):
         cache_key(object())
@@ -106,9 +104,7 @@ def test_cached_makes_a_damaged_file_anew(tmp_path, damage):
     path = tmp_path / "a.pt"
     cached(path, lambda: {"x": torch.arange(1000)})
     content = path.read_bytes()
-    path.write_bytes(
-        {"cut": content[: len(content) // 2], "empty": b"", "garbage": b"not a file" * 50}[damage]
-    )
+    path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "garbage": b"not a file" * 50}[damage])
     assert torch.equal(cached(path, lambda: {"x": torch.arange(5)})["x"], torch.arange(5))
     assert torch.equal(cached(path, lambda: {"x": torch.arange(6)})["x"], torch.arange(5))
 

@@ -184,15 +184,11 @@ class TestSplits:
     def test_nothing_found_says_what_was_looked_for_where(self, root):
         for number in (0, 1):
             (root / "pcds" / "0x-1" / f"m{number}.pcd").unlink()
-        with pytest.raises(
-            FileNotFoundError, match="none of the 2 models of thing in split 'train'"
-        ) as caught:
+        with pytest.raises(FileNotFoundError, match="none of the 2 models of thing in split 'train'") as caught:
             KeypointNet(root, "thing", "train")
         assert str(root / "annotations" / "thing.json") in str(caught.value)
         assert str(root / "pcds" / "0x-1") in str(caught.value)
-        with pytest.raises(
-            FileNotFoundError, match=r"split 'val' of .* lists no model of thing \(class id 0x-1\)"
-        ):
+        with pytest.raises(FileNotFoundError, match=r"split 'val' of .* lists no model of thing \(class id 0x-1\)"):
             KeypointNet(root, "thing", "val")
 
     def test_wrong_splits(self, root):
@@ -266,9 +262,7 @@ class TestBadFiles:
     def test_point_index_out_of_range(self, root, entries, index):
         entries[1]["keypoints"][0]["pcd_info"]["point_index"] = index
         write_annotations(root, entries)
-        message = (
-            rf"model m1, semantic id 3: point_index must be 0 to 29, the points of its cloud; got {index}"
-        )
+        message = rf"model m1, semantic id 3: point_index must be 0 to 29, the points of its cloud; got {index}"
         with pytest.raises(ValueError, match=message):
             KeypointNet(root, "thing", "all")
 
@@ -292,9 +286,7 @@ class TestBadFiles:
         place = [0.4, 0.4, 0.4]
         entries[0]["keypoints"][0]["xyz"] = place
         write_annotations(root, entries)
-        with pytest.warns(
-            UserWarning, match="1 annotations lie farther than 0.001 of the bounding-box diagonal"
-        ):
+        with pytest.warns(UserWarning, match="1 annotations lie farther than 0.001 of the bounding-box diagonal"):
             item = KeypointNet(root, "thing", "all")[0]
         torch.testing.assert_close(item.keypoint_pos[0, 0], torch.tensor(place))
         assert item.pos[item.keypoint_site[0, 0]].tolist() == cloud(0)[0][5].tolist()

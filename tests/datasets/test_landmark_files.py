@@ -30,9 +30,7 @@ def file(tmp_path):
 
 
 def plain(table):
-    return {
-        stem: {name: place.tolist() for name, place in landmarks.items()} for stem, landmarks in table.items()
-    }
+    return {stem: {name: place.tolist() for name, place in landmarks.items()} for stem, landmarks in table.items()}
 
 
 EXPECTED = {"B03": {"L1": [1, 2, 3], "L2": [4, 5, 0.6]}, "D09": {"L1": [7, 8, 9]}}
@@ -150,9 +148,7 @@ def test_bad_annotations_are_named(file, content, message):
 
 
 def test_unknown_kinds_are_named(file):
-    with pytest.raises(
-        ValueError, match=r"a\.txt: unknown kind of landmark file, expected one of \.mrk\.json"
-    ):
+    with pytest.raises(ValueError, match=r"a\.txt: unknown kind of landmark file, expected one of \.mrk\.json"):
         read_landmarks(file("a.txt", ""))
     with pytest.raises(ValueError, match='mesh_frame: expected "LPS" or "RAS", got \'XYZ\''):
         read_landmarks(file("a.fcsv", ""), mesh_frame="XYZ")
@@ -189,9 +185,7 @@ def test_written_csv_is_read_back(tmp_path):
 
 
 def test_writing_nonsense_is_named(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"positions: expected \(1, 2, 3\) for these files and names, got \(2, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"positions: expected \(1, 2, 3\) for these files and names, got \(2, 3\)"):
         write_csv(tmp_path / "a.csv", ["a"], ["L1", "L2"], np.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"columns\['p'\]: expected \(1, 1\), got \(2,\)"):
         write_csv(tmp_path / "a.csv", ["a"], ["L1"], np.zeros((1, 1, 3)), {"p": np.zeros(2)})

@@ -209,8 +209,7 @@ def test_other_landmark_files(tmp_path, form):
             write_markups(root / f"m{i}.mrk.json", NAMES, landmarks)
         if form == "fcsv":
             rows = [
-                f"{k},{x},{y},{z},0,0,0,1,1,1,0,{NAMES[k]},,"
-                for k, (x, y, z) in enumerate(landmarks * [-1, -1, 1])
+                f"{k},{x},{y},{z},0,0,0,1,1,1,0,{NAMES[k]},," for k, (x, y, z) in enumerate(landmarks * [-1, -1, 1])
             ]
             header = "# CoordinateSystem = 0\n# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label\n"
             (root / f"m{i}.fcsv").write_text(header + "\n".join(rows))

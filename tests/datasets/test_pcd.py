@@ -111,9 +111,7 @@ def test_files_of_another_writer(tmp_path, kind):
 
 def test_compressed_and_cut_off(tmp_path):
     open3d = pytest.importorskip("open3d", exc_type=ImportError)
-    cloud = open3d.geometry.PointCloud(
-        open3d.utility.Vector3dVector(np.random.default_rng(0).normal(size=(100, 3)))
-    )
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(np.random.default_rng(0).normal(size=(100, 3))))
     path = tmp_path / "a.pcd"
     open3d.io.write_point_cloud(str(path), cloud, compressed=True)
     path.write_bytes(path.read_bytes()[:-200])
@@ -122,11 +120,7 @@ def test_compressed_and_cut_off(tmp_path):
 
 
 def test_old_headers_without_width_or_points(pcd):
-    old = (
-        HEADER.replace("WIDTH 3\nHEIGHT 1\n", "")
-        .replace("COUNT 1 1 1 1\n", "")
-        .replace("VERSION .7", "VERSION .5")
-    )
+    old = HEADER.replace("WIDTH 3\nHEIGHT 1\n", "").replace("COUNT 1 1 1 1\n", "").replace("VERSION .7", "VERSION .5")
     assert read_pcd(pcd(old + ROWS))[0].tolist() == POINTS
     assert read_pcd(pcd(HEADER.replace("POINTS 3\n", "") + ROWS))[0].tolist() == POINTS
 
@@ -180,9 +174,7 @@ def test_lying_files_are_named_with_their_line(pcd, old, new, message):
 
 @pytest.mark.parametrize("content", [b"", b"hello", HEADER[:60].encode()])
 def test_what_is_no_pcd_is_named(pcd, content):
-    with pytest.raises(
-        ValueError, match=r"a\.pcd: not a PCD file or cut off: no DATA line|not a PCD header line"
-    ):
+    with pytest.raises(ValueError, match=r"a\.pcd: not a PCD file or cut off: no DATA line|not a PCD header line"):
         read_pcd(pcd(content))
 
 
@@ -193,9 +185,7 @@ def test_binary_of_another_length(pcd, change):
     body = np.zeros(9, "<f4").tobytes()
     assert len(read_pcd(pcd(header.encode() + body))[0]) == 3
     body = body + b"\0" * change if change > 0 else body[:change]
-    with pytest.raises(
-        ValueError, match=rf"a\.pcd:11: .* 3 points of 12 bytes, 36 in all; {36 + change} bytes"
-    ):
+    with pytest.raises(ValueError, match=rf"a\.pcd:11: .* 3 points of 12 bytes, 36 in all; {36 + change} bytes"):
         read_pcd(pcd(header.encode() + body))
 
 

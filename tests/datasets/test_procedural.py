@@ -37,9 +37,7 @@ class TestParts:
     def test_box_by_hand(self):
         part = box([0, 0, 0], [1, 2, 3], [0, 0, 0])
         assert area_and_volume(part) == pytest.approx((2 * (2 + 3 + 6), 6))
-        inside = part.holds(
-            np.array([[0.5, 1, 1], [1.5, 1, 1], [0.01, 1.99, 2.99], [-0.01, 1, 1], [1.0, 1, 1]])
-        )
+        inside = part.holds(np.array([[0.5, 1, 1], [1.5, 1, 1], [0.01, 1.99, 2.99], [-0.01, 1, 1], [1.0, 1, 1]]))
         assert inside.tolist() == [True, False, True, False, False]
 
     @pytest.mark.parametrize("start", [[0, 1, 0], [1, 0, 0], [0, 0.3, 1]])
@@ -186,17 +184,13 @@ class TestFiles:
                 assert set(entry) == {"class_id", "model_id", "keypoints", "symmetries"}
                 assert entry["class_id"] == CLASS_IDS[name]
                 cloud = read_cloud(root / "pcds" / entry["class_id"] / f"{entry['model_id']}.pcd")
-                mesh = read_cloud(
-                    root / "ShapeNetCore.v2.ply" / entry["class_id"] / f"{entry['model_id']}.ply"
-                )
+                mesh = read_cloud(root / "ShapeNetCore.v2.ply" / entry["class_id"] / f"{entry['model_id']}.ply")
                 assert cloud.points.shape == (256, 3)
                 for k in entry["keypoints"]:
                     assert k["xyz"] == cloud.points[k["pcd_info"]["point_index"]].tolist()
                     assert k["rgb"] == cloud.color[k["pcd_info"]["point_index"]].tolist()
                     face = mesh.points[mesh.faces[k["mesh_info"]["face_index"]]]
-                    np.testing.assert_allclose(
-                        np.array(k["mesh_info"]["face_uv"]) @ face, k["xyz"], atol=1e-6
-                    )
+                    np.testing.assert_allclose(np.array(k["mesh_info"]["face_uv"]) @ face, k["xyz"], atol=1e-6)
                 places = range(len(entry["keypoints"]))
                 groups = entry["symmetries"]["reflection"] + entry["symmetries"]["rotation"]
                 assert all(set(group["kp_indexes"]) <= set(places) for group in groups)
@@ -215,9 +209,7 @@ class TestFiles:
 
     def test_a_category_is_replaced_and_others_stay(self, tmp_path):
         done = []
-        make_procedural(
-            tmp_path, ("mug", "chair"), models=5, num_points=64, progress=lambda *n: done.append(n)
-        )
+        make_procedural(tmp_path, ("mug", "chair"), models=5, num_points=64, progress=lambda *n: done.append(n))
         assert done == [(i, 10) for i in range(1, 11)]
         chairs = (tmp_path / "annotations" / "chair.json").read_bytes()
         make_procedural(tmp_path, ("mug",), models=3, num_points=64, mesh=False, seed=1)
@@ -231,9 +223,7 @@ class TestFiles:
     def test_more_models_begin_with_the_same_ones(self, tmp_path):
         make_procedural(tmp_path / "few", ("table",), models=3, num_points=64)
         make_procedural(tmp_path / "more", ("table",), models=5, num_points=64)
-        few, more = (
-            json.loads((tmp_path / n / "annotations/table.json").read_text()) for n in ("few", "more")
-        )
+        few, more = (json.loads((tmp_path / n / "annotations/table.json").read_text()) for n in ("few", "more"))
         assert more[:3] == few
 
     def test_data_not_made_here_are_never_replaced(self, tmp_path):

@@ -90,9 +90,7 @@ def test_the_split_depends_on_names_and_seed_not_on_their_order():
     assert set(split) == set(stems)
 
 
-@pytest.mark.parametrize(
-    "shares", [(1, 1), (0, 0, 0), (1, -1, 1), (float("nan"), 1, 1), (float("inf"), 1, 1)]
-)
+@pytest.mark.parametrize("shares", [(1, 1), (0, 0, 0), (1, -1, 1), (float("nan"), 1, 1), (float("inf"), 1, 1)])
 def test_bad_shares_are_named(shares):
     with pytest.raises(ValueError, match="shares: expected three numbers of 0 or more, not all 0, got"):
         split_by_share(["a"], shares, seed=0)

@@ -55,9 +55,7 @@ def test_masks_order_and_batch_do_not_matter():
     present = torch.rand(3, 4, generator=generator) < 0.7
     whole = hungarian_iou(prediction, target, (0.3, 0.6), visible=visible, present=present)
     order = torch.randperm(6, generator=generator)
-    mixed = hungarian_iou(
-        prediction, target[:, order], (0.3, 0.6), visible=visible[:, order], present=present
-    )
+    mixed = hungarian_iou(prediction, target[:, order], (0.3, 0.6), visible=visible[:, order], present=present)
     assert torch.equal(whole, mixed)
     for i in range(3):
         alone = hungarian_iou(prediction[i : i + 1, present[i]], target[i : i + 1, visible[i]], (0.3, 0.6))

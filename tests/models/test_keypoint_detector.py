@@ -34,9 +34,7 @@ def test_a_cloud_alone_gives_what_it_gives_in_a_ragged_batch(detector):
     keypoints = soft_argmax(together.logits, together.sites, mask=together.mask)
     for i, c in enumerate(clouds):
         alone = detector(c)
-        torch.testing.assert_close(
-            soft_argmax(alone.logits, alone.sites)[0], keypoints[i], atol=1e-5, rtol=1e-5
-        )
+        torch.testing.assert_close(soft_argmax(alone.logits, alone.sites)[0], keypoints[i], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(alone.presence[0], together.presence[i], atol=1e-5, rtol=1e-5)
 
 
@@ -50,9 +48,7 @@ def test_the_order_of_the_points_does_not_matter(detector):
 
 def test_presence_does_not_reach_the_backbone(detector):
     detector.train()
-    detector(
-        torch.cat([cloud(50), cloud(50, 1)]), batch=torch.tensor([0] * 50 + [1] * 50)
-    ).presence.sum().backward()
+    detector(torch.cat([cloud(50), cloud(50, 1)]), batch=torch.tensor([0] * 50 + [1] * 50)).presence.sum().backward()
     assert all(p.grad is None for p in detector.backbone.parameters())
     assert detector.presence.weight.grad is not None
 
