@@ -8,9 +8,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pcsargmax.datasets.markups import Frame
 
 Format = Literal["json", "csv", "mrk.json", "npz"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -142,20 +145,24 @@ class Prediction:
             ],
         }
 
-    def save(self, path: str | Path, format: Format = "json") -> Path:
+    def save(self, path: str | Path, format: Format = "json", *, frame: Frame = "LPS") -> Path:
         """Write one file, whole or not at all; see `write_predictions` for the formats."""
-        return write_predictions(self, path, format)
+        return write_predictions(self, path, format, frame=frame)
 
 
 def write_predictions(
-    predictions: Prediction | Sequence[Prediction], path: str | Path, format: Format = "json"
+    predictions: Prediction | Sequence[Prediction],
+    path: str | Path,
+    format: Format = "json",
+    *,
+    frame: Frame = "LPS",
 ) -> Path:
     """Write predictions to one file, whole or not at all, and return its path.
 
     Formats:
         "json"      what `Prediction.to_dict` gives; several clouds become {"predictions": [...]}
         "csv"       a row a keypoint, its cloud in the first column
-        "mrk.json"  3D Slicer markups 1.0.3, in the frame of the file (named LPS); one cloud only
+        "mrk.json"  3D Slicer markups 1.0.3, in the frame of the file, which `frame` names; one cloud only
         "npz"       everything, cloud and maps included, for `load_prediction`; one cloud only
 
     Raises:
@@ -169,7 +176,7 @@ def write_predictions(
         wanted = "one" if format in ("mrk.json", "npz") else "at least one"
         raise ValueError(f"predictions: expected {wanted} for a {format} file, got {len(listed)}")
     if format == "mrk.json":
-        _write_slicer(listed[0], Path(path))
+        _write_slicer(listed[0], Path(path), frame)
     elif format == "npz":
         _write_whole(Path(path), _npz(listed[0]))
     elif format == "csv":
@@ -229,14 +236,14 @@ def _npz(prediction: Prediction) -> bytes:
     return stream.getvalue()
 
 
-def _write_slicer(prediction: Prediction, path: Path) -> None:
+def _write_slicer(prediction: Prediction, path: Path, frame: Frame) -> None:
     from pcsargmax.datasets.markups import write_markups
 
     told = [
         f"confidence {confidence:.3f}, visibility {visibility:.3f}"
         for confidence, visibility in zip(prediction.confidence, prediction.visibility, strict=True)
     ]
-    write_markups(path, prediction.keypoint_names, prediction.position, descriptions=told)
+    write_markups(path, prediction.keypoint_names, prediction.position, descriptions=told, frame=frame)
 
 
 def _write_whole(path: Path, content: bytes) -> None:

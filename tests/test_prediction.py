@@ -160,3 +160,11 @@ def test_a_failed_write_leaves_the_old_file(prediction, tmp_path, monkeypatch):
         dataclasses.replace(prediction, name="other").save(path)
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("frame", ["LPS", "RAS"])
+def test_markups_name_the_frame_and_keep_the_positions(prediction, tmp_path, frame):
+    prediction.save(tmp_path / "one.mrk.json", "mrk.json", frame=frame)
+    (node,) = json.loads((tmp_path / "one.mrk.json").read_text())["markups"]
+    assert node["coordinateSystem"] == frame
+    np.testing.assert_allclose([p["position"] for p in node["controlPoints"]], prediction.position)

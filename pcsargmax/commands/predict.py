@@ -40,6 +40,7 @@ def command(
     """
     with friendly_errors():
         from pcsargmax.commands.progress import console, progress_bars
+        from pcsargmax.datasets.markups import Frame
         from pcsargmax.prediction import FORMATS, Format
         from pcsargmax.training.run import load_run
 
@@ -50,13 +51,14 @@ def command(
             raise ValueError("files must differ in name, their results would overwrite each other")
         opened = load_run(run, device=device)
         folder = output or (None if as_json else opened.folder / "predictions")
+        frame = cast(Frame, opened.settings.mesh_frame)
         predictions = []
         with progress_bars() as bars:
             for number, file in enumerate(files, start=1):
                 found = opened.predict_file(file, num_points=num_points or None, seed=seed)
                 predictions.append(found.to_dict())
                 if folder is not None:
-                    found.save(folder / f"{file.stem}.{format}", format=cast(Format, format))
+                    found.save(folder / f"{file.stem}.{format}", format=cast(Format, format), frame=frame)
                 bars.update("predicting", number, len(files))
         if as_json:
             typer.echo(json.dumps(predictions))

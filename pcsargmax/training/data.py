@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform, Compose
 
 from pcsargmax.backbones.pointnet2 import Neighborhoods, PointNet2
+from pcsargmax.datasets.markups import Frame
 from pcsargmax.neighbors import farthest_point_order, mean_neighbor_distance
 from pcsargmax.training.settings import TrainSettings, parse_ids, parse_shares
 from pcsargmax.transforms import (
@@ -52,6 +53,7 @@ def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, i
             num_points=settings.num_points,
             seed=settings.split_seed,
             shares=parse_shares(settings.shares),
+            mesh_frame=cast(Frame, settings.mesh_frame),
             progress=progress,
         )
     return KeypointNet(settings.root, settings.data, split, ids=parse_ids(settings.ids), progress=progress)

@@ -40,6 +40,7 @@ class TrainSettings:
     root: str = _setting("datasets/keypointnet", "Folder in KeypointNet's layout that holds the category.")
     train_split: str = _setting("train", "Split to train on: train, trainval, all.")
     val_split: str = _setting("val", "Split that chooses the best checkpoint, or 'none' to keep the last.")
+    mesh_frame: str = _setting("LPS", "Frame of a folder's meshes, LPS (3D Slicer's default) or RAS.")
     shares: str = _setting(
         "0.7,0.1,0.2", "Shares of train, val and test in a folder that brings no splits; 2,0,1 counts too."
     )
@@ -94,6 +95,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         """Check what can be checked without data."""
         choices = {
+            "mesh_frame": ("LPS", "RAS"),
             "unit": ("auto", "raw", "diagonal"),
             "objective": OBJECTIVES,
             "temperature_schedule": ("constant", "linear", "exponential"),
