@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,10 @@ def command(
     keypoint: Annotated[
         str, typer.Option(help="Keypoint whose map colours the points; default the strongest at each point.")
     ] = "",
+    log_scale: Annotated[bool, typer.Option("--log", help="Colour by the logarithm of the probability.")] = False,
+    ellipsoids: Annotated[bool, typer.Option("--ellipsoids", help="Draw the 1 σ ellipsoid of each keypoint.")] = False,
+    azimuth: Annotated[float, typer.Option(help="Of a PNG: degrees about y, from +z towards +x.")] = 35.0,
+    elevation: Annotated[float, typer.Option(help="Of a PNG: degrees above the horizon.")] = 20.0,
     seed: Annotated[int, typer.Option(help="Seed of the sampling of meshes.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
 ) -> None:
@@ -46,10 +50,11 @@ def command(
         if save is not None or html is None:
             from pcsargmax.visualize import RendererUnavailable, render, show
 
+            look: dict[str, Any] = {"keypoint": keypoint or None, "log_scale": log_scale, "ellipsoids": ellipsoids}
             try:
                 if save is not None:
-                    typer.echo(render(found[0], save, keypoint=keypoint or None))
+                    typer.echo(render(found[0], save, azimuth=azimuth, elevation=elevation, **look))
                 else:
-                    show(found, keypoint=keypoint or None, title=title)
+                    show(found, title=title, **look)
             except RendererUnavailable as error:
                 raise OSError(str(error)) from error

@@ -138,12 +138,13 @@ class TrainSettings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainSettings:
-        """From JSON values; an unknown or missing key, or one of another type, is an error."""
+        """From JSON values; an unknown key, or a value of another type, is an error.
+
+        A key that is missing takes its default: a setting newer than the run that was saved.
+        """
         types = get_type_hints(cls)
-        unknown = sorted(set(values) - set(types))
-        missing = sorted(set(types) - set(values))
-        if unknown or missing:
-            raise ValueError(f"settings: unknown keys {unknown}, missing keys {missing}")
+        if unknown := sorted(set(values) - set(types)):
+            raise ValueError(f"settings: unknown keys {unknown}")
         for name, value in values.items():
             accepted = (float, int) if types[name] is float else types[name]
             if not isinstance(value, accepted) or (isinstance(value, bool) and types[name] is not bool):
