@@ -26,7 +26,7 @@ def train_command(
 
         pcsargmax train mug --root datasets/keypointnet
 
-        pcsargmax train ~/scans --recipe fast --mirror x
+        pcsargmax train ~/scans --recipe onecycle --mirror x
     """
     with friendly_errors():
         said = {name: options[name] for name in options if _was_said(context, name)}

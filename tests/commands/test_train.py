@@ -77,13 +77,13 @@ def test_help_names_every_setting(cli):
 
 
 def test_an_explicit_option_wins_over_the_recipe(trained):
-    _, settings = trained(*QUICK, "--recipe", "fast", "--lr", 0.001)
+    _, settings = trained(*QUICK, "--recipe", "onecycle", "--lr", 0.001)
     assert (settings.lr_schedule, settings.ema) == ("onecycle", 0.99)
     assert (settings.lr, settings.epochs) == (0.001, 1)
 
 
 def test_an_option_given_as_its_default_wins_over_the_recipe(trained):
-    _, settings = trained(*QUICK, "--recipe", "fast", "--lr-schedule", "halving")
+    _, settings = trained(*QUICK, "--recipe", "onecycle", "--lr-schedule", "halving")
     assert (settings.lr_schedule, settings.lr) == ("halving", 4.5e-3)
 
 
@@ -109,7 +109,7 @@ def test_a_folder_of_ones_own_trains(trained, landmark_root):
         (("box", "--train-split", "tset"), "split must be"),
         (("box", "--lr", "-1"), "lr must be positive, got -1.0"),
         (("box", "--objective", "hard"), "objective must be one of sampling, soft, got 'hard'"),
-        (("box", "--recipe", "slow"), "recipe must be one of paper, fast, got 'slow'"),
+        (("box", "--recipe", "slow"), "recipe must be one of paper, onecycle, got 'slow'"),
         (("box", "--backbone", "dgcnn"), "backbone must be one of fine, light, ssg, msg, got 'dgcnn'"),
         (("box", "--device", "tpu"), "device must be one of auto, cpu, cuda, mps, got 'tpu'"),
         (("box", "--precision", "3"), "Precision '3' is invalid"),
