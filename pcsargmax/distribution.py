@@ -126,7 +126,7 @@ class KeypointDistribution:
             raise ValueError(f"center: expected shape (B, K, D) = {shapes}")
         # Without the product form of cdist, which loses half the digits of small distances.
         away = torch.cdist(center.to(self.mean), self._map[1], compute_mode="donot_use_mm_for_euclid_dist")
-        return torch.where(away <= radius, self.probabilities, 0).sum(dim=-1)
+        return torch.where(away <= radius, self.probabilities, 0).sum(dim=-1).clamp_max(1)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw exact samples of the mixture: a site from π, then normal noise around it; without gradient.

@@ -45,7 +45,7 @@ class Prediction:
     """
 
     name: str
-    """What the cloud is called: the stem of its file or its model id."""
+    """What the cloud is called: the name of its file, or its model id."""
     points: np.ndarray
     """(N, 3) float64."""
     keypoint_names: tuple[str, ...]
@@ -67,7 +67,7 @@ class Prediction:
     color: np.ndarray | None = None
     """(N, 3) uint8: the cloud's own colours."""
     file_index: np.ndarray | None = None
-    """(K,) int64: the file's own point or vertex nearest to the position, 0-based; None where `points` are those."""
+    """(K,) int64: the file's own point or vertex nearest to the position; None where it came from no file."""
 
     def __post_init__(self) -> None:
         """Turn the fields into arrays and check their shapes."""
@@ -240,10 +240,14 @@ def _write_slicer(prediction: Prediction, path: Path, frame: Frame) -> None:
     from pcsargmax.datasets.markups import write_markups
 
     told = [
-        f"confidence {confidence:.3f}, visibility {visibility:.3f}"
-        for confidence, visibility in zip(prediction.confidence, prediction.visibility, strict=True)
+        f"confidence {confidence:.3f}, visibility {visibility:.3f}, nearest point {index}"
+        for confidence, visibility, index in zip(
+            prediction.confidence, prediction.visibility, prediction.exported_index, strict=True
+        )
     ]
-    write_markups(path, prediction.keypoint_names, prediction.position, descriptions=told, frame=frame)
+    present = prediction.visibility >= 0.5  # the others are written as undefined
+    names, position = prediction.keypoint_names, prediction.position
+    write_markups(path, names, position, descriptions=told, visible=present, frame=frame)
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -109,6 +109,7 @@ def test_several_clouds_share_a_file(prediction, tmp_path):
 
 
 def test_slicer_gets_points_in_the_frame_of_the_file(prediction, tmp_path):
+    prediction = dataclasses.replace(prediction, visibility=[0.9, 0.6])
     read = json.loads(prediction.save(tmp_path / "a.mrk.json", "mrk.json").read_text())
     assert read["@schema"].endswith("markups-schema-v1.0.3.json#")
     (node,) = read["markups"]
@@ -116,6 +117,9 @@ def test_slicer_gets_points_in_the_frame_of_the_file(prediction, tmp_path):
     assert [point["label"] for point in node["controlPoints"]] == ["tip", "base"]
     assert [point["position"] for point in node["controlPoints"]] == prediction.position.tolist()
     assert node["controlPoints"][0]["description"].startswith("confidence 0.750")
+    unsure = dataclasses.replace(prediction, visibility=[0.9, 0.1])
+    (node,) = json.loads(unsure.save(tmp_path / "b.mrk.json", "mrk.json").read_text())["markups"]
+    assert [point["positionStatus"] for point in node["controlPoints"]] == ["defined", "undefined"]
 
 
 def test_npz_brings_everything_back(prediction, tmp_path):
@@ -164,6 +168,7 @@ def test_a_failed_write_leaves_the_old_file(prediction, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("frame", ["LPS", "RAS"])
 def test_markups_name_the_frame_and_keep_the_positions(prediction, tmp_path, frame):
+    prediction = dataclasses.replace(prediction, visibility=[0.9, 0.6])
     prediction.save(tmp_path / "one.mrk.json", "mrk.json", frame=frame)
     (node,) = json.loads((tmp_path / "one.mrk.json").read_text())["markups"]
     assert node["coordinateSystem"] == frame

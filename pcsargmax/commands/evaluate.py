@@ -19,6 +19,7 @@ def command(
     data: Annotated[Path | None, typer.Option(help="Where the data are now, if they have moved since.")] = None,
     thresholds: Annotated[str, typer.Option(help="PCK thresholds, in the run's unit.")] = "0.01,0.02,0.05",
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON: an object, of several runs a list.")
@@ -46,7 +47,7 @@ def command(
         with progress_bars() as bars:
             for one in opened:
                 what = f"evaluating {one.folder.name}"
-                results.append(one.evaluate(split, thresholds=limits, progress=partial(bars.update, what)))
+                results.append(one.evaluate(split, thresholds=limits, seed=seed, progress=partial(bars.update, what)))
                 write_metrics(results[-1], one.folder)
         if as_json:
             typer.echo(json.dumps(results[0] if len(results) == 1 else results))

@@ -19,6 +19,7 @@ def command(
     ],
     output: Annotated[Path | None, typer.Option(help="Folder for the results; default RUN/predictions.")] = None,
     format: Annotated[str, typer.Option(help="json, csv or mrk.json (3D Slicer).")] = "json",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are in --output already.")] = False,
     num_points: Annotated[
         int, typer.Option(help="Points sampled from a mesh; 0 takes what the run was trained with.")
     ] = 0,
@@ -49,6 +50,10 @@ def command(
         stems = [file.stem for file in files]
         if len(set(stems)) < len(stems):
             raise ValueError("files must differ in name, their results would overwrite each other")
+        if output is not None and not overwrite:
+            there = [path for stem in stems if (path := output / f"{stem}.{format}").exists()]
+            if there:
+                raise ValueError(f"{there[0]} exists; --overwrite replaces it")
         opened = load_run(run, device=device)
         folder = output or (None if as_json else opened.folder / "predictions")
         frame = cast(Frame, opened.settings.mesh_frame)

@@ -77,4 +77,8 @@ def training_progress(bars: Bars) -> Any:
             notes.append(f"{time.monotonic() - self._started:.0f} s")
             bars.update("training epochs", trainer.current_epoch + 1, int(trainer.max_epochs or 0), "  ".join(notes))
 
+        def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            if trainer.current_epoch < int(trainer.max_epochs or 0):
+                console.print(f"stopped early after {trainer.current_epoch} epochs: validation got no better")
+
     return TrainingProgress()

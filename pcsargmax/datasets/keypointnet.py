@@ -17,7 +17,7 @@ from pcsargmax.datasets.keypointnet_files import Annotation, Category, cloud_pat
 from pcsargmax.neighbors import farthest_point_order
 
 #: Part of the name of a processed file: raise it when its content changes.
-_FORMAT = 1
+_FORMAT = 2
 #: An annotation farther than this share of the bounding-box diagonal from its own cloud point is counted.
 _FAR = 1e-3
 
@@ -27,9 +27,9 @@ class KeypointNet(InMemoryDataset):
 
     An item is a `Data` in raw units and frame (y up, bounding-box diagonal about 1), N points, K channels:
 
-        pos               (N, 3) float32      points in farthest-point order (`farthest_order` is True)
+        pos               (N, 3) float64      points in farthest-point order (`farthest_order` is True)
         color             (N, 3) uint8        where the files have colours
-        keypoint_pos      (1, K, 3) float32   annotated xyz, zeros where absent
+        keypoint_pos      (1, K, 3) float64   annotated xyz, zeros where absent
         keypoint_visible  (1, K) bool
         keypoint_site     (1, K) long         the annotated (else the nearest) row of pos, −1 where absent
         mesh_face         (1, K) long         face of the mesh file, −1 where absent
@@ -209,7 +209,7 @@ def _read_model(root: Path, category: Category, annotation: Annotation) -> tuple
     cloud = read_cloud(cloud_path(root, category.class_id, annotation.model_id))
     points = torch.from_numpy(cloud.points)
     order = farthest_point_order(points)
-    item = Data(pos=points[order].float(), model_id=annotation.model_id, symmetries=annotation.symmetries)
+    item = Data(pos=points[order], model_id=annotation.model_id, symmetries=annotation.symmetries)
     if cloud.color is not None:
         item.color = torch.from_numpy(cloud.color)[order]
     far = _add_keypoints(item, points, annotation, category)
@@ -220,7 +220,7 @@ def _read_model(root: Path, category: Category, annotation: Annotation) -> tuple
 def _add_keypoints(item: Data, points: torch.Tensor, annotation: Annotation, category: Category) -> int:
     """Give the item its channels, sites in the order of the file; return how many lie off their point."""
     k = category.num_ids
-    item.keypoint_pos = torch.zeros(1, k, 3)
+    item.keypoint_pos = torch.zeros(1, k, 3, dtype=points.dtype)
     item.keypoint_visible = torch.zeros(1, k, dtype=torch.bool)
     item.keypoint_site = torch.full((1, k), -1)
     item.mesh_face = torch.full((1, k), -1)
@@ -239,7 +239,7 @@ def _add_keypoints(item: Data, points: torch.Tensor, annotation: Annotation, cat
             )
         else:
             far += int((points[site] - xyz).norm() > far_limit)
-        item.keypoint_pos[0, channel] = xyz.float()
+        item.keypoint_pos[0, channel] = xyz
         item.keypoint_visible[0, channel] = True
         item.keypoint_site[0, channel] = site
         item.mesh_face[0, channel] = keypoint.face_index

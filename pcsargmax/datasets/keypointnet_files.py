@@ -175,7 +175,10 @@ def _read_split_file(path: Path, category: Category) -> list[str]:
 def _find_category(root: Path, category: str) -> Path:
     folder = root / "annotations"
     if not folder.is_dir():
-        raise FileNotFoundError(f"root {root} is not laid out like KeypointNet: no folder {folder}")
+        raise FileNotFoundError(
+            f"root {root} is not laid out like KeypointNet: no folder {folder}; "
+            "get a category with `pcsargmax data download NAME`, or make one with `pcsargmax data make NAME`"
+        )
     known = categories(root)
     if category in known:
         return folder / f"{category}.json"

@@ -4,6 +4,7 @@ Format: the Point Cloud Library's "PCD (Point Cloud Data) file format", version 
 lack lines). Common readers fill missing rows with zeros and drop extra ones silently; here both are errors.
 """
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -218,9 +219,22 @@ def _unpack_color(packed: np.ndarray) -> np.ndarray:
     return np.stack([(bits >> shift) & 255 for shift in (16, 8, 0)], axis=1).astype(np.uint8)
 
 
+def _check_compressed(path: Path, header: _Header) -> None:
+    """Hold the header against the two sizes that stand before compressed data: Open3D would believe it and run out."""
+    body = path.read_bytes()[header.length :]
+    row = sum(d.itemsize * c for d, c in zip(header.dtypes, header.counts, strict=True))
+    compressed, unpacked = struct.unpack("<II", body[:8]) if len(body) >= 8 else (0, 0)
+    if compressed != len(body) - 8 or unpacked != header.points * row:
+        raise ValueError(
+            f"{path}:{header.lines}: the header promises {header.points} points of {row} bytes; "
+            f"{max(len(body) - 8, 0)} compressed bytes follow it, said to be {compressed} that unpack to {unpacked}"
+        )
+
+
 def _read_compressed(path: Path, header: _Header) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     import open3d
 
+    _check_compressed(path, header)
     with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
         cloud = open3d.io.read_point_cloud(path, remove_nan_points=False, remove_infinite_points=False)
     points = np.asarray(cloud.points)

@@ -8,7 +8,14 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch_geometric.utils import to_dense_batch
 
-from pcsargmax.backbones.pointnet2 import Level, Neighborhoods, PointNet2, Scale, mlp
+from pcsargmax.backbones.pointnet2 import (
+    Level,
+    Neighborhoods,
+    PointNet2,
+    Scale,
+    ensure_farthest_order,
+    mlp,
+)
 
 
 def _ssg(in_channels: int) -> PointNet2:
@@ -122,8 +129,21 @@ class KeypointDetector(nn.Module):
         batch: Tensor | None = None,
         neighborhoods: Neighborhoods | None = None,
     ) -> Scores:
-        """Score a ragged batch: pos (N, 3) in farthest-point order and unit frame, x (N, F), batch (N,)."""
-        features, pooled = self.backbone(pos, x, batch, neighborhoods)
+        """Score a ragged batch.
+
+        Args:
+            pos: (N, 3) points in the unit frame, in any order.
+            x: (N, in_channels) input features, None where there are none.
+            batch: (N,) ascending cloud numbers; None for one cloud.
+            neighborhoods: of the points, when known; these must then be in farthest-point order. Without them each
+                cloud is put in that order first, and scores come back in the order that was given.
+        """
+        if neighborhoods is None:
+            order = ensure_farthest_order(pos, batch)
+            ordered = self.backbone(pos[order], None if x is None else x[order], batch)
+            features, pooled = ordered[0][order.argsort()], ordered[1]
+        else:
+            features, pooled = self.backbone(pos, x, batch, neighborhoods)
         logits, mask = to_dense_batch(self.head(features).float(), batch)
         sites, _ = to_dense_batch(pos, batch)
         # Presence reads the pooled features without shaping them: localisation is the same with and without it.

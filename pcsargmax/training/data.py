@@ -44,6 +44,8 @@ def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, i
     from pcsargmax.datasets.keypointnet import KeypointNet
     from pcsargmax.datasets.landmarks import LandmarkFolder
 
+    if not is_folder(settings) and Path(settings.data).name != settings.data:
+        raise ValueError(f"{settings.data}: no such folder, and not the name of a category")
     if is_folder(settings):
         if settings.ids:
             raise ValueError(f"ids are for KeypointNet's semantic ids; {settings.data} is a folder of landmarks")
@@ -63,6 +65,11 @@ def is_folder(settings: TrainSettings) -> bool:
     """Whether the data are a folder of the user's own; a category below `root` of the same name goes first."""
     annotations = Path(settings.root) / "annotations" / f"{settings.data}.json"
     return Path(settings.data).is_dir() and not annotations.is_file()
+
+
+def model_ids(dataset: Any) -> list[str]:
+    """The name of each shape of a data set."""
+    return [dataset[i].model_id for i in range(len(dataset))]
 
 
 def prepare(item: Data, backbone: PointNet2) -> tuple[Data, Neighborhoods]:
@@ -114,8 +121,9 @@ class PreparedClouds(Dataset[tuple[Data, Neighborhoods]]):
     """Prepared items in memory, augmented when they are taken.
 
     An index is a plain number for the item as it is, or `(epoch, number)` for its augmented form of that epoch.
-    Rotation, scaling and small noise leave the neighbourhoods as they were; dropping points does not, so then they
-    are found anew.
+    Rotation and scaling leave the neighbourhoods as they were; stretching and small noise move some of their members
+    (about one in seven at the defaults), and the saving is worth it. Where points are dropped they are found anew, and
+    with them `sigma`.
     """
 
     def __init__(
@@ -145,6 +153,7 @@ class PreparedClouds(Dataset[tuple[Data, Neighborhoods]]):
         augmented = self.augment(item)
         if augmented.num_nodes != item.num_nodes:
             neighborhoods = self.backbone.neighborhoods(augmented.pos)
+            augmented.sigma = mean_neighbor_distance(augmented.pos)
         return augmented, neighborhoods
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from pcsargmax.metrics import PCK, KeypointIoU
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.prediction import Prediction
 from pcsargmax.template import Template
-from pcsargmax.training.data import open_dataset, prepare
+from pcsargmax.training.data import model_ids, open_dataset, prepare
 from pcsargmax.training.settings import TrainSettings
 from pcsargmax.transforms import to_raw
 
@@ -48,6 +49,8 @@ class Run:
         settings: of the training.
         keypoint_names: K names.
         unit: "raw" or "diagonal", what PCK thresholds are multiples of.
+        source: "folder" or "category", what the data are.
+        trained_on: names of the shapes that the weights, or the choice of the checkpoint, have seen.
         template: the mean keypoints of the training set, the baseline of every evaluation.
         detector: the network, in evaluation mode.
     """
@@ -57,6 +60,8 @@ class Run:
     settings: TrainSettings
     keypoint_names: tuple[str, ...]
     unit: str
+    source: str
+    trained_on: frozenset[str]
     template: Template
     detector: KeypointDetector
 
@@ -125,14 +130,28 @@ class Run:
         return dataclasses.replace(found, file_index=nearest)
 
     def with_data(self, place: str | Path) -> Run:
-        """The same run, its data found elsewhere: a folder in KeypointNet's layout, or one of scans and landmarks."""
-        field = "root" if (Path(place) / "annotations").is_dir() else "data"
+        """The same run, its data found elsewhere: the folder itself, or the root of a category."""
+        field = {"folder": "data", "category": "root"}[self.source]
         settings = TrainSettings.from_dict(self.settings.to_dict() | {field: str(place)})
         return dataclasses.replace(self, settings=settings)
 
+    def dataset(self, split: str) -> Any:
+        """A split of the run's data.
+
+        Raises:
+            ValueError: the data have other keypoints than the run was trained for.
+        """
+        dataset = open_dataset(self.settings, split)
+        if dataset.keypoint_names != self.keypoint_names:
+            raise ValueError(
+                f"{self.settings.data}: expected the keypoints that {self.folder} was trained for, "
+                f"{', '.join(self.keypoint_names)}; got {', '.join(dataset.keypoint_names)}"
+            )
+        return dataset
+
     def predictions(self, split: str = "test", *, most: int | None = None) -> list[Prediction]:
         """Predictions, with their truth, of the shapes of a split, or of the first `most`."""
-        dataset = open_dataset(self.settings, split)
+        dataset = self.dataset(split)
         return [self.predict(dataset[i]) for i in range(min(len(dataset), most or len(dataset)))]
 
     def evaluate(
@@ -141,6 +160,7 @@ class Run:
         *,
         thresholds: tuple[float, ...] = (0.01, 0.02, 0.05),
         iou_threshold: float = 0.1,
+        seed: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
         """Measure the detector and the template baseline on a split of its data.
@@ -149,15 +169,23 @@ class Run:
             split: of the data set the run was trained on.
             thresholds: of PCK, in `unit`.
             iou_threshold: of the Hungarian-matched mIoU, in `unit`.
+            seed: of the bootstrap.
             progress: called with (done, total).
 
         Returns:
             JSON-able: "data", "split", "unit", "objective", "settings" (of the training), "checkpoint",
-            "keypoint_names", "presence_accuracy", "seconds_per_cloud", and for each of `ESTIMATES` the values of
-            `PCK.compute` and `KeypointIoU.compute`.
+            "keypoint_names", "presence_accuracy", "seconds_per_cloud", "seen_in_training" (how many of the shapes),
+            and for each of `ESTIMATES` the values of `PCK.compute` and `KeypointIoU.compute`.
         """
-        dataset = open_dataset(self.settings, split)
-        scorers = {name: _Scorer(thresholds, iou_threshold) for name in ESTIMATES}
+        dataset = self.dataset(split)
+        seen = sum(name in self.trained_on for name in model_ids(dataset))
+        if seen:
+            warnings.warn(
+                f"{seen} of the {len(dataset)} shapes of split {split!r} were trained on or chose the checkpoint: "
+                "the figures flatter the run",
+                stacklevel=2,
+            )
+        scorers = {name: _Scorer(thresholds, iou_threshold, seed) for name in ESTIMATES}
         present: list[Tensor] = []
         seconds = 0.0
         for i in range(len(dataset)):
@@ -185,6 +213,7 @@ class Run:
             **{name: scorer.compute() for name, scorer in scorers.items()},
             "presence_accuracy": torch.stack(present).double().mean().item(),
             "seconds_per_cloud": seconds / len(dataset),
+            "seen_in_training": seen,
         }
 
     def _estimates(self, found: Prediction) -> dict[str, Tensor]:
@@ -203,10 +232,10 @@ class Run:
 class _Scorer:
     """PCK and mIoU of one way to guess, as JSON-able values."""
 
-    def __init__(self, thresholds: tuple[float, ...], iou_threshold: float) -> None:
+    def __init__(self, thresholds: tuple[float, ...], iou_threshold: float, seed: int) -> None:
         # Metric.double() would do nothing: only set_dtype changes the type of a metric's states.
-        self.pck = PCK(thresholds).set_dtype(torch.float64)
-        self.iou = KeypointIoU((iou_threshold,)).set_dtype(torch.float64)
+        self.pck = PCK(thresholds, seed=seed).set_dtype(torch.float64)
+        self.iou = KeypointIoU((iou_threshold,), seed=seed).set_dtype(torch.float64)
 
     def update(self, guess: Tensor, target: Tensor, visible: Tensor, claimed: Tensor) -> None:
         self.pck.update(guess, target, visible)
@@ -251,6 +280,8 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
         FileNotFoundError: no checkpoint there.
         ValueError: not a pcsargmax checkpoint, or one of another version.
     """
+    if checkpoint not in ("best", "last"):
+        raise ValueError(f"checkpoint must be best or last, got {checkpoint!r}")
     path = Path(path)
     file = path if path.is_file() else path / "checkpoints" / f"{checkpoint}.ckpt"
     if not path.is_file() and checkpoint == "best" and not file.is_file():
@@ -273,6 +304,8 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
             settings=settings,
             keypoint_names=tuple(metadata["keypoint_names"]),
             unit=metadata["unit"],
+            source=metadata["source"],
+            trained_on=frozenset(metadata["trained_on"]) | frozenset(metadata["chosen_by"]),
             template=Template.from_dict(metadata["template"]),
             detector=detector.to(place).eval(),
         )

@@ -44,7 +44,7 @@ class TrainSettings:
     shares: str = _setting(
         "0.7,0.1,0.2", "Shares of train, val and test in a folder that brings no splits; 2,0,1 counts too."
     )
-    split_seed: int = _setting(0, "Seed of the splits of a folder that brings none.")
+    split_seed: int = _setting(0, "Seed of a folder's splits, if it brings none, and of the sampling of its surfaces.")
     ids: str = _setting("", "Semantic ids to learn, such as 0-9 or 0,3,5; empty for all.")
     num_points: int = _setting(2048, "Points sampled from a mesh of your own folder.")
     unit: str = _setting(
@@ -76,7 +76,7 @@ class TrainSettings:
     weight_decay: float = _setting(0.0, "Decoupled weight decay.")
     ema: float = _setting(0.0, "Decay of the moving average of the weights that is evaluated; 0 for none.")
     patience: int = _setting(0, "Stop after so many epochs without a better validation PCK; 0 never stops early.")
-    seed: int = _setting(0, "Seed of everything random.")
+    seed: int = _setting(0, "Seed of weights, order, augmentation and noise.")
 
     rotate: float = _setting(10.0, "Random rotation, degrees at most.")
     rotate_axis: str = _setting("any", "Axis of the random rotation: x, y, z or any.")
@@ -89,13 +89,14 @@ class TrainSettings:
     device: str = _setting("auto", "auto, cpu, cuda or mps.")
     devices: int = _setting(1, "Devices on each node.")
     nodes: int = _setting(1, "Nodes.")
-    precision: str = _setting("32-true", "Lightning's precision flag, such as bf16-mixed.")
+    precision: str = _setting("32-true", "32-true, 16-mixed or bf16-mixed.")
     tensorboard: bool = _setting(False, "Write TensorBoard logs too (extra `tensorboard`).")
 
     def __post_init__(self) -> None:
         """Check what can be checked without data."""
         choices = {
             "mesh_frame": ("LPS", "RAS"),
+            "precision": ("32-true", "16-mixed", "bf16-mixed"),
             "unit": ("auto", "raw", "diagonal"),
             "objective": OBJECTIVES,
             "temperature_schedule": ("constant", "linear", "exponential"),

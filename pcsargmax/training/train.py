@@ -25,6 +25,7 @@ from pcsargmax.training.data import (
     eval_loader,
     is_folder,
     mix_seed,
+    model_ids,
     open_dataset,
     prepare,
     train_loader,
@@ -51,8 +52,8 @@ def train(
     first checkpoint, so a mistake leaves nothing.
 
     Args:
-        settings: of the run; with `resume`, they must be those of the folder, but for the number of epochs (save with
-            a one-cycle rate, which is made for its length), patience, and where and how fast it runs.
+        settings: of the run; with `resume`, they must be those of the folder, but for patience, where and how fast it
+            runs, and the number of epochs where neither a one-cycle rate nor an annealed temperature is made for it.
         folder: the run folder; must not exist, or with `resume` must hold a checkpoint.
         resume: go on from last.ckpt, exactly as if training had not been interrupted.
         callbacks: more Lightning callbacks, such as a progress display.
@@ -76,6 +77,7 @@ def train(
         train_loader(training, settings.batch_size, settings.seed),
         None if validation is None else eval_loader(validation, settings.batch_size),
     )
+    made = not folder.exists()
     if leads():
         folder.mkdir(parents=True, exist_ok=True)
         settings.save(folder / "settings.json")
@@ -83,9 +85,19 @@ def train(
         _fit(trainer, module, loaders, last if resume else None)
     except BaseException:
         if leads() and not last.is_file():  # nothing to resume
-            shutil.rmtree(folder, ignore_errors=True)
+            _clear(folder, keep=not made)
         raise
     return load_run(folder)
+
+
+def _clear(folder: Path, keep: bool) -> None:
+    """Remove what a training without a checkpoint left; the folder itself stays if it was there before."""
+    if keep:
+        (folder / "settings.json").unlink(missing_ok=True)
+        for part in ("checkpoints", "log", "tensorboard"):
+            shutil.rmtree(folder / part, ignore_errors=True)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def leads() -> bool:
@@ -119,12 +131,13 @@ def _check_folder(folder: Path, last: Path, settings: TrainSettings, resume: boo
             raise ValueError(f"{folder}: the run folder exists; resume it, or choose another name")
         return
     if not last.is_file():
-        raise ValueError(f"{folder}: nothing to resume, no {last.relative_to(folder)} in it")
+        raise ValueError(f"{folder}: nothing to resume, no {last.relative_to(folder)} in it; remove it to start anew")
     before = TrainSettings.load(folder / "settings.json").to_dict()
     after = settings.to_dict()
     free = {"device", "devices", "nodes", "precision", "patience", "tensorboard", "epochs"}
-    if settings.lr_schedule == "onecycle":
-        free.remove("epochs")  # the cycle is made for its length
+    annealed = settings.objective != "soft" and settings.temperature_schedule != "constant"
+    if settings.lr_schedule == "onecycle" or annealed:
+        free.remove("epochs")  # cycle and annealing are made for the length of the training
     changed = [name for name in before if name not in free and before[name] != after[name]]
     if changed:
         raise ValueError(
@@ -138,6 +151,13 @@ def _prepare(
 ) -> tuple[KeypointDetector, PreparedClouds, PreparedClouds | None, dict[str, Any]]:
     """Open and prepare the data; build the network."""
     raw = open_dataset(settings, settings.train_split, lambda i, n: progress("reading", i, n))
+    held_out = None if settings.val_split == "none" else open_dataset(settings, settings.val_split)
+    trained_on, chosen_by = model_ids(raw), [] if held_out is None else model_ids(held_out)
+    if shared := set(trained_on) & set(chosen_by):
+        raise ValueError(
+            f"val_split {settings.val_split!r} and train_split {settings.train_split!r} share {len(shared)} shapes; "
+            "take val_split 'none' to train without validation"
+        )
     with torch.random.fork_rng(devices=[]):  # the weights follow the seed, the caller's generator stays as it was
         torch.default_generator.manual_seed(mix_seed(settings.seed, 1))
         detector = KeypointDetector(raw.num_keypoints, settings.backbone)
@@ -155,9 +175,8 @@ def _prepare(
     augment = augmentation(settings, [item for item, _ in items])
     training = PreparedClouds(items, detector.backbone, augment, settings.seed)
     validation = None
-    if settings.val_split != "none":
-        opened = open_dataset(settings, settings.val_split)
-        clouds = prepared(opened, "preparing validation clouds", settings.val_split)
+    if held_out is not None:
+        clouds = prepared(held_out, "preparing validation clouds", settings.val_split)
         validation = PreparedClouds(clouds, detector.backbone)
     unit = settings.unit if settings.unit != "auto" else "diagonal" if is_folder(settings) else "raw"
     metadata = {
@@ -166,6 +185,9 @@ def _prepare(
         "settings": settings.to_dict(),
         "keypoint_names": list(raw.keypoint_names),
         "unit": unit,
+        "source": "folder" if is_folder(settings) else "category",
+        "trained_on": trained_on,
+        "chosen_by": chosen_by,
         "template": Template.fit(raw[i] for i in range(len(raw))).to_dict(),
     }
     return detector, training, validation, metadata
@@ -194,7 +216,7 @@ def _trainer(settings: TrainSettings, folder: Path, callbacks: Sequence[Callback
     if validate:
         every.append(_Checkpoint(keep, "best", monitor="val/score", mode="max", enable_version_counter=False))
         if settings.patience:
-            every.append(EarlyStopping("val/pck", mode="max", patience=settings.patience))
+            every.append(EarlyStopping("val/score", mode="max", patience=settings.patience))
     every.append(_Checkpoint(keep, "last", every_n_epochs=1, enable_version_counter=False))
     loggers: list[Any] = [CSVLogger(folder, name="log")]
     if settings.tensorboard:

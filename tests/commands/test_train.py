@@ -88,7 +88,7 @@ def test_an_option_given_as_its_default_wins_over_the_recipe(trained):
 
 
 def test_resuming_takes_the_settings_of_the_folder(trained, cli, tmp_path):
-    trained(*QUICK, "--lr", 0.002)
+    trained(*QUICK, "--lr", 0.002, "--temperature-schedule", "constant")
     result, settings = trained("--resume", "--epochs", 2)
     assert (settings.lr, settings.backbone, settings.epochs) == (0.002, "light", 2)
     assert "training epochs: 2/2" in result.stderr
@@ -112,7 +112,7 @@ def test_a_folder_of_ones_own_trains(trained, landmark_root):
         (("box", "--recipe", "slow"), "recipe must be one of paper, onecycle, got 'slow'"),
         (("box", "--backbone", "dgcnn"), "backbone must be one of fine, light, ssg, msg, got 'dgcnn'"),
         (("box", "--device", "tpu"), "device must be one of auto, cpu, cuda, mps, got 'tpu'"),
-        (("box", "--precision", "3"), "Precision '3' is invalid"),
+        (("box", "--precision", "3"), "precision must be one of 32-true, 16-mixed, bf16-mixed, got '3'"),
         (("box", "--ids", "9"), "ids must be distinct semantic ids of box, 0 to 4, got [9]"),
         (("", "--device", "cpu"), "DATA is missing"),
         (("box", "--resume"), "nothing to resume, no settings.json in it"),

@@ -69,6 +69,17 @@ def entries(root):
 
 
 class TestItems:
+    def test_coordinates_far_from_the_origin_lose_nothing(self, root, entries):
+        points, _ = cloud(0)
+        write_pcd(root / "pcds" / "0x-1" / "m0.pcd", points + 1e6, cloud(0)[1], digits=12)
+        for one in entries[0]["keypoints"]:
+            one["xyz"] = [x + 1e6 for x in one["xyz"]]
+        write_annotations(root, entries)
+        item = KeypointNet(root, "thing", ["m0"])[0]
+        assert item.pos.dtype == torch.float64
+        assert torch.equal((item.pos - 1e6).sort(dim=0).values, torch.tensor(points).sort(dim=0).values)
+        assert torch.equal(item.keypoint_pos[0, 0], torch.tensor(points[5]) + 1e6)
+
     def test_keypoints_gaps_and_absences(self, root):
         dataset = KeypointNet(root, "thing", "train")
         assert (len(dataset), dataset.num_keypoints) == (2, 4)  # the largest id of the whole file is 3
@@ -78,7 +89,7 @@ class TestItems:
         assert item.farthest_order is True
         assert item.keypoint_visible.tolist() == [[False, True, False, True]]
         points, color = cloud(1)
-        torch.testing.assert_close(item.keypoint_pos[0, [1, 3]], torch.tensor(points[[6, 8]]).float())
+        torch.testing.assert_close(item.keypoint_pos[0, [1, 3]], torch.tensor(points[[6, 8]]))
         assert item.keypoint_pos[0, [0, 2]].tolist() == [[0.0] * 3] * 2
         assert item.keypoint_site[0, [0, 2]].tolist() == [-1, -1]
         sites = item.keypoint_site[0, [1, 3]]
@@ -86,7 +97,7 @@ class TestItems:
         assert item.color[sites].tolist() == color[[6, 8]].tolist()
         assert item.mesh_face.tolist() == [[-1, 8, -1, 10]]
         assert item.mesh_uv[0, 1].tolist() == [0.25, 0.25, 0.5]
-        assert item.pos.dtype == item.keypoint_pos.dtype == torch.float32
+        assert item.pos.dtype == item.keypoint_pos.dtype == torch.float64
         assert item.color.dtype == torch.uint8
 
     def test_points_are_all_there_in_farthest_point_order(self, root):
@@ -288,7 +299,7 @@ class TestBadFiles:
         write_annotations(root, entries)
         with pytest.warns(UserWarning, match="1 annotations lie farther than 0.001 of the bounding-box diagonal"):
             item = KeypointNet(root, "thing", "all")[0]
-        torch.testing.assert_close(item.keypoint_pos[0, 0], torch.tensor(place))
+        torch.testing.assert_close(item.keypoint_pos[0, 0], torch.tensor(place, dtype=torch.float64))
         assert item.pos[item.keypoint_site[0, 0]].tolist() == cloud(0)[0][5].tolist()
 
     def test_without_point_index_the_nearest_point_is_the_site(self, root, entries):

@@ -115,7 +115,22 @@ def test_compressed_and_cut_off(tmp_path):
     path = tmp_path / "a.pcd"
     open3d.io.write_point_cloud(str(path), cloud, compressed=True)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ValueError, match=r"a\.pcd:\d+: the header promises 100 points, 0 could be unpacked"):
+    with pytest.raises(
+        ValueError, match=r"a\.pcd:\d+: the header promises 100 points of 12 bytes; \d+ compressed bytes"
+    ):
+        read_pcd(path)
+
+
+def test_a_compressed_header_that_lies_is_found_before_memory_is_taken(tmp_path):
+    open3d = pytest.importorskip("open3d", exc_type=ImportError)
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(np.random.default_rng(0).normal(size=(100, 3))))
+    path = tmp_path / "a.pcd"
+    open3d.io.write_point_cloud(str(path), cloud, compressed=True)
+    lie = (
+        path.read_bytes().replace(b"POINTS 100\n", b"POINTS 99999999999\n").replace(b"WIDTH 100", b"WIDTH 99999999999")
+    )
+    path.write_bytes(lie)
+    with pytest.raises(ValueError, match=r"a\.pcd:\d+: the header promises 99999999999 points"):
         read_pcd(path)
 
 

@@ -3,6 +3,7 @@ import json
 import pickle
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,11 +60,9 @@ def test_opening_a_run_leaves_the_global_generator_alone(box_run):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_missing_run_says_what_was_looked_for(tmp_path, box_run):
+def test_a_missing_run_says_what_was_looked_for(tmp_path):
     with pytest.raises(FileNotFoundError, match=re.escape(f"looked for {tmp_path}/checkpoints/last.ckpt")):
         load_run(tmp_path)
-    with pytest.raises(FileNotFoundError, match=re.escape("third.ckpt")):
-        load_run(box_run, checkpoint="third")
 
 
 def test_a_device_that_is_not_here_is_named(box_run):
@@ -327,13 +326,13 @@ def test_evaluation_is_pck_and_iou_of_the_predictions(run, items):
 
 
 def test_every_estimate_stands_beside_the_template(run):
-    metrics = run.evaluate("val")
+    metrics = run.evaluate("test")
     assert set(ESTIMATES) <= set(metrics)
     assert {"expectation", "mode", "template"} <= set(ESTIMATES)
     assert all(metrics[name].keys() == metrics["template"].keys() for name in ESTIMATES)
 
 
-@pytest.mark.parametrize("split", ["test", "val", "one.txt"])
+@pytest.mark.parametrize("split", ["test", "one.txt"])
 def test_evaluations_are_plain_json(run, split, tmp_path, monkeypatch):
     # id 3 is never visible, and a single model has no interval
     monkeypatch.chdir(tmp_path)
@@ -360,3 +359,37 @@ def test_lengths_of_a_folder_are_shares_of_the_diagonal(box_settings, landmark_r
 def test_an_unknown_split_is_an_error(run):
     with pytest.raises(ValueError, match="split must be"):
         run.evaluate("tset")
+
+
+def test_shapes_that_were_trained_on_are_counted_and_said(run):
+    assert run.evaluate("test")["seen_in_training"] == 0
+    with pytest.warns(UserWarning, match="7 of the 7 shapes of split 'train' were trained on"):
+        assert run.evaluate("train")["seen_in_training"] == 7
+    with pytest.warns(UserWarning, match="the figures flatter the run"):
+        run.evaluate("val")
+
+
+def test_data_with_other_keypoints_are_refused(run):
+    other = replace(run, keypoint_names=("a", "b", "c", "d", "e"))
+    with pytest.raises(ValueError, match="was trained for, a, b, c, d, e; got 0, 1, 2, 3, 4"):
+        other.evaluate("test")
+
+
+def test_data_that_moved_are_found(run, box_root, tmp_path):
+    moved = shutil.copytree(box_root, tmp_path / "moved")
+    there = run.with_data(moved)
+    assert there.settings.root == str(moved)
+    assert there.evaluate("test")["expectation"] == run.evaluate("test")["expectation"]
+
+
+def test_only_best_and_last_are_checkpoints(box_run):
+    with pytest.raises(ValueError, match="checkpoint must be best or last, got 'worst'"):
+        load_run(box_run, checkpoint="worst")
+
+
+def test_a_run_saved_before_a_setting_existed_opens(box_copy):
+    for path in (box_copy / "checkpoints").iterdir():
+        content = torch.load(path, weights_only=True)
+        del content["pcsargmax"]["settings"]["mesh_frame"]
+        torch.save(content, path)
+    assert load_run(box_copy).settings.mesh_frame == "LPS"

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 
 from pcsargmax.training import train as train_module
 from pcsargmax.training.data import open_dataset
+from pcsargmax.training.detector_module import DetectorModule
 from pcsargmax.training.run import load_run
 from pcsargmax.training.settings import TrainSettings
 from pcsargmax.training.train import moving_average, train
@@ -143,7 +144,7 @@ def test_resuming_a_finished_run_changes_nothing(box_run, tmp_path):
 
 
 def test_a_run_folder_that_was_moved_still_knows_its_best(box_settings, tmp_path):
-    settings = box_settings(epochs=3, lr_schedule="constant")
+    settings = box_settings(epochs=3, lr_schedule="constant", temperature_schedule="constant")
     train(replace(settings, epochs=2), tmp_path / "first")
     before = max(log(tmp_path / "first", "val/score"))
     (tmp_path / "first").rename(tmp_path / "second")
@@ -179,10 +180,37 @@ def test_there_must_be_something_to_resume(box_settings, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_training_stops_early_where_asked(box_settings, tmp_path):
-    # A rate of next to nothing never improves the validation.
-    train(box_settings(epochs=9, lr=1e-12, patience=2), tmp_path / "run")
-    assert checkpoint(tmp_path / "run")["epoch"] == 2
+def test_training_stops_early_where_asked(box_settings, tmp_path, monkeypatch):
+    scores = iter([0.1, 0.2, 0.15, 0.2, 0.3])
+    monkeypatch.setattr(
+        DetectorModule, "on_validation_epoch_end", lambda self: self.log("val/score", torch.tensor(next(scores)))
+    )
+    train(box_settings(epochs=9, patience=2), tmp_path / "run")
+    assert checkpoint(tmp_path / "run")["epoch"] == 3  # 0.2 in epoch 1, then two epochs without a better one
+    assert checkpoint(tmp_path / "run", "best")["epoch"] == 1
+
+
+def test_validation_on_shapes_that_were_trained_on_is_refused(box_settings, tmp_path):
+    with pytest.raises(ValueError, match="val_split 'val' and train_split 'trainval' share 2 shapes"):
+        train(box_settings(train_split="trainval"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_was_there_before_a_failure_stays(box_settings, tmp_path):
+    class Failing(Callback):
+        def on_train_start(self, trainer, pl_module):
+            raise RuntimeError("power cut")
+
+    (tmp_path / "run").mkdir()
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(box_settings(), tmp_path / "run", callbacks=[Failing()])
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_an_annealed_training_cannot_be_made_longer(box_run):
+    settings = TrainSettings.load(box_run / "settings.json")
+    with pytest.raises(ValueError, match="epochs was"):
+        train(replace(settings, epochs=settings.epochs + 1), box_run, resume=True)
 
 
 def test_without_validation_the_last_checkpoint_is_taken(box_settings, tmp_path):
@@ -229,7 +257,7 @@ def test_the_moving_average_forgets_its_start():
 )
 def test_a_mistake_leaves_no_folder(box_settings, tmp_path, monkeypatch, change, message):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "one.txt").write_text("00000001-m00\n")
+    (tmp_path / "one.txt").write_text("00000001-m09\n")
     with pytest.raises((ValueError, OSError), match=re.escape(message)):
         train(box_settings(**change), tmp_path / "runs" / "run")
     assert not (tmp_path / "runs").exists()

@@ -1,0 +1,28 @@
+"""The examples run as they stand, on data made small."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(name: str, *arguments: object) -> str:
+    command = [sys.executable, str(EXAMPLES / name), *(str(argument) for argument in arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_train_on_keypointnet(box_root, tmp_path):
+    out = tmp_path / "run"
+    told = run("train_on_keypointnet.py", "--root", box_root, "--category", "box", "--epochs", 1, "--run", out)
+    assert "template" in told
+    assert (out / "test-shapes.html").is_file()
+
+
+def test_train_on_your_landmarks(landmark_root, tmp_path):
+    scan = next(path for path in sorted(landmark_root.rglob("*")) if path.suffix in (".ply", ".stl", ".obj", ".off"))
+    told = run("train_on_your_landmarks.py", landmark_root, scan, "--epochs", 1, "--run", tmp_path / "run")
+    assert "mean error" in told
+    assert (tmp_path / "run" / f"{scan.stem}.mrk.json").is_file()
