@@ -155,7 +155,9 @@ class FeaturePropagation(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None, index: Tensor, weight: Tensor) -> Tensor:
         """Map x (M, C), skip (N, S) or None, index and weight (N, 3) to (N, C')."""
-        fine = (x[index.reshape(-1)].view(*index.shape, -1) * weight[..., None]).sum(dim=1)
+        # index_select, not x[index]: the gradient of that is summed by racing threads, and no seed would repeat it.
+        near = x.index_select(0, index.reshape(-1)).view(*index.shape, -1)  # (N, 3, C)
+        fine = (near * weight[..., None]).sum(dim=1)
         return self.mlp(fine if skip is None else torch.cat([fine, skip], dim=1))
 
 

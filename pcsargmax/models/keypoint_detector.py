@@ -141,7 +141,7 @@ class KeypointDetector(nn.Module):
         if neighborhoods is None:
             order = ensure_farthest_order(pos, batch)
             ordered = self.backbone(pos[order], None if x is None else x[order], batch)
-            features, pooled = ordered[0][order.argsort()], ordered[1]
+            features, pooled = ordered[0].index_select(0, order.argsort()), ordered[1]
         else:
             features, pooled = self.backbone(pos, x, batch, neighborhoods)
         logits, mask = to_dense_batch(self.head(features).float(), batch)
