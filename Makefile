@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test test-slow lint cluster clean help
 
 help:
-	@echo "make demo       train a detector on procedural chairs and draw what it finds (about 4 minutes)"
+	@echo "make demo       train a detector on procedural chairs and draw what it finds (about a minute on two cores)"
 	@echo "make test       run the test suite"
 	@echo "make test-slow  run the long proofs"
 	@echo "make lint       ruff and mypy"
