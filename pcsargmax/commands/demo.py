@@ -75,7 +75,7 @@ def _draw(run: Run, metrics: dict[str, Any]) -> list[Path]:
     """Write the page and, where a renderer is to be had, pictures of the first test shapes."""
     from pcsargmax.commands.evaluate import metric_names
     from pcsargmax.commands.progress import console
-    from pcsargmax.training.run import ESTIMATES
+    from pcsargmax.training.estimates import ESTIMATES
     from pcsargmax.visualize import RendererUnavailable, contact_sheet, render_all, training_curves, write_page
 
     found = run.predictions("test", most=12)

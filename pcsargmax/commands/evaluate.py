@@ -88,7 +88,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pcsargmax.training.run import ESTIMATES
+    from pcsargmax.training.estimates import ESTIMATES
 
     found = metrics["expectation"]
     unit = "raw units" if metrics["unit"] == "raw" else "shares of the bounding-box diagonal"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 import warnings
 from collections.abc import Callable
@@ -18,25 +17,16 @@ from torch_geometric.data import Data
 
 from pcsargmax.datasets.files import read_cloud, read_item
 from pcsargmax.distribution import KeypointDistribution
-from pcsargmax.metrics import PCK, KeypointIoU
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.prediction import Prediction
 from pcsargmax.template import Template
 from pcsargmax.training.data import model_ids, open_dataset, prepare
+from pcsargmax.training.estimates import ESTIMATES, Scorer, estimates, nearest_point
 from pcsargmax.training.settings import TrainSettings
 from pcsargmax.transforms import to_raw
 
 #: Raised when what a checkpoint holds changes.
 CHECKPOINT_VERSION = 1
-
-#: Ways to guess the keypoints of a cloud, as `Run.evaluate` reports them.
-ESTIMATES = {
-    "expectation": "of the probability map: the paper's soft-argmax at test time",
-    "snapped": "the cloud's point nearest to the expectation",
-    "mode": "the most probable point",
-    "template": "the training set's mean keypoints scaled into the bounding box",
-    "template_snapped": "the cloud's point nearest to the template",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +100,7 @@ class Run:
             confidence=maps.mass_within(3 * prepared.sigma.item())[0].numpy(),
             covariance=(maps.covariance[0].double() * scale.square()).numpy(),
             visibility=_presence(maps, self.template).numpy(),
-            point_index=_nearest(position, points).numpy(),
+            point_index=nearest_point(position, points).numpy(),
             probability=maps.probabilities[0].float().numpy(),
             truth=None if truth is None else truth.numpy(),
             color=prepared.color.numpy() if "color" in prepared else None,
@@ -185,7 +175,7 @@ class Run:
                 "the figures flatter the run",
                 stacklevel=2,
             )
-        scorers = {name: _Scorer(thresholds, iou_threshold, seed) for name in ESTIMATES}
+        scorers = {name: Scorer(thresholds, iou_threshold, seed) for name in ESTIMATES}
         present: list[Tensor] = []
         seconds = 0.0
         for i in range(len(dataset)):
@@ -195,7 +185,7 @@ class Run:
             seconds += time.perf_counter() - start
             length = 1.0 if self.unit == "raw" else float(_diagonal(item.pos))
             exists = torch.from_numpy(found.visibility) >= 0.5
-            for name, guess in self._estimates(found).items():
+            for name, guess in estimates(found, self.template).items():
                 claimed = self.template.usual if name.startswith("template") else exists
                 truth = item.keypoint_pos.double() / length
                 scorers[name].update(guess[None] / length, truth, item.keypoint_visible, claimed[None])
@@ -216,52 +206,11 @@ class Run:
             "seen_in_training": seen,
         }
 
-    def _estimates(self, found: Prediction) -> dict[str, Tensor]:
-        """(K, 3) positions by each of `ESTIMATES`."""
-        points, position = torch.from_numpy(found.points), torch.from_numpy(found.position)
-        template = self.template.predict(points)
-        return {
-            "expectation": position,
-            "snapped": points[torch.from_numpy(found.point_index)],
-            "mode": points[torch.from_numpy(found.probability.argmax(axis=1))],
-            "template": template,
-            "template_snapped": points[_nearest(template, points)],
-        }
-
-
-class _Scorer:
-    """PCK and mIoU of one way to guess, as JSON-able values."""
-
-    def __init__(self, thresholds: tuple[float, ...], iou_threshold: float, seed: int) -> None:
-        # Metric.double() would do nothing: only set_dtype changes the type of a metric's states.
-        self.pck = PCK(thresholds, seed=seed).set_dtype(torch.float64)
-        self.iou = KeypointIoU((iou_threshold,), seed=seed).set_dtype(torch.float64)
-
-    def update(self, guess: Tensor, target: Tensor, visible: Tensor, claimed: Tensor) -> None:
-        self.pck.update(guess, target, visible)
-        self.iou.update(guess, target, visible, claimed)
-
-    def compute(self) -> dict[str, Any]:
-        values = self.pck.compute() | self.iou.compute()
-        return {name: _plain(value.tolist()) for name, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    """None for each number that is not finite, which JSON cannot hold: nothing to measure it by."""
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return value if math.isfinite(value) else None
-
 
 def _presence(maps: KeypointDistribution, template: Template) -> Tensor:
     """Probability that each keypoint exists; 0 for one that no training model had."""
     assert maps.presence is not None
     return maps.presence[0].where(template.num_seen > 0, 0.0)
-
-
-def _nearest(query: Tensor, points: Tensor) -> Tensor:
-    """(Q,) row of the nearest of points (N, 3); by differences, to be exact far from the origin."""
-    return torch.cdist(query, points, compute_mode="donot_use_mm_for_euclid_dist").argmin(dim=1)
 
 
 def _diagonal(pos: Tensor) -> Tensor:

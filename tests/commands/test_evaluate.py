@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from pcsargmax.commands.evaluate import parse_thresholds, print_metrics
-from pcsargmax.training.run import ESTIMATES, load_run
+from pcsargmax.training.estimates import ESTIMATES
+from pcsargmax.training.run import load_run
 
 
 def test_metrics_are_printed_and_kept(cli, box_copy):

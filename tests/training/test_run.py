@@ -13,7 +13,8 @@ from torch_geometric.data import Data
 from pcsargmax.argmax import soft_argmax
 from pcsargmax.metrics import PCK, KeypointIoU
 from pcsargmax.training.data import open_dataset, prepare
-from pcsargmax.training.run import ESTIMATES, load_run, usable_device
+from pcsargmax.training.estimates import ESTIMATES
+from pcsargmax.training.run import load_run, usable_device
 from pcsargmax.training.train import train
 from pcsargmax.transforms import to_raw
 
