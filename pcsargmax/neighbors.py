@@ -184,6 +184,14 @@ def farthest_point_order(pos: Tensor, *, start: int | None = None, count: int | 
     return torch.from_numpy(order).to(pos.device)
 
 
+def ragged_farthest_point_order(pos: Tensor, batch: Tensor | None = None) -> Tensor:
+    """Permutation (N,) that puts each cloud of a ragged batch in farthest-point order."""
+    if batch is None:
+        return farthest_point_order(pos)
+    ends = torch.bincount(batch).cumsum(0).tolist()
+    return torch.cat([farthest_point_order(pos[a:b]) + a for a, b in zip([0, *ends[:-1]], ends, strict=True) if b > a])
+
+
 def _check_points(points: Tensor, name: str) -> None:
     if points.dim() != 2 or not points.is_floating_point():
         raise ValueError(f"{name} must be a floating (N, D) tensor, got {points.dtype} {tuple(points.shape)}")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import PointNetConv
 from torch_geometric.nn.aggr import Aggregation
 
-from pcsargmax.neighbors import ball_query, farthest_point_order, knn
+from pcsargmax.neighbors import ball_query, knn
 
 
 @dataclass(frozen=True)
@@ -267,11 +267,3 @@ class PointNet2(nn.Module):
         ):
             x = layer(x, skip, index, weight)
         return x, pooled
-
-
-def ensure_farthest_order(pos: Tensor, batch: Tensor | None = None) -> Tensor:
-    """Permutation (N,) that puts each cloud of a ragged batch in farthest-point order."""
-    if batch is None:
-        return farthest_point_order(pos)
-    ends = torch.bincount(batch).cumsum(0).tolist()
-    return torch.cat([farthest_point_order(pos[a:b]) + a for a, b in zip([0, *ends[:-1]], ends, strict=True) if b > a])

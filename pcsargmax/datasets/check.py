@@ -12,6 +12,7 @@ import numpy as np
 
 from pcsargmax.datasets.files import read_cloud
 from pcsargmax.datasets.keypointnet_files import (
+    FAR,
     SPLITS,
     Annotation,
     Category,
@@ -21,9 +22,6 @@ from pcsargmax.datasets.keypointnet_files import (
     read_category,
     read_split,
 )
-
-#: An annotation farther than this share of the bounding-box diagonal from its own cloud point is a defect.
-_FAR = 1e-3
 
 
 @dataclass
@@ -188,10 +186,10 @@ def _check_model(root: Path, category: Category, model: Annotation) -> list[str]
     ]
     xyz = np.array([k.xyz for k in indexed]).reshape(-1, 3)[~outside]
     off = np.linalg.norm(points[index[~outside]] - xyz, axis=1)
-    far = int((off > _FAR * np.linalg.norm(np.ptp(points, axis=0))).sum())
+    far = int((off > FAR * np.linalg.norm(np.ptp(points, axis=0))).sum())
     if far:
         defects.append(
-            f"{category.path}, model {model.model_id}: {far} annotations lie farther than {_FAR:g} of the "
+            f"{category.path}, model {model.model_id}: {far} annotations lie farther than {FAR:g} of the "
             f"bounding-box diagonal from the point that they name (largest distance {off.max():.4g})"
         )
     return defects

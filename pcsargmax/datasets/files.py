@@ -142,13 +142,20 @@ def read_item(path: str | Path, num_points: int = 2048, seed: int = 0, *, normal
         ValueError: as `read_cloud` and `sample_surface`.
     """
     path = Path(path)
-    sample = sample_surface(read_cloud(path), num_points, seed, name=str(path))
-    item = Data(pos=torch.from_numpy(sample.points), farthest_order=True, model_id=path.stem, category="")
+    item = cloud_item(read_cloud(path), num_points, seed, name=str(path), normals=normals)
+    item.model_id = path.stem
+    return item
+
+
+def cloud_item(cloud: Cloud, num_points: int = 2048, seed: int = 0, *, name: str, normals: bool = False) -> Data:
+    """What `read_item` returns, of a cloud that has been read already; `name` is for its errors and its `model_id`."""
+    sample = sample_surface(cloud, num_points, seed, name=name)
+    item = Data(pos=torch.from_numpy(sample.points), farthest_order=True, model_id=name, category="")
     if sample.color is not None:
         item.color = torch.from_numpy(sample.color)
     if normals:
         if sample.normal is None:
-            raise ValueError(f"{path}: normals were asked for, but the file has neither normals nor faces")
+            raise ValueError(f"{name}: normals were asked for, but the file has neither normals nor faces")
         item.normal = torch.from_numpy(sample.normal)
     return item
 

@@ -13,13 +13,11 @@ from torch_geometric.data import Data, InMemoryDataset
 
 from pcsargmax.datasets.cache import cache_folder, cache_key, cached
 from pcsargmax.datasets.files import read_cloud
-from pcsargmax.datasets.keypointnet_files import Annotation, Category, cloud_path, read_category, read_split
+from pcsargmax.datasets.keypointnet_files import FAR, Annotation, Category, cloud_path, read_category, read_split
 from pcsargmax.neighbors import farthest_point_order
 
 #: Part of the name of a processed file: raise it when its content changes.
 _FORMAT = 2
-#: An annotation farther than this share of the bounding-box diagonal from its own cloud point is counted.
-_FAR = 1e-3
 
 
 class KeypointNet(InMemoryDataset):
@@ -126,7 +124,7 @@ class KeypointNet(InMemoryDataset):
             _say(f"{label}: {oddities['repeated']} keypoints repeat a semantic id of their model: left out")
         if oddities["far"]:
             _say(
-                f"{label}: {oddities['far']} annotations lie farther than {_FAR:g} of the bounding-box "
+                f"{label}: {oddities['far']} annotations lie farther than {FAR:g} of the bounding-box "
                 "diagonal from the cloud point that they name; their own xyz is used"
             )
         if oddities["plain"]:
@@ -225,7 +223,7 @@ def _add_keypoints(item: Data, points: torch.Tensor, annotation: Annotation, cat
     item.keypoint_site = torch.full((1, k), -1)
     item.mesh_face = torch.full((1, k), -1)
     item.mesh_uv = torch.zeros(1, k, 3)
-    far_limit = _FAR * float((points.amax(0) - points.amin(0)).norm())
+    far_limit = FAR * float((points.amax(0) - points.amin(0)).norm())
     far = 0
     for keypoint in annotation.keypoints:
         channel, xyz = keypoint.semantic_id, torch.tensor(keypoint.xyz, dtype=points.dtype)

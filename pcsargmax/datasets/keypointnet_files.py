@@ -36,6 +36,8 @@ CLASS_IDS = {
 """The 16 official categories and their class ids (WordNet offsets)."""
 
 SPLITS = ("train", "val", "test")
+#: An annotation farther than this share of the bounding-box diagonal from its own cloud point is counted.
+FAR = 1e-3
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch_geometric.data import Data, InMemoryDataset
 
 from pcsargmax.datasets.cache import cache_folder, cache_key, cached, source_stamp
 from pcsargmax.datasets.files import CLOUD_SUFFIXES, read_item
+from pcsargmax.datasets.keypointnet_files import SPLITS
 from pcsargmax.datasets.landmark_files import (
     LANDMARK_SUFFIXES,
     is_landmark_table,
@@ -20,7 +21,7 @@ from pcsargmax.datasets.landmark_files import (
     stem_of,
 )
 from pcsargmax.datasets.markups import Frame, Landmarks, check_frame
-from pcsargmax.datasets.splits import SPLITS, find_split_file, is_split_file, read_splits, split_by_share
+from pcsargmax.datasets.splits import find_split_file, is_split_file, read_splits, split_by_share
 
 #: Part of the name of a processed file: raise it when its content changes.
 _FORMAT = 1

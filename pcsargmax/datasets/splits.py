@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pcsargmax.datasets.keypointnet_files import SPLITS
 from pcsargmax.datasets.landmark_files import stem_of
 from pcsargmax.datasets.markups import read_json, read_text
-
-SPLITS = ("train", "val", "test")
 
 
 def find_split_file(root: Path) -> Path | None:

@@ -13,9 +13,9 @@ from pcsargmax.backbones.pointnet2 import (
     Neighborhoods,
     PointNet2,
     Scale,
-    ensure_farthest_order,
     mlp,
 )
+from pcsargmax.neighbors import ragged_farthest_point_order
 
 
 def _ssg(in_channels: int) -> PointNet2:
@@ -139,7 +139,7 @@ class KeypointDetector(nn.Module):
                 cloud is put in that order first, and scores come back in the order that was given.
         """
         if neighborhoods is None:
-            order = ensure_farthest_order(pos, batch)
+            order = ragged_farthest_point_order(pos, batch)
             ordered = self.backbone(pos[order], None if x is None else x[order], batch)
             features, pooled = ordered[0].index_select(0, order.argsort()), ordered[1]
         else:

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch_geometric.data import Data
 
-from pcsargmax.datasets.files import read_cloud, read_item
+from pcsargmax.datasets.files import cloud_item, read_cloud
 from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.prediction import Prediction
@@ -114,9 +114,10 @@ class Run:
             num_points: sampled from the file; None takes as many as in training.
             seed: of the sampling.
         """
-        item = read_item(path, num_points or self.settings.num_points, seed)
+        cloud = read_cloud(path)
+        item = cloud_item(cloud, num_points or self.settings.num_points, seed, name=str(path))
         found = self.predict(item, name=Path(path).name)
-        nearest = cKDTree(read_cloud(path).points).query(found.position)[1]
+        nearest = cKDTree(cloud.points).query(found.position)[1]
         return dataclasses.replace(found, file_index=nearest)
 
     def with_data(self, place: str | Path) -> Run:
