@@ -1,11 +1,28 @@
-"""The densities around each site whose mixture is the keypoint's density (Eq. 6)."""
+"""The densities around each site whose mixture is the keypoint's density (Eq. 6).
+
+A basis answers, for the density f_i around site i: its `variance`, its `density` at a position, one draw of it at each
+site (`site_noise`) or at chosen sites (`draw`), and the `noise` that sampling-argmax adds to Σ w_i x_i. Sites are the
+points of a cloud, a tensor, or the cells of a `Grid`.
+
+On a circular axis of a grid, `Uniform` and `Triangular` are densities of the coordinate itself, and `Gaussian` is one
+of the embedded position (see `circular`). So `site_noise` and `draw` of the former are in coordinates, (..., D), those
+of the latter in embedded positions, (..., E). The `density` of all is one of the coordinate.
+"""
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Real
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
+
+from pcsargmax.cells import Triangular, Uniform, check_positions, zero_masked
+from pcsargmax.grid import Grid
+from pcsargmax.maps import take_sites
+from pcsargmax.site_sigma import SiteSigma
+
+__all__ = ["Basis", "Gaussian", "SiteSigma", "Triangular", "Uniform", "weighted_sum"]
 
 
 def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
@@ -23,92 +40,157 @@ def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
         return rows.reshape(*weights.shape[:-1], values.shape[-1])
 
 
-@dataclass(frozen=True)
-class Gaussian:
-    """An isotropic normal density around each site (Eq. 9).
+def collapsed_std(squares: Tensor, scale: Tensor) -> Tensor:
+    """Return √(Σ ŵ_i² σ_i²), the standard deviation of Σ ŵ_i σ_i ε_i with ε_i ~ N(0, 1) i.i.d.
 
     Args:
-        sigma: its standard deviation, in the unit of the sites. A number; "auto", the mean distance of a
-            cloud's sites to their nearest neighbours, as in the paper, without gradient (found anew at each
-            call: compute it once and pass it where clouds come again); or a tensor: one for all (), one per
-            cloud (B,), or anything of three axes that broadcasts to (B, L, D), which may carry a gradient.
+        squares: (B, …, 1) Σ ŵ_i² where σ is the same around all sites, else (B, …, V) Σ ŵ_i² σ_i².
+        scale: (B or 1, L or 1, V) σ.
+
+    Returns:
+        (B, …, V), without NaN in the gradient where σ is 0.
+    """
+    if scale.shape[1] == 1:
+        # σ stands outside the root: the root of Σ ŵ² is never 0, so its gradient is finite for every σ.
+        return scale.unsqueeze(1) * squares.sqrt()
+    positive = squares > 0
+    return torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A normal density around each site, independent along the axes (Eq. 9).
+
+    Args:
+        sigma: its standard deviation, in the unit of the sites. A number; a tuple of D numbers, one per axis;
+            "auto", without gradient: on a `Grid` the width of its cells along each axis; for a cloud the mean
+            distance of its sites to their nearest neighbours, as in the paper (found anew at each call: compute
+            it once and pass it where clouds come again); or a tensor: one for all (), one per cloud (B,), or
+            anything of three axes that broadcasts to (B, L, D), which may carry a gradient (see `SiteSigma`). On
+            circular axes it is that of the embedded position, the same along the circle and across it.
 
     Raises:
-        ValueError: `sigma` is another word, negative or not finite.
+        ValueError: `sigma` is something else, negative or not finite.
     """
 
-    sigma: float | Tensor | Literal["auto"] = "auto"
+    sigma: float | tuple[float, ...] | Tensor | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
         """Raise ValueError where sigma is not one."""
         sigma = self.sigma
-        if isinstance(sigma, str):
-            if sigma != "auto":
-                raise ValueError(f"sigma: expected a number, a tensor or 'auto', got {sigma!r}")
-        elif isinstance(sigma, Tensor):
+        if isinstance(sigma, Tensor):
+            # This check reads values: torch.compile would break its graph here.
             valid = sigma.isfinite() & (sigma >= 0)
-            if not valid.all():
+            if not torch.compiler.is_compiling() and not valid.all():
                 raise ValueError(f"sigma: expected values >= 0 and finite, got {sigma[~valid][0].item()}")
+        elif isinstance(sigma, tuple):
+            if not sigma or not all(_is_number(value) and 0 <= value < math.inf for value in sigma):
+                raise ValueError(f"sigma: expected numbers >= 0 and finite, got {sigma}")
+        elif isinstance(sigma, str) or not _is_number(sigma):
+            if sigma != "auto":
+                raise ValueError(f"sigma: expected a number, a tuple of numbers, a tensor or 'auto', got {sigma!r}")
         elif not 0 <= sigma < math.inf:
             raise ValueError(f"sigma: expected a value >= 0 and finite, got {sigma}")
 
-    def scale(self, sites: Tensor, mask: Tensor | None = None) -> Tensor:
+    def scale(
+        self,
+        sites: Tensor | Grid,
+        mask: Tensor | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
         """Return the standard deviation around each site.
 
         Args:
-            sites: (B, L, D), or (1, L, D) where all clouds share them and `sigma` too.
+            sites: (B, L, D), or (1, L, D) where all clouds share them and `sigma` too, or a grid.
+            mask: (B, L) bool, True where a site is real.
+            dtype: of the result; None is that of the sites, float32 for a grid.
+            device: of the result; None is that of the sites, for a grid that of a tensor `sigma` or the default.
+
+        Returns:
+            a tensor of three axes that broadcasts to (B, L, D), on a grid to (B, L, E); its last axis is 1 where
+            all axes are known to have the same.
+
+        Raises:
+            ValueError: a `sigma` whose shape or length does not fit the sites.
+        """
+        return self._scale(sites, mask, None, dtype, device)
+
+    def variance(
+        self,
+        sites: Tensor | Grid,
+        mask: Tensor | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Return σ_i², the variance of f_i along each axis; arguments, shape and errors as of `scale`."""
+        return self.scale(sites, mask, dtype=dtype, device=device).square()
+
+    def density(self, positions: Tensor, sites: Tensor | Grid, mask: Tensor | None = None) -> Tensor:
+        """Return f_i at each position.
+
+        Along a circular axis of a grid it is the density of the coordinate that `Grid.recover` finds for a normal
+        draw of the embedded position (the projected normal distribution).
+
+        Args:
+            positions: (B, Q, D) coordinates.
+            sites: (B, L, D), or (1, L, D) where all clouds share them, or a grid.
             mask: (B, L) bool, True where a site is real.
 
         Returns:
-            a tensor of three axes that broadcasts to (B, L, D), of the sites' type.
+            (B, Q, L) per unit of length, area or volume, 0 at sites that are masked.
 
         Raises:
-            ValueError: a tensor `sigma` whose shape fits no such tensor.
+            ValueError: σ = 0 at a real site, which has no density, or shapes that do not fit.
         """
-        if isinstance(self.sigma, str):
-            return _neighbor_distance(sites, mask)
-        if not isinstance(self.sigma, Tensor):
-            return sites.new_full((1, 1, 1), self.sigma)
-        sigma = self.sigma.to(sites)
-        batch_size = sites.shape[0] if mask is None else mask.shape[0]
-        if sigma.ndim == 0:
-            return sigma.reshape(1, 1, 1)
-        if sigma.shape == (batch_size,):
-            return sigma.reshape(-1, 1, 1)
-        whole = (batch_size, *sites.shape[1:])
-        if sigma.ndim == 3 and all(n in (1, m) for n, m in zip(sigma.shape, whole, strict=True)):
-            return sigma
-        expected = f"shape (), (B,) = ({batch_size},) or one that broadcasts to (B, L, D) = {whole}"
-        raise ValueError(f"sigma: expected {expected}, got {tuple(sigma.shape)}")
+        dimension = sites.dimension if isinstance(sites, Grid) else sites.shape[-1]
+        positions = check_positions(positions, dimension)
+        kind = positions.dtype, positions.device
+        scale = self._scale(sites, mask, positions.shape[0], *kind)
+        periods: tuple[float | None, ...] = (None,) * dimension
+        axes = list(range(dimension))
+        if isinstance(sites, Grid):
+            periods, axes = sites.periods, [sites.embedding.index(d) for d in axes]
+            sites = sites.positions(*kind).unsqueeze(0)
+        if mask is not None:
+            scale = torch.where(mask.unsqueeze(-1), scale, 1)
+            sites = torch.where(mask.unsqueeze(-1), sites, 0)
+        if not torch.compiler.is_compiling() and not (scale > 0).all():
+            raise ValueError("sigma: expected values > 0, for a density, got 0")
+        scale = scale.expand(-1, -1, len(axes)) if scale.shape[-1] == 1 else scale[..., axes]
+        density = positions.new_ones(())
+        for d, period in enumerate(periods):
+            away = positions[..., d].unsqueeze(-1) - sites[..., d].unsqueeze(1)  # (B, Q, L)
+            std = scale[..., d].unsqueeze(1)
+            density = density * (_normal_density(away, std) if period is None else _circle_density(away, std, period))
+        return zero_masked(density, mask)
 
-    def noise_std(self, weights: Tensor, sites: Tensor, mask: Tensor | None = None) -> Tensor:
+    def noise_std(self, weights: Tensor, sites: Tensor | Grid, mask: Tensor | None = None) -> Tensor:
         """Return √(Σ w_i² σ_i²), the standard deviation of Σ w_i σ_i ε_i with ε_i ~ N(0, 1) i.i.d.
 
         Args:
             weights: (B, S, K, L) relaxed categorical weights, 0 at masked sites.
-            sites: (B, L, D) or (1, L, D).
+            sites: (B, L, D) or (1, L, D), or a grid.
             mask: (B, L) bool, True where a site is real.
 
         Returns:
-            (B, S, K, 1) where σ is the same along all axes, else (B, S, K, D); without NaN gradients at σ =
-            0.
+            (B, S, K, 1) where σ is the same along all axes, else (B, S, K, D), on a grid (B, S, K, E); without
+            NaN gradients at σ = 0.
         """
-        if isinstance(self.sigma, Tensor):
-            sites = sites.expand(weights.shape[0], -1, -1)  # a cloud's own σ may stand beside shared sites
-        scale = self.scale(sites, mask)
+        scale = self._scale(sites, mask, weights.shape[0], weights.dtype, weights.device)
+        square = weights.square()
         if scale.shape[1] == 1:
-            # σ stands outside the root: the root of Σ w² is never 0, so its gradient is finite for every σ.
-            return scale.unsqueeze(1) * torch.linalg.vector_norm(weights, dim=-1, keepdim=True)
+            return collapsed_std(square.sum(dim=-1, keepdim=True), scale)
         if mask is not None:
             scale = torch.where(mask.unsqueeze(-1), scale, 0)
-        variance = weighted_sum(weights.square(), scale.square())
-        positive = variance > 0
-        return torch.where(positive, torch.where(positive, variance, 1).sqrt(), 0)
+        return collapsed_std(weighted_sum(square, scale.square()), scale)
 
     def noise(
         self,
         weights: Tensor,
-        sites: Tensor,
+        sites: Tensor | Grid,
         mask: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
@@ -119,17 +201,160 @@ class Gaussian:
 
         Args:
             weights: (B, S, K, L) relaxed categorical weights, 0 at masked sites.
-            sites: (B, L, D) or (1, L, D).
+            sites: (B, L, D) or (1, L, D), or a grid.
             mask: (B, L) bool, True where a site is real.
             generator: source of the noise, on the device of `weights`.
 
         Returns:
-            (B, S, K, D) the noise to add to Σ w_i x_i.
+            (B, S, K, D), on a grid (B, S, K, E), the noise to add to Σ w_i x_i.
         """
         std = self.noise_std(weights, sites, mask)
-        shape = (*weights.shape[:-1], sites.shape[-1])
+        shape = (*weights.shape[:-1], _num_axes(sites))
         normal = torch.randn(shape, generator=generator, dtype=weights.dtype, device=weights.device)
         return std * normal
+
+    def site_noise(
+        self,
+        shape: tuple[int, ...],
+        sites: Tensor | Grid,
+        mask: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Draw y_i − x_i, y_i ~ f_i, for each site, independently (Eq. 12 as it is written).
+
+        Sampling-argmax does not need it: `noise` draws their weighted sum at once.
+
+        Args:
+            shape: of the draws, such as (B, S, K); it starts with B where `sigma` differs between clouds.
+            sites: (B, L, D) or (1, L, D), or a grid.
+            mask: (B, L) bool, True where a site is real; for "auto".
+            generator: source of the noise, on `device`.
+            dtype: of the noise; None is that of the sites, float32 for a grid.
+            device: of the noise; None is that of the sites, the default one for a grid.
+
+        Returns:
+            (*shape, L, D), on a grid (*shape, L, E): noise of the embedded positions.
+
+        Raises:
+            ValueError: as `scale`, or a `shape` that does not start with B.
+        """
+        scale = self._scale(sites, mask, None, dtype, device)
+        if len(scale) > 1 and (not shape or shape[0] != len(scale)):
+            raise ValueError(f"shape: expected to start with B = {len(scale)}, as sigma does, got {shape}")
+        num_sites = sites.num_sites if isinstance(sites, Grid) else sites.shape[-2]
+        whole = (*shape, num_sites, _num_axes(sites))
+        normal = torch.randn(whole, generator=generator, dtype=scale.dtype, device=scale.device)
+        return normal * scale.reshape(len(scale), *[1] * (len(shape) - 1), *scale.shape[1:])
+
+    def draw(
+        self,
+        index: Tensor,
+        sites: Tensor | Grid,
+        mask: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Draw y ~ f_i at chosen sites: with i drawn from π, exact samples of the mixture.
+
+        Args:
+            index: (B, N) long, the sites.
+            sites: (B, L, D), or (1, L, D) where all clouds share them, or a grid.
+            mask: (B, L) bool, True where a site is real; for "auto".
+            generator: source of the noise, on `device`.
+            dtype: of the result; None is that of the sites, float32 for a grid.
+            device: of the result; None is that of `index`.
+
+        Returns:
+            (B, N, D); on a grid (B, N, E) embedded positions, which `Grid.recover` turns into coordinates.
+
+        Raises:
+            ValueError: as `scale`.
+        """
+        scale = self._scale(sites, mask, len(index), dtype, index.device if device is None else device)
+        x = sites.sites(scale.dtype, scale.device).unsqueeze(0) if isinstance(sites, Grid) else sites.to(scale)
+        position, std = (take_sites(values.expand(len(index), *x.shape[1:]), index) for values in (x, scale))
+        normal = torch.randn(position.shape, generator=generator, dtype=scale.dtype, device=scale.device)
+        return position + std * normal
+
+    def _scale(
+        self,
+        sites: Tensor | Grid,
+        mask: Tensor | None,
+        batch_size: int | None,
+        dtype: torch.dtype | None,
+        device: torch.device | str | None,
+    ) -> Tensor:
+        """Return `scale` for B = `batch_size`, which shared sites alone do not tell; None is any that fits."""
+        known = None if mask is None else len(mask)
+        if isinstance(sites, Grid):
+            length, dimension, axes = sites.num_sites, sites.dimension, sites.embedding
+            dtype = dtype or torch.float32
+        else:
+            length, dimension, axes = sites.shape[-2], sites.shape[-1], tuple(range(sites.shape[-1]))
+            dtype, device = dtype or sites.dtype, sites.device if device is None else device
+            known = len(sites) if mask is None and len(sites) > 1 else known
+        sigma = self.sigma
+        if isinstance(sigma, str):
+            if isinstance(sites, Tensor):
+                return _neighbor_distance(sites, mask).to(dtype=dtype, device=device)
+            sigma = sites.cell
+        if not isinstance(sigma, Tensor):
+            numbers = sigma if isinstance(sigma, tuple) else (sigma,) * dimension
+            if len(numbers) != dimension:
+                raise ValueError(f"sigma: expected {dimension} numbers, one per axis, got {len(numbers)}: {numbers}")
+            if len(set(numbers)) == 1:
+                return torch.full((1, 1, 1), numbers[0], dtype=dtype, device=device)
+            return torch.tensor([numbers[d] for d in axes], dtype=dtype, device=device).reshape(1, 1, -1)
+        scale = _fit(sigma, (batch_size or known, length, dimension)).to(dtype=dtype, device=device)
+        return scale if scale.shape[-1] == 1 else scale[..., list(axes)]
+
+
+Basis: TypeAlias = Uniform | Triangular | Gaussian
+
+
+def _fit(sigma: Tensor, whole: tuple[int | None, int, int]) -> Tensor:
+    """Return a tensor sigma with three axes that broadcast to (B, L, D), any B where that is None."""
+    batch_size = whole[0]
+    if sigma.ndim == 0:
+        return sigma.reshape(1, 1, 1)
+    if sigma.ndim == 1 and batch_size in (None, len(sigma)):
+        return sigma.reshape(-1, 1, 1)
+    if sigma.ndim == 3 and all(m is None or n in (1, m) for n, m in zip(sigma.shape, whole, strict=True)):
+        return sigma
+    expected = f"shape (), (B,) = ({batch_size},) or one that broadcasts to (B, L, D) = {whole}"
+    raise ValueError(f"sigma: expected {expected.replace('None', 'B')}, got {tuple(sigma.shape)}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real)
+
+
+def _num_axes(sites: Tensor | Grid) -> int:
+    """Return the number of axes that are averaged: E of a grid, D of a cloud."""
+    return sites.embedded_dimension if isinstance(sites, Grid) else sites.shape[-1]
+
+
+def _normal_density(away: Tensor, std: Tensor) -> Tensor:
+    """Return the density of N(0, std²) at `away`."""
+    return torch.exp(-(away / std).square() / 2) / (math.sqrt(2 * math.pi) * std)
+
+
+def _circle_density(away: Tensor, std: Tensor, period: float) -> Tensor:
+    """Return the density of a coordinate of that period, `away` from its site, found by the direction of a draw of
+    N(site, std² I) around the circle's centre: with κ the radius by std, t = κ cos a and s = κ sin a of the angle a,
+    exp(−κ²/2) / 2π + t Φ(t) exp(−s²/2) / √2π per radian.
+    """
+    radius = period / (2 * math.pi)
+    kappa = radius / std
+    t, s = kappa * torch.cos(away / radius), kappa * torch.sin(away / radius)
+    normal = torch.exp(-s.square() / 2) / math.sqrt(2 * math.pi)
+    per_radian = torch.exp(-kappa.square() / 2) / (2 * math.pi) + t * torch.special.ndtr(t) * normal
+    return per_radian.clamp(min=0) / radius  # on the far side, rounding may leave less than 0
 
 
 def _neighbor_distance(sites: Tensor, mask: Tensor | None) -> Tensor:
