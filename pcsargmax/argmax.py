@@ -1,53 +1,27 @@
 """Soft-argmax and sampling-argmax: a keypoint's position from one score per site.
 
-Sites are grid cells or the points of a cloud; nothing here knows which. Source: Localization with
-Sampling-Argmax, NeurIPS 2021.
+Sites are the points of a cloud or the cells of a grid; past `prepare_map` nothing here knows which. Source:
+Localization with Sampling-Argmax, NeurIPS 2021.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
 
-from pcsargmax.bases import Gaussian, weighted_sum
-from pcsargmax.relaxation import mask_logits, relaxed_categorical
+from pcsargmax.bases import Basis, Gaussian, weighted_sum
+from pcsargmax.grid import Grid
+from pcsargmax.maps import Sites, prepare_map, take_sites
+from pcsargmax.relaxation import Relaxation
+from pcsargmax.sampler import Sampler
 
 
-def prepare_map(logits: Tensor, sites: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Check logits, sites and mask against each other and take the padding out of them.
-
-    Args:
-        logits: (B, K, L) one score per keypoint and site.
-        sites: (B, L, D), or (L, D) where all items share them.
-        mask: (B, L) bool, True where a site is real.
-
-    Returns:
-        (B, K, L) logits, −inf where masked, and (B or 1, L, D) sites, 0 where masked, both of the wider of
-        the two types, at least float32. So what stands at masked sites, NaN included, reaches neither values
-        nor gradients.
-
-    Raises:
-        ValueError: as `mask_logits`, or sites of a shape that does not fit.
-    """
-    logits = mask_logits(logits, mask)
-    batch_size, _, num_sites = logits.shape
-    shared = sites.ndim == 2 and sites.shape[0] == num_sites
-    if not shared and not (sites.ndim == 3 and sites.shape[:2] == (batch_size, num_sites)):
-        expected = f"({batch_size}, {num_sites}, D) or ({num_sites}, D)"
-        raise ValueError(f"sites: expected shape (B, L, D) or (L, D) = {expected}, got {tuple(sites.shape)}")
-    dtype = torch.promote_types(logits.dtype, sites.dtype)
-    sites = sites.to(dtype)
-    if shared:
-        sites = sites.unsqueeze(0)
-    if mask is not None:
-        sites = torch.where(mask.unsqueeze(-1), sites, 0)
-    return logits.to(dtype), sites
-
-
-def soft_argmax(logits: Tensor, sites: Tensor, *, mask: Tensor | None = None) -> Tensor:
+def soft_argmax(logits: Tensor, sites: Sites, *, mask: Tensor | None = None) -> Tensor:
     """Return the expectation Σ π_i x_i of the keypoint's position, π = softmax(logits) (Eq. 1).
 
     Args:
-        logits: (B, K, L) one score per keypoint and site.
-        sites: (B, L, D), or (L, D) where all items share them: where the sites are, in any unit.
+        logits: (B, K, L) one score per keypoint and site; of a grid also (B, K, *shape).
+        sites: (B, L, D), or (L, D) where all items share them, in any unit; or a Grid.
         mask: (B, L) bool, True where a site is real; what stands at the others has no effect.
 
     Returns:
@@ -56,31 +30,36 @@ def soft_argmax(logits: Tensor, sites: Tensor, *, mask: Tensor | None = None) ->
     Raises:
         ValueError: shapes or types that do not fit, or a cloud without a real site.
     """
-    logits, sites = prepare_map(logits, sites, mask)
-    return weighted_sum(torch.softmax(logits, dim=-1), sites)
+    logits, positions = prepare_map(logits, sites, mask)
+    expectation = weighted_sum(torch.softmax(logits, dim=-1), positions)
+    return sites.recover(expectation) if isinstance(sites, Grid) else expectation
 
 
 def sampling_argmax(
     logits: Tensor,
-    sites: Tensor,
+    sites: Sites,
     *,
-    basis: Gaussian | None = None,
+    basis: Basis | None = None,
     num_samples: int = 1,
     temperature: float = 1.0,
+    relaxation: Relaxation = "gumbel_softmax",
     mask: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Draw differentiable samples of the keypoint's position from its mixture density (Eq. 10-12).
 
     ŷ = Σ w_i y_i with relaxed categorical weights w and y_i drawn from the density around site i. The noise
-    of that density is drawn once per sample, exactly as if once per site (`Gaussian.noise`).
+    of a Gaussian basis is drawn once per sample, exactly as if once per site (`Gaussian.noise`). Memory does
+    not grow with the number of samples: the backward pass draws the weights again. It can be passed once;
+    derivatives of second order need `relaxed_categorical` and sums of your own.
 
     Args:
-        logits: (B, K, L) one score per keypoint and site.
-        sites: (B, L, D), or (L, D) where all items share them: where the sites are, in any unit.
+        logits: (B, K, L) one score per keypoint and site; of a grid also (B, K, *shape).
+        sites: (B, L, D), or (L, D) where all items share them, in any unit; or a Grid.
         basis: the density around each site; None is `Gaussian("auto")`.
         num_samples: S, samples of each keypoint.
         temperature: τ > 0; near 0 a sample sits at one site, at a high one near the mean of all.
+        relaxation: how the weights are drawn, as in `relaxed_categorical`.
         mask: (B, L) bool, True where a site is real; what stands at the others has no effect.
         generator: source of all noise, on the device of `logits`.
 
@@ -89,14 +68,48 @@ def sampling_argmax(
 
     Raises:
         ValueError: shapes or types that do not fit, a cloud without a real site, `num_samples` < 1,
-            `temperature` not positive and finite, or a `sigma` of the basis that does not fit the sites.
+            `temperature` not positive and finite, an unknown relaxation, a basis that needs a grid, or a
+            `sigma` of the basis that does not fit the sites.
     """
-    logits, sites = prepare_map(logits, sites, mask)
-    weights = relaxed_categorical(
-        logits, num_samples=num_samples, temperature=temperature, generator=generator
-    )  # (B, S, K, L): the mask is already in the logits
-    noise = (basis or Gaussian()).noise(weights, sites, mask, generator)
-    return weighted_sum(weights, sites) + noise
+    sampler = Sampler.of(
+        logits,
+        sites,
+        basis=basis,
+        num_samples=num_samples,
+        temperature=temperature,
+        relaxation=relaxation,
+        mask=mask,
+    )
+    samples = sampler.samples(generator).transpose(1, 2)  # (B, K, S, E) -> (B, S, K, E)
+    return sites.recover(samples) if isinstance(sites, Grid) else samples
+
+
+def kernel_logits(logits: Tensor, sites: Sites, width: float, *, mask: Tensor | None = None) -> Tensor:
+    """Multiply each map by a Gaussian window around its peak: the logits of the kernel soft-argmax.
+
+    softmax(kernel_logits(…)) is π_i exp(−‖x_i − x_peak‖²/(2 width²)), normalised, so that far modes have no
+    say. What comes out are logits like any other: every function here and every loss takes them. The peak
+    carries no gradient. Named in the paper; there the window multiplies the map before it is normalised.
+
+    Args:
+        logits: (B, K, L) one score per keypoint and site; of a grid also (B, K, *shape).
+        sites: (B, L, D), (L, D), or a Grid.
+        width: standard deviation of the window, in the unit of the sites.
+        mask: (B, L) bool, True where a site is real.
+
+    Returns:
+        (B, K, L) logits, −inf where masked.
+
+    Raises:
+        ValueError: as `prepare_map`, or a width that is not positive and finite.
+    """
+    if not 0 < width < math.inf:
+        raise ValueError(f"width: expected a length, positive and finite, got {width}")
+    logits, positions = prepare_map(logits, sites, mask)
+    positions = positions.expand(len(logits), -1, -1)
+    peak = take_sites(positions, logits.argmax(dim=-1))  # (B, K, E)
+    away = torch.cdist(peak, positions, compute_mode="donot_use_mm_for_euclid_dist")
+    return logits - (away / width).square() / 2
 
 
 class SamplingArgmax(nn.Module):
@@ -108,20 +121,28 @@ class SamplingArgmax(nn.Module):
     Args:
         basis: the density around each site; None is `Gaussian("auto")`.
         num_samples: S, samples of each keypoint in training.
+        relaxation: how the weights are drawn, as in `relaxed_categorical`.
         temperature: τ > 0. To anneal it, set the attribute: `layer.temperature = schedule(progress)`.
     """
 
-    def __init__(self, basis: Gaussian | None = None, num_samples: int = 1, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        basis: Basis | None = None,
+        num_samples: int = 1,
+        temperature: float = 1.0,
+        relaxation: Relaxation = "gumbel_softmax",
+    ) -> None:
         """Keep the settings; they are checked where they are used."""
         super().__init__()
-        self.basis = basis or Gaussian()
+        self.basis = Gaussian() if basis is None else basis
         self.num_samples = num_samples
         self.temperature = temperature
+        self.relaxation: Relaxation = relaxation
 
     def forward(
         self,
         logits: Tensor,
-        sites: Tensor,
+        sites: Sites,
         *,
         mask: Tensor | None = None,
         generator: torch.Generator | None = None,
@@ -138,10 +159,14 @@ class SamplingArgmax(nn.Module):
             basis=self.basis,
             num_samples=self.num_samples,
             temperature=self.temperature,
+            relaxation=self.relaxation,
             mask=mask,
             generator=generator,
         )
 
     def extra_repr(self) -> str:
         """Return the settings, for `print(layer)`."""
-        return f"basis={self.basis}, num_samples={self.num_samples}, temperature={self.temperature}"
+        return (
+            f"basis={self.basis}, num_samples={self.num_samples}, temperature={self.temperature}, "
+            f"relaxation={self.relaxation!r}"
+        )

@@ -36,9 +36,9 @@ def test_soft_argmax_by_hand():
 def test_sampling_argmax_is_its_plain_form():
     logits, sites = torch.randn(2, 3, 5, generator=seeded()), torch.randn(2, 5, 2, generator=seeded(1))
     found = sampling_argmax(logits, sites, basis=Gaussian(0.2), num_samples=4, temperature=0.5, generator=seeded(2))
-    generator = seeded(2)
+    generator = seeded(2)  # of the normals first, then of the weights
+    normal = torch.randn(2, 3, 4, 2, generator=generator).transpose(1, 2)
     weights = relaxed_categorical(logits, num_samples=4, temperature=0.5, generator=generator)
-    normal = torch.randn(2, 4, 3, 2, generator=generator)
     for b in range(2):
         for s in range(4):
             for k in range(3):
@@ -177,7 +177,10 @@ def test_the_layer_samples_in_training_and_expects_in_evaluation():
     expected = sampling_argmax(logits, sites, basis=Gaussian(0.1), num_samples=5, temperature=0.5, generator=seeded(2))
     assert torch.equal(layer(logits, sites, generator=seeded(2)), expected)
     assert torch.equal(layer.eval()(logits, sites), soft_argmax(logits, sites).unsqueeze(1))
-    assert str(layer) == "SamplingArgmax(basis=Gaussian(sigma=0.1), num_samples=5, temperature=0.5)"
+    assert (
+        str(layer)
+        == "SamplingArgmax(basis=Gaussian(sigma=0.1), num_samples=5, temperature=0.5, relaxation='gumbel_softmax')"
+    )
     assert not layer.state_dict()
 
 

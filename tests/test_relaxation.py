@@ -3,13 +3,18 @@ import re
 
 import pytest
 import torch
+from reference import argmax as reference
+from scipy import stats
 
 from pcsargmax.relaxation import (
     Constant,
     Exponential,
     Linear,
+    Published,
+    draw_log_exponential,
     make_schedule,
     mask_logits,
+    relax,
     relaxed_categorical,
 )
 
@@ -18,16 +23,64 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_weights_are_the_softmax_of_perturbed_log_probabilities():
-    logits = torch.tensor([[[0.3, -1.0, 2.0], [0.0, 0.5, 0.0]]], dtype=torch.float64)
-    weights = relaxed_categorical(logits, num_samples=2, temperature=0.7, generator=seeded(3))
-    uniform_noise = torch.empty(1, 2, 2, 3, dtype=torch.float64).exponential_(generator=seeded(3))
-    for s in range(2):
-        for k in range(2):
-            scores = [logits[0, k, i].item() - math.log(uniform_noise[0, s, k, i].item()) for i in range(3)]
-            powers = [math.exp(score / 0.7) for score in scores]
-            expected = [power / sum(powers) for power in powers]
-            assert weights[0, s, k].tolist() == pytest.approx(expected, rel=1e-12)
+def log_exponential(shape, seed, dtype=torch.float32):
+    return draw_log_exponential(torch.empty(shape, dtype=dtype), seeded(seed))
+
+
+def test_weights_by_hand():
+    # g = log 2 at the second site. Eq. 11 squares π·e^g at τ = ½: (1/4)² : (3/4 · 2)² = 1 : 36.
+    # The published form squares only e^g: 1/4 : 3/4 · 2² = 1 : 12.
+    logits, noise = torch.tensor([0.0, math.log(3)]), torch.tensor([0.0, -math.log(2)])
+    for relaxation, odds in {"gumbel_softmax": 36, "published": 12}.items():
+        weights = relax(logits, noise, 0.5, relaxation)
+        torch.testing.assert_close(weights, torch.tensor([1 / (1 + odds), odds / (1 + odds)]))
+    # With g = log 4 at the first site instead, it wins: 4 against 3.
+    hard = relax(logits, torch.tensor([-math.log(4), 0.0]), 0.5, "straight_through")
+    assert hard.tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("relaxation", ["gumbel_softmax", "published", "straight_through"])
+def test_weights_are_those_of_the_formula(relaxation):
+    logits = torch.randn(2, 3, 5, dtype=torch.float64, generator=seeded(), requires_grad=True)
+    found = relaxed_categorical(logits, num_samples=4, temperature=0.7, relaxation=relaxation, generator=seeded(3))
+    g = -log_exponential((2, 3, 4, 5), 3, torch.float64).transpose(1, 2)
+    expected = reference.weights(logits, g, 0.7, relaxation)
+    torch.testing.assert_close(found, expected)
+    towards = torch.randn(found.shape, dtype=torch.float64, generator=seeded(1))
+    gradients = [torch.autograd.grad((w * towards).sum(), logits)[0] for w in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_published_form_forgets_the_map_as_the_temperature_falls():
+    # Unlike Eq. 11, its limit at τ = 0 is a uniform draw, whatever the logits.
+    logits = torch.tensor([[[0.0, 3.0]]])
+    weights = relaxed_categorical(
+        logits, num_samples=10_000, temperature=1e-4, relaxation="published", generator=seeded()
+    )
+    assert weights[..., 1].mean().item() == pytest.approx(0.5, abs=0.02)  # 4 standard errors
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_noise_is_exponential(dtype):
+    drawn = log_exponential((200_000,), 0, dtype).double().exp()
+    # KS at the 1e-3 level; the tail that decides who wins is the one near 0.
+    assert stats.kstest(drawn, "expon").pvalue > 1e-3
+    for level in (1e-4, 1e-3, 0.01, 10.0):
+        share, expected = (drawn < level).double().mean().item(), -math.expm1(-level)
+        assert share == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 200_000))
+
+
+def test_the_noise_is_finite_at_the_ends_of_its_bits(monkeypatch):
+    for bits in (0, 2**31 - 1):
+        monkeypatch.setattr(torch.Tensor, "random_", lambda self, generator=None, bits=bits: self.fill_(bits))
+        assert draw_log_exponential(torch.empty(3)).isfinite().all()
+
+
+def test_noise_filled_in_parts_is_noise_filled_at_once():
+    for dtype, size in ((torch.float32, 600_000), (torch.float64, 1000)):
+        generator = seeded(5)
+        parts = [draw_log_exponential(torch.empty(n, dtype=dtype), generator) for n in (7, size - 10, 3)]
+        assert torch.equal(torch.cat(parts), log_exponential((size,), 5, dtype))
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 0.1, 2.0])
@@ -53,15 +106,16 @@ def test_masked_sites_weigh_exactly_nothing_whatever_they_hold():
 
 def test_a_noise_draw_of_zero_does_no_harm(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "exponential_", lambda self, generator=None: self.zero_())
-    logits = torch.tensor([[[1e4, 1e4, -1e4]]], requires_grad=True)
+    logits = torch.tensor([[[1e4, 1e4, -1e4]]], dtype=torch.float64, requires_grad=True)
     weights = relaxed_categorical(logits, temperature=0.01)
-    torch.testing.assert_close(weights, torch.tensor([[[[0.5, 0.5, 0.0]]]]))
+    torch.testing.assert_close(weights, torch.tensor([[[[0.5, 0.5, 0.0]]]], dtype=torch.float64))
     assert torch.autograd.grad(weights[..., 0].sum(), logits)[0].isfinite().all()
 
 
-def test_large_logits():
+@pytest.mark.parametrize("temperature", [1e-35, 1e-3, 2.0])
+def test_large_logits(temperature):
     logits = torch.tensor([[[1e4, -1e4, 0.0]]], requires_grad=True)
-    weights = relaxed_categorical(logits, num_samples=20, temperature=1e-3, generator=seeded())
+    weights = relaxed_categorical(logits, num_samples=20, temperature=temperature, generator=seeded())
     assert (weights == torch.tensor([1.0, 0.0, 0.0])).all()
     assert torch.autograd.grad(weights.square().sum(), logits)[0].isfinite().all()
 
@@ -122,6 +176,7 @@ LOGITS = torch.zeros(2, 3, 4)
         ({"temperature": 0.0}, "temperature: expected a temperature, positive and finite, got 0.0"),
         ({"temperature": math.nan}, "positive and finite, got nan"),
         ({"temperature": math.inf}, "positive and finite, got inf"),
+        ({"relaxation": "hard"}, "relaxation: expected one of 'gumbel_softmax', 'published', 'straight_through', got"),
     ],
 )
 def test_errors(arguments, message):
@@ -151,7 +206,16 @@ def test_schedules(schedule, temperatures):
     assert schedule(1.2) == pytest.approx(temperatures[-1])
 
 
+def test_the_published_schedule():
+    # max(0.5, 2 − 3e/50): 2, 1.94, …, 0.5 from epoch 25 on; constant within an epoch.
+    schedule = Published(epochs=140)
+    for epoch, temperature in ((0, 2.0), (1, 1.94), (10, 1.4), (24, 0.56), (25, 0.5), (139, 0.5)):
+        assert schedule(epoch / 140) == pytest.approx(temperature, rel=1e-12)
+        assert schedule((epoch + 0.9) / 140) == pytest.approx(temperature, rel=1e-12)
+
+
 def test_make_schedule():
+    assert make_schedule("published", 9.0, 9.0, epochs=20) == Published(20)
     assert make_schedule("constant", 0.5, 0.1) == Constant(0.5)
     assert make_schedule("linear", 2.0, 0.5, 0.3) == Linear(2.0, 0.5, 0.3)
     assert make_schedule("exponential", 2.0, 0.5) == Exponential(2.0, 0.5, 1.0)
@@ -162,9 +226,10 @@ def test_make_schedule():
     [
         (
             lambda: make_schedule("cosine", 1, 1),
-            "schedule: expected 'constant', 'linear' or 'exponential', got",
+            "schedule: expected one of 'constant', 'linear', 'exponential', 'published', got 'cosine'",
         ),
         (lambda: Constant(-1.0), "value: expected a temperature, positive and finite, got -1.0"),
+        (lambda: Published(0), "epochs: expected at least 1, got 0"),
         (lambda: Linear(0.0, 1.0), "start: expected a temperature"),
         (lambda: Exponential(1.0, 0.0), "end: expected a temperature"),
         (
