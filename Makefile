@@ -5,12 +5,13 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint cluster clean help
+.PHONY: demo test test-slow test-triton lint cluster clean help
 
 help:
 	@echo "make demo       train a detector on procedural chairs and draw what it finds (about a minute on two cores)"
 	@echo "make test       run the test suite"
 	@echo "make test-slow  run the long proofs"
+	@echo "make test-triton  test the GPU kernels, in Triton's interpreter where there is no GPU (installs Triton)"
 	@echo "make lint       ruff and mypy"
 	@echo "make cluster    build torch-cluster, the faster neighbour engine (needs a compiler, about 15 minutes)"
 
@@ -29,6 +30,10 @@ test: $(VENV)/ready
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -m slow
+
+test-triton: $(VENV)/ready
+	$(BIN)/pip install --quiet "triton>=3.5"
+	$(BIN)/python -m pytest tests/test_triton_moments.py
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
