@@ -33,6 +33,8 @@ _CSV_HEADER = [
     "cov_yy",
     "cov_yz",
     "cov_zz",
+    "radius",
+    "radius_coverage",
 ]
 
 
@@ -53,7 +55,11 @@ class Prediction:
     position: np.ndarray
     """(K, 3) float64."""
     confidence: np.ndarray
-    """(K,) float64, in [0, 1]."""
+    """(K,) float64, in [0, 1]: the probability that the position is right, up to the error that its model calls right.
+
+    Of a run that was calibrated on a validation split, the share of keypoints as sure as this one that were right there
+    (see `Run.predict`); else what the probability map says of itself.
+    """
     covariance: np.ndarray
     """(K, 3, 3) float64, squared units."""
     visibility: np.ndarray
@@ -68,6 +74,11 @@ class Prediction:
     """(N, 3) uint8: the cloud's own colours."""
     file_index: np.ndarray | None = None
     """(K,) int64: the file's own point or vertex nearest to the position; None where it came from no file."""
+    radius: np.ndarray | None = None
+    """(K,) float64: the true point lies within this distance of the position with probability `radius_coverage`; None
+    where nothing was calibrated."""
+    radius_coverage: float | None = None
+    """The probability that belongs to `radius`, such as 0.9; None exactly where that is."""
 
     def __post_init__(self) -> None:
         """Turn the fields into arrays and check their shapes."""
@@ -86,6 +97,8 @@ class Prediction:
         self._take("truth", np.float64, (k, 3))
         self._take("color", np.uint8, (n, 3))
         self._take("file_index", np.int64, (k,))
+        self._take("radius", np.float64, (k,))
+        self._check_coverage()
         if self.point_index.min() < 0 or self.point_index.max() >= n:
             raise ValueError(
                 f"Prediction {self.name!r}: point_index: expected 0 to {n - 1}, got {self.point_index.tolist()}"
@@ -93,7 +106,7 @@ class Prediction:
 
     def _take(self, field: str, dtype: Any, shape: tuple[int, ...], *, finite: bool = False) -> None:
         value = getattr(self, field)
-        if value is None and field in ("truth", "color", "file_index"):
+        if value is None and field in ("truth", "color", "file_index", "radius"):
             return
         array = np.asarray(value, dtype=dtype)
         if array.shape != shape:
@@ -101,6 +114,17 @@ class Prediction:
         if finite and not np.isfinite(array).all():
             raise ValueError(f"Prediction {self.name!r}: {field}: expected finite numbers, got NaN or infinity")
         object.__setattr__(self, field, array)
+
+    def _check_coverage(self) -> None:
+        if (self.radius is None) != (self.radius_coverage is None):
+            had = "radius" if self.radius_coverage is None else "radius_coverage"
+            raise ValueError(f"Prediction {self.name!r}: expected radius and radius_coverage together, got only {had}")
+        if self.radius_coverage is None:
+            return
+        object.__setattr__(self, "radius_coverage", float(self.radius_coverage))
+        if not 0 < self.radius_coverage < 1:
+            told = f"expected a share within (0, 1), got {self.radius_coverage}"
+            raise ValueError(f"Prediction {self.name!r}: radius_coverage: {told}")
 
     @property
     def num_keypoints(self) -> int:
@@ -132,12 +156,14 @@ class Prediction:
         return {
             "name": self.name,
             "units": "as in the file",
+            "radius_coverage": self.radius_coverage,
             "keypoints": [
                 {
                     "name": name,
                     "position": _plain(self.position[k]),
                     "confidence": _plain(self.confidence[k]),
                     "covariance": _plain(self.covariance[k]),
+                    "radius": None if self.radius is None else _plain(self.radius[k]),
                     "visibility": _plain(self.visibility[k]),
                     "point_index": int(self.exported_index[k]),
                 }
@@ -224,7 +250,9 @@ def _csv(predictions: Sequence[Prediction]) -> str:
         for k, name in enumerate(one.keypoint_names):
             numbers = [*one.position[k], one.confidence[k], one.visibility[k]]
             row = [repr(float(number)) for number in numbers] + [str(one.exported_index[k])]
-            writer.writerow([one.name, name, *row, *(repr(float(value)) for value in one.covariance[k][upper])])
+            row += [repr(float(value)) for value in one.covariance[k][upper]]
+            row += ["", ""] if one.radius is None else [repr(float(one.radius[k])), repr(one.radius_coverage)]
+            writer.writerow([one.name, name, *row])
     return text.getvalue()
 
 
@@ -240,14 +268,20 @@ def _write_slicer(prediction: Prediction, path: Path, frame: Frame) -> None:
     from pcsargmax.datasets.markups import write_markups
 
     told = [
-        f"confidence {confidence:.3f}, visibility {visibility:.3f}, nearest point {index}"
-        for confidence, visibility, index in zip(
-            prediction.confidence, prediction.visibility, prediction.exported_index, strict=True
-        )
+        f"confidence {prediction.confidence[k]:.3f}, {_radius_text(prediction, k)}"
+        f"visibility {prediction.visibility[k]:.3f}, nearest point {prediction.exported_index[k]}"
+        for k in range(prediction.num_keypoints)
     ]
     present = prediction.visibility >= 0.5  # the others are written as undefined
     names, position = prediction.keypoint_names, prediction.position
     write_markups(path, names, position, descriptions=told, visible=present, frame=frame)
+
+
+def _radius_text(prediction: Prediction, k: int) -> str:
+    """The radius of a keypoint with its probability and a comma behind it, or nothing."""
+    if prediction.radius is None or prediction.radius_coverage is None:
+        return ""
+    return f"within {prediction.radius[k]:.4g} ({100 * prediction.radius_coverage:g} %), "
 
 
 def _write_whole(path: Path, content: bytes) -> None:

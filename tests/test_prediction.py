@@ -53,11 +53,19 @@ def test_fields_become_arrays_of_their_types(prediction):
         ("truth", np.zeros((1, 3)), r"truth: expected shape \(2, 3\)"),
         ("color", np.zeros((2, 3)), r"color: expected shape \(3, 3\)"),
         ("file_index", [1], r"file_index: expected shape \(2,\)"),
+        ("radius", [1.0], r"radius: expected shape \(2,\)"),
+        ("radius", [1.0, 2.0], "expected radius and radius_coverage together, got only radius"),
+        ("radius_coverage", 0.9, "expected radius and radius_coverage together, got only radius_coverage"),
     ],
 )
 def test_a_wrong_field_is_named(prediction, field, value, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(prediction, **{field: value})
+
+
+def test_a_coverage_is_a_share(prediction):
+    with pytest.raises(ValueError, match=r"radius_coverage: expected a share within \(0, 1\), got 90.0"):
+        dataclasses.replace(prediction, radius=[1, 2], radius_coverage=90)
 
 
 def test_a_keypoint_is_found_by_name_or_number(prediction):
@@ -78,9 +86,35 @@ def test_json_holds_every_keypoint_exactly(prediction, tmp_path):
         "position": [1000001.125, 1000000.125, 1000000.125],
         "confidence": 0.75,
         "covariance": [[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 3.0]],
+        "radius": None,
         "visibility": 1.0,
         "point_index": 1,
     }
+    assert read["radius_coverage"] is None
+
+
+def test_a_radius_is_in_every_format(prediction, tmp_path):
+    sure = dataclasses.replace(prediction, radius=[0.125, 2], radius_coverage=0.9)
+    assert sure.radius.dtype == np.float64
+    read = sure.to_dict()
+    assert read["radius_coverage"] == 0.9
+    assert [keypoint["radius"] for keypoint in read["keypoints"]] == [0.125, 2.0]
+    for one, expected in ((sure, [("0.125", "0.9"), ("2.0", "0.9")]), (prediction, [("", "")] * 2)):
+        rows = csv.DictReader(one.save(tmp_path / "a.csv", "csv").read_text(encoding="utf-8").splitlines())
+        assert [(row["radius"], row["radius_coverage"]) for row in rows] == expected
+    (node,) = json.loads(sure.save(tmp_path / "a.mrk.json", "mrk.json").read_text())["markups"]
+    told = node["controlPoints"][0]["description"]
+    assert told == "confidence 0.750, within 0.125 (90 %), visibility 1.000, nearest point 1"
+    loaded = load_prediction(sure.save(tmp_path / "a.npz", "npz"))
+    assert (loaded.radius.tolist(), loaded.radius_coverage) == ([0.125, 2.0], 0.9)
+    assert type(loaded.radius_coverage) is float
+
+
+def test_an_npz_from_before_there_was_a_radius_loads(prediction, tmp_path):
+    path = prediction.save(tmp_path / "a.npz", "npz")
+    with np.load(path) as stored:
+        assert not {"radius", "radius_coverage"} & set(stored.files)
+    assert load_prediction(path).radius is None
 
 
 def test_exports_count_points_as_the_file_does(prediction, tmp_path):

@@ -27,6 +27,8 @@ def command(
 ) -> None:
     """Measure a run: PCK, mean error and mIoU with 95 % intervals, beside the template baseline.
 
+    Below them stand the correlation of confidence with being right and how often the radius held the true point.
+
     The result is kept in RUN/metrics-SPLIT.json. Several runs are also compared: mean and spread over the seeds.
 
     Examples:
@@ -110,6 +112,19 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     typer.echo(
         f"presence: {metrics['presence_accuracy']:.1%} right; {metrics['seconds_per_cloud'] * 1e3:.0f} ms a shape"
     )
+    typer.echo(confidence_text(metrics))
+
+
+def confidence_text(metrics: dict[str, Any]) -> str:
+    """One line: what confidence and radius were worth."""
+    found, radius = metrics["confidence"], metrics["radius"]
+    told = "–" if found["pearson"] is None else f"{found['pearson']:.2f}"
+    text = f"confidence: r = {told} (error <= {100 * found['threshold']:g}% diagonal)"
+    if not found["calibrated"]:
+        return f"{text}; not calibrated: no val split"
+    if radius is None:
+        return f"{text}; no radius: too few val shapes"
+    return f"{text}; radius {radius['mean']:.3f} holds {radius['coverage']:.0%}, {radius['nominal']:.0%} meant"
 
 
 def print_comparison(results: list[dict[str, Any]]) -> None:

@@ -30,10 +30,11 @@ def command(
         typer.Option("--json", help="Print all predictions as one JSON list; write no file unless --output."),
     ] = False,
 ) -> None:
-    """Find the keypoints of files: position, confidence, covariance, visibility and nearest point.
+    """Find the keypoints of files: position, confidence, radius, covariance, visibility and nearest point.
 
-    Positions are in the units and the frame of each file. Confidence is the probability mass within three mean
-    neighbour distances of the keypoint.
+    Lengths are in the units and the frame of each file. Confidence is the probability of an error of at most 2 % of the
+    cloud's bounding-box diagonal, and the true point lies within the radius with a probability of 90 %, both as found
+    on the run's validation split. A run without one gives no radius and the confidence of the map itself.
 
     Example:
 
@@ -67,5 +68,7 @@ def command(
                 bars.update("predicting", number, len(files))
         if as_json:
             typer.echo(json.dumps(predictions))
+        if opened.calibration is None:
+            console.print("confidence is not calibrated: the run had no validation split", highlight=False)
         if folder is not None:
             console.print(f"{len(files)} written to {folder}", highlight=False)

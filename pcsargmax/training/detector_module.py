@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pcsargmax.argmax import soft_argmax
+from pcsargmax.bases import Gaussian
+from pcsargmax.calibration import Calibration, CalibrationSamples
+from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
 from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
 from pcsargmax.training.data import DetectorBatch, mix_seed
@@ -28,7 +30,14 @@ class DetectorModule(lightning.LightningModule):
         settings: of the run.
         length_unit: "raw" or "diagonal": what the thresholds of the validation PCK are multiples of.
         metadata: plain values kept in the checkpoint, from which a run is opened again.
+
+    Attributes:
+        calibration: fitted at the end of each validation to the weights that were validated, the averaged ones where
+            there are such, and kept in the checkpoint, which is saved right after and holds these weights; None until
+            then, and without a validation split.
     """
+
+    calibration: Calibration | None
 
     def __init__(
         self, detector: KeypointDetector, settings: TrainSettings, length_unit: str, metadata: dict[str, Any]
@@ -42,6 +51,8 @@ class DetectorModule(lightning.LightningModule):
         )
         self.objective = make_objective(settings)
         self.val_pck = PCK(num_bootstrap=0)
+        self.val_samples = CalibrationSamples()
+        self.calibration = None
 
     def forward(self, batch: DetectorBatch) -> Scores:
         """Score a batch."""
@@ -65,16 +76,17 @@ class DetectorModule(lightning.LightningModule):
         return location + self.settings.presence_weight * presence
 
     def validation_step(self, batch: DetectorBatch, batch_idx: int) -> None:
-        """Collect the errors of a batch."""
+        """Collect the errors of a batch, and how sure its maps are."""
         clouds = batch.clouds
         scores = self(batch)
-        found = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
+        maps = KeypointDistribution(scores.logits, scores.sites, scores.mask, Gaussian(clouds.sigma))
         # Distances do not depend on where the frame lies, only on its scale.
         length = clouds.frame_scale[..., None] if self.length_unit == "raw" else 1.0
-        self.val_pck.update(found * length, clouds.keypoint_pos * length, clouds.keypoint_visible)
+        self.val_pck.update(maps.mean * length, clouds.keypoint_pos * length, clouds.keypoint_visible)
+        self.val_samples.update(maps, clouds.keypoint_pos, clouds.keypoint_visible)
 
     def on_validation_epoch_end(self) -> None:
-        """Log what was collected."""
+        """Log what was collected, and calibrate by it."""
         found = self.val_pck.compute()
         for name in ("pck@0.01", "pck@0.02", "pck@0.05", "mean_error"):
             self.log(f"val/{name}", found[name].float(), prog_bar=name == "pck@0.02", sync_dist=True)
@@ -84,7 +96,9 @@ class DetectorModule(lightning.LightningModule):
         # What the best checkpoint is chosen by; the error decides only where the shares are equal, such as all zero.
         error = found["mean_error"] / (1 + found["mean_error"])
         self.log("val/score", (shares.mean() - 1e-6 * error).double(), sync_dist=True)
+        self.calibration = self.val_samples.fit()
         self.val_pck.reset()
+        self.val_samples.reset()
 
     def configure_optimizers(self) -> Any:
         """Adam with the schedule of the settings."""
@@ -109,4 +123,10 @@ class DetectorModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is needed to open the run again."""
-        checkpoint["pcsargmax"] = self.metadata
+        calibration = None if self.calibration is None else self.calibration.to_dict()
+        checkpoint["pcsargmax"] = self.metadata | {"calibration": calibration}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the calibration, in case the weights are saved again without another validation."""
+        kept = checkpoint["pcsargmax"].get("calibration")
+        self.calibration = None if kept is None else Calibration.from_dict(kept)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
+from pcsargmax.calibration import THRESHOLD, Calibration
 from pcsargmax.metrics import PCK, KeypointIoU
 from pcsargmax.prediction import Prediction
 from pcsargmax.template import Template
@@ -57,6 +60,67 @@ class Scorer:
         """The values of both metrics."""
         values = self.pck.compute() | self.iou.compute()
         return {name: _plain(value.tolist()) for name, value in values.items()}
+
+
+class ConfidenceScorer:
+    """How far confidence tells right from wrong, and how often the radius holds the true point.
+
+    Args:
+        calibration: of the run; None where it has none, and confidence is that of the maps themselves.
+    """
+
+    def __init__(self, calibration: Calibration | None) -> None:
+        self.calibration = calibration
+        self.threshold = THRESHOLD if calibration is None else calibration.threshold
+        self.rows: list[np.ndarray] = []
+
+    def update(self, found: Prediction, length: float) -> None:
+        """Add the keypoints of a cloud whose truth is known; `length` is the raw length of a unit of the results."""
+        if found.error is None:
+            return
+        diagonal = float(np.linalg.norm(np.ptp(found.points, axis=0))) or 1.0
+        radius = np.full(found.num_keypoints, np.nan) if found.radius is None else found.radius
+        rows = np.stack([found.confidence, found.error / diagonal, radius >= found.error, radius / length], axis=1)
+        self.rows.append(rows[~np.isnan(found.error)])
+
+    def compute(self) -> dict[str, dict[str, Any] | None]:
+        """Return what was found, as JSON-able values.
+
+        "confidence": "calibrated", "measure" (None of a run that was not), "threshold" (the error that is still right,
+        as a share of the bounding-box diagonal), "correct" (share of the keypoints that are), "mean" (confidence: the
+        same, if it keeps its word), "pearson" (with being right) and "spearman" (with the error, its sign turned), None
+        where one of the two is the same for all.
+
+        "radius": "nominal" (coverage), "coverage" (share of the true points within it), "mean" (radius, in the unit of
+        the evaluation) and "form"; None where the predictions have none.
+        """
+        confidence, error, within, radius = np.concatenate([*self.rows, np.empty((0, 4))]).T
+        correct = error <= self.threshold
+        fitted = self.calibration
+        told: dict[str, Any] = {
+            "calibrated": fitted is not None,
+            "measure": None if fitted is None else fitted.measure,
+            "threshold": self.threshold,
+            "correct": _mean(correct),
+            "mean": _mean(confidence),
+            "pearson": _correlation(confidence, correct),
+            "spearman": _correlation(rankdata(confidence), -rankdata(error)),
+        }
+        if fitted is None or fitted.quantile is None:
+            return {"confidence": told, "radius": None}
+        reach = {"nominal": fitted.coverage, "coverage": _mean(within), "mean": _mean(radius), "form": fitted.form}
+        return {"confidence": told, "radius": reach}
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Pearson's, None where there is none."""
+    if len(a) < 2 or np.ptp(a.astype(float)) == 0 or np.ptp(b.astype(float)) == 0:
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _plain(value: Any) -> Any:

@@ -15,18 +15,20 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch_geometric.data import Data
 
+from pcsargmax.bases import Gaussian
+from pcsargmax.calibration import Calibration, confidence_measure
 from pcsargmax.datasets.files import cloud_item, read_cloud
 from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.prediction import Prediction
 from pcsargmax.template import Template
 from pcsargmax.training.data import model_ids, open_dataset, prepare
-from pcsargmax.training.estimates import ESTIMATES, Scorer, estimates, nearest_point
+from pcsargmax.training.estimates import ESTIMATES, ConfidenceScorer, Scorer, estimates, nearest_point
 from pcsargmax.training.settings import TrainSettings
 from pcsargmax.transforms import to_raw
 
 #: Raised when what a checkpoint holds changes.
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,7 @@ class Run:
         source: "folder" or "category", what the data are.
         trained_on: names of the shapes that the weights, or the choice of the checkpoint, have seen.
         template: the mean keypoints of the training set, the baseline of every evaluation.
+        calibration: of confidence and radius on the validation split; None where the run had none.
         detector: the network, in evaluation mode.
     """
 
@@ -53,6 +56,7 @@ class Run:
     source: str
     trained_on: frozenset[str]
     template: Template
+    calibration: Calibration | None
     detector: KeypointDetector
 
     @torch.inference_mode()
@@ -71,7 +75,10 @@ class Run:
         pos = prepared.pos.to(device)
         scores = self.detector(pos, None, None, neighborhoods.to(device))
         maps = KeypointDistribution(
-            scores.logits, scores.sites, sigma=prepared.sigma.to(device), presence=scores.presence.sigmoid()
+            scores.logits,
+            scores.sites,
+            basis=Gaussian(prepared.sigma.to(device)),
+            presence=scores.presence.sigmoid(),
         )
         return maps.to("cpu"), prepared
 
@@ -83,7 +90,10 @@ class Run:
             name: of the prediction; the item's `model_id` if empty.
 
         Returns:
-            The prediction in raw units: the expectation of each map (the paper's soft-argmax at test time).
+            The prediction in raw units: the expectation of each map (the paper's soft-argmax at test time). Its
+            confidence is the probability of an error up to `Calibration.threshold` of the bounding-box diagonal (2 %),
+            and a radius comes with it that holds the true point with probability `Calibration.coverage` (0.9). A run
+            without calibration gives no radius, and as confidence what each map itself says of that probability.
         """
         maps, prepared = self.distribution(item)
         center, scale = prepared.frame_center, prepared.frame_scale
@@ -97,7 +107,7 @@ class Run:
             points=points.numpy(),
             keypoint_names=self.keypoint_names,
             position=position.numpy(),
-            confidence=maps.mass_within(3 * prepared.sigma.item())[0].numpy(),
+            **self._trust(maps, scale),
             covariance=(maps.covariance[0].double() * scale.square()).numpy(),
             visibility=_presence(maps, self.template).numpy(),
             point_index=nearest_point(position, points).numpy(),
@@ -105,6 +115,19 @@ class Run:
             truth=None if truth is None else truth.numpy(),
             color=prepared.color.numpy() if "color" in prepared else None,
         )
+
+    def _trust(self, maps: KeypointDistribution, scale: Tensor) -> dict[str, Any]:
+        """The fields of a prediction that say how far to trust it, of the maps of one cloud."""
+        fitted = self.calibration
+        if fitted is None:
+            return {"confidence": confidence_measure(maps)[0].numpy()}
+        measured = confidence_measure(maps, fitted.measure, fitted.threshold)[0]
+        radius = fitted.radius(maps.spread[0])
+        return {
+            "confidence": fitted.confidence(measured).numpy(),
+            "radius": None if radius is None else (radius * scale.squeeze()).numpy(),
+            "radius_coverage": None if radius is None else fitted.coverage,
+        }
 
     def predict_file(self, path: str | Path, *, num_points: int | None = None, seed: int = 0) -> Prediction:
         """Find the keypoints of a mesh or cloud file, in its own units and frame.
@@ -166,7 +189,8 @@ class Run:
         Returns:
             JSON-able: "data", "split", "unit", "objective", "settings" (of the training), "checkpoint",
             "keypoint_names", "presence_accuracy", "seconds_per_cloud", "seen_in_training" (how many of the shapes),
-            and for each of `ESTIMATES` the values of `PCK.compute` and `KeypointIoU.compute`.
+            for each of `ESTIMATES` the values of `PCK.compute` and `KeypointIoU.compute`, and as
+            `ConfidenceScorer.compute` gives them "confidence" and "radius", the latter None where there is none.
         """
         dataset = self.dataset(split)
         seen = sum(name in self.trained_on for name in model_ids(dataset))
@@ -177,6 +201,7 @@ class Run:
                 stacklevel=2,
             )
         scorers = {name: Scorer(thresholds, iou_threshold, seed) for name in ESTIMATES}
+        trust = ConfidenceScorer(self.calibration)
         present: list[Tensor] = []
         seconds = 0.0
         for i in range(len(dataset)):
@@ -190,6 +215,7 @@ class Run:
                 claimed = self.template.usual if name.startswith("template") else exists
                 truth = item.keypoint_pos.double() / length
                 scorers[name].update(guess[None] / length, truth, item.keypoint_visible, claimed[None])
+            trust.update(found, length)
             present.append(exists == item.keypoint_visible[0])
             if progress is not None:
                 progress(i + 1, len(dataset))
@@ -202,6 +228,7 @@ class Run:
             "checkpoint": self.checkpoint.name,
             "keypoint_names": list(self.keypoint_names),
             **{name: scorer.compute() for name, scorer in scorers.items()},
+            **trust.compute(),
             "presence_accuracy": torch.stack(present).double().mean().item(),
             "seconds_per_cloud": seconds / len(dataset),
             "seen_in_training": seen,
@@ -257,6 +284,7 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
             source=metadata["source"],
             trained_on=frozenset(metadata["trained_on"]) | frozenset(metadata["chosen_by"]),
             template=Template.from_dict(metadata["template"]),
+            calibration=None if metadata["calibration"] is None else Calibration.from_dict(metadata["calibration"]),
             detector=detector.to(place).eval(),
         )
     except RuntimeError as error:

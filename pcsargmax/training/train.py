@@ -135,7 +135,8 @@ def _check_folder(folder: Path, last: Path, settings: TrainSettings, resume: boo
     before = TrainSettings.load(folder / "settings.json").to_dict()
     after = settings.to_dict()
     free = {"device", "devices", "nodes", "precision", "patience", "tensorboard", "epochs"}
-    annealed = settings.objective != "soft" and settings.temperature_schedule != "constant"
+    samples = settings.objective in ("sampling", "closed_form")
+    annealed = samples and settings.temperature_schedule in ("linear", "exponential")
     if settings.lr_schedule == "onecycle" or annealed:
         free.remove("epochs")  # cycle and annealing are made for the length of the training
     changed = [name for name in before if name not in free and before[name] != after[name]]

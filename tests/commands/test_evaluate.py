@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from pcsargmax.commands.evaluate import parse_thresholds, print_metrics
+from pcsargmax.commands.evaluate import confidence_text, parse_thresholds, print_metrics
 from pcsargmax.training.estimates import ESTIMATES
 from pcsargmax.training.run import load_run
 
@@ -39,6 +39,28 @@ def test_the_table_has_a_row_for_each_estimate_within_80_columns(cli, box_copy, 
     found = json.loads((box_copy / "metrics-test.json").read_text())["template"]
     assert f"{found['mean_error']:.4f}" in text
     assert "box, test split" in text
+
+
+def test_a_line_tells_of_confidence_and_radius(cli, box_copy):
+    import torch
+
+    file = box_copy / "checkpoints" / "best.ckpt"
+    content = torch.load(file, weights_only=True)
+    content["pcsargmax"]["calibration"]["quantile"] = 1.5  # two validation shapes are too few for one
+    torch.save(content, file)
+    text = cli("evaluate", box_copy).stdout
+    metrics = json.loads((box_copy / "metrics-test.json").read_text())
+    line = confidence_text(metrics)
+    assert line in text
+    assert line.startswith("confidence: r = ")
+    assert f"radius {metrics['radius']['mean']:.3f} holds {metrics['radius']['coverage']:.0%}, 90% meant" in line
+    assert len(line) <= 80
+    metrics["confidence"]["pearson"] = None
+    assert confidence_text(metrics).startswith("confidence: r = – (error <= 2% diagonal); radius")
+    metrics["radius"] = None
+    assert confidence_text(metrics).endswith("no radius: too few val shapes")
+    metrics["confidence"]["calibrated"] = False
+    assert confidence_text(metrics).endswith("not calibrated: no val split")
 
 
 def test_several_runs_are_compared(cli, box_copy, tmp_path, monkeypatch):

@@ -35,8 +35,24 @@ def test_all_predictions_are_printed_as_json(cli, box_copy, clouds):
         assert [k["name"] for k in one["keypoints"]] == ["0", "1", "2", "3", "4"]
         np.testing.assert_allclose([k["position"] for k in one["keypoints"]], expected.position, atol=1e-6)
         assert all(abs(x - 1e6) < 400 for k in one["keypoints"] for x in k["position"])
-        assert {"confidence", "covariance", "visibility", "point_index"} < set(one["keypoints"][0])
+        assert {"confidence", "radius", "covariance", "visibility", "point_index"} < set(one["keypoints"][0])
     assert not (box_copy / "predictions").exists()
+
+
+def test_a_run_without_calibration_is_said(cli, box_copy, clouds):
+    import torch
+
+    said = "confidence is not calibrated: the run had no validation split"
+    assert said not in cli("predict", box_copy, clouds[0], "--json").stderr
+    for file in (box_copy / "checkpoints").iterdir():
+        content = torch.load(file, weights_only=True)
+        content["pcsargmax"]["calibration"] = None
+        torch.save(content, file)
+    result = cli("predict", box_copy, clouds[0], "--json")
+    assert said in result.stderr
+    (found,) = json.loads(result.stdout)
+    assert found["radius_coverage"] is None
+    assert all(keypoint["radius"] is None and 0 <= keypoint["confidence"] <= 1 for keypoint in found["keypoints"])
 
 
 def test_predictions_are_written_into_the_run(cli, box_copy, clouds):

@@ -4,6 +4,9 @@ import pytest
 import torch
 
 from pcsargmax.argmax import soft_argmax
+from pcsargmax.bases import Gaussian
+from pcsargmax.calibration import Calibration, confidence_measure
+from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.training.data import PreparedClouds, collate, open_dataset, prepare
@@ -96,6 +99,27 @@ def test_validation_is_pck_of_the_expectation_in_its_unit(make, unit):
     shares = [expected[f"pck@{t}"] for t in ("0.01", "0.02", "0.05")]
     torch.testing.assert_close(logged["val/pck"], torch.stack(shares).mean())
     assert not module.val_pck.flat_errors  # emptied for the next epoch
+    assert not module.val_samples.samples
+
+
+@pytest.mark.parametrize("unit", ["raw", "diagonal"])
+def test_validation_calibrates_in_the_unit_frame(make, unit):
+    module, batch, _ = make(unit)
+    batch.clouds.frame_scale[:] = 3
+    module.eval()
+    assert module.calibration is None
+    with torch.no_grad():
+        module.validation_step(batch, 0)
+        scores = module(batch)
+    module.on_validation_epoch_end()
+    maps = KeypointDistribution(scores.logits, scores.sites, scores.mask, Gaussian(batch.clouds.sigma))
+    visible = batch.clouds.keypoint_visible
+    error = (maps.mean - batch.clouds.keypoint_pos).norm(dim=-1)
+    expected = Calibration.fit(confidence_measure(maps)[visible], maps.spread[visible], error[visible])
+    assert module.calibration.num_keypoints == visible.sum() == expected.num_keypoints
+    assert module.calibration.knots == pytest.approx(expected.knots)
+    assert module.calibration.probabilities == pytest.approx(expected.probabilities)
+    assert module.calibration.quantile == pytest.approx(expected.quantile)
 
 
 def test_the_raw_mean_error_is_in_raw_units(make):
@@ -150,4 +174,12 @@ def test_a_checkpoint_holds_the_metadata(make):
     module, _, _ = make()
     checkpoint = {}
     module.on_save_checkpoint(checkpoint)
-    assert checkpoint == {"pcsargmax": {"version": 1}}
+    assert checkpoint == {"pcsargmax": {"version": 1, "calibration": None}}
+    module.calibration = Calibration.fit(*[torch.arange(1.0, 12)] * 3)
+    module.on_save_checkpoint(checkpoint)
+    assert checkpoint == {"pcsargmax": {"version": 1, "calibration": module.calibration.to_dict()}}
+    other, _, _ = make()
+    other.on_load_checkpoint(checkpoint)
+    assert other.calibration == module.calibration
+    other.on_load_checkpoint({"pcsargmax": {"version": 1, "calibration": None}})
+    assert other.calibration is None

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
+from pcsargmax.calibration import Calibration
 from pcsargmax.prediction import Prediction
 from pcsargmax.template import Template
-from pcsargmax.training.estimates import ESTIMATES, Scorer, estimates, nearest_point
+from pcsargmax.training.estimates import ESTIMATES, ConfidenceScorer, Scorer, estimates, nearest_point
 
 
 def test_estimates_by_hand():
@@ -44,3 +48,79 @@ def test_what_cannot_be_measured_is_none():
     assert values["pck@0.1"] == 1.0
     assert values["pck_per_keypoint"] == [[1.0, None]]
     assert values["mean_error/low"] is None  # one model has no spread
+
+
+@pytest.fixture
+def fitted() -> Calibration:
+    return Calibration(
+        measure="threshold_mass",
+        threshold=0.1,
+        knots=(0.0,),
+        probabilities=(0.5,),
+        form="scaled",
+        coverage=0.8,
+        quantile=1.0,
+        num_keypoints=9,
+    )
+
+
+@pytest.fixture
+def found() -> Prediction:
+    """Four keypoints on a cloud of diagonal 5, the last without a truth; errors 0.4, 0.6 and 2."""
+    position = np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0]])
+    return Prediction(
+        name="found",
+        points=np.array([[0.0, 0, 0], [3, 4, 0]]),
+        keypoint_names=tuple("abcd"),
+        position=position,
+        confidence=[0.75, 0.25, 0.5, 1.0],
+        covariance=np.zeros((4, 3, 3)),
+        visibility=np.ones(4),
+        point_index=np.zeros(4),
+        probability=np.full((4, 2), 0.5),
+        truth=position + np.array([[0, 0.4, 0], [0, 0.6, 0], [0, 2, 0], [np.nan] * 3]),
+        radius=[0.4, 0.5, 3.0, 1.0],
+        radius_coverage=0.8,
+    )
+
+
+def test_confidence_is_scored_by_hand(found, fitted):
+    scorer = ConfidenceScorer(fitted)
+    scorer.update(found, length=10.0)
+    values = scorer.compute()
+    confidence = values["confidence"]
+    assert confidence.pop("pearson") == pytest.approx(np.corrcoef([0.75, 0.25, 0.5], [1, 0, 0])[0, 1])
+    # ranks 3 1 2 of confidence and 3 2 1 of accuracy: 1 − 6 · (0 + 1 + 1) / (3 · 8)
+    assert confidence.pop("spearman") == pytest.approx(0.5)
+    assert confidence == {
+        "calibrated": True,
+        "measure": "threshold_mass",
+        "threshold": 0.1,  # of the diagonal, so 0.5 here
+        "correct": pytest.approx(1 / 3),
+        "mean": pytest.approx(0.5),
+    }
+    # an error of 0.4 is within 0.4, but for the last digit of one of them
+    assert values["radius"]["coverage"] == pytest.approx(2 / 3)
+    assert values["radius"] | {"coverage": 0} == {
+        "nominal": 0.8,
+        "coverage": 0,
+        "mean": pytest.approx(0.13),
+        "form": "scaled",
+    }
+
+
+def test_confidence_that_cannot_be_scored_is_none(found, fitted):
+    bare = replace(found, radius=None, radius_coverage=None)
+    raw, none, same = (ConfidenceScorer(fit) for fit in (None, fitted, replace(fitted, quantile=None)))
+    raw.update(bare, 1.0)
+    assert raw.compute()["radius"] is None
+    assert raw.compute()["confidence"]["measure"] is None
+    assert raw.compute()["confidence"]["threshold"] == 0.02
+    assert raw.compute()["confidence"]["pearson"] is None  # no error is that small
+    none.update(replace(found, truth=None), 1.0)
+    assert none.compute()["confidence"]["mean"] is None
+    assert none.compute()["radius"]["coverage"] is None
+    same.update(replace(bare, confidence=np.ones(4)), 1.0)
+    assert same.compute()["radius"] is None
+    assert same.compute()["confidence"]["pearson"] is None
+    assert same.compute()["confidence"]["spearman"] is None

@@ -24,6 +24,13 @@ def run(box_run):
     return load_run(box_run)
 
 
+@pytest.fixture(scope="module")
+def sure(run):
+    """The run as if its two validation shapes had been enough for a radius."""
+    assert run.calibration.quantile is None
+    return replace(run, calibration=replace(run.calibration, quantile=1.5))
+
+
 @pytest.fixture
 def items(run) -> list[Data]:
     return list(open_dataset(run.settings, "test"))
@@ -137,8 +144,8 @@ def test_a_checkpoint_that_carries_code_is_not_run(ruined, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["pcsargmax"].update(version=99), "checkpoint version 99, this pcsargmax reads version 1"),
-        (lambda c: c["pcsargmax"].pop("version"), "checkpoint version None, this pcsargmax reads version 1"),
+        (lambda c: c["pcsargmax"].update(version=99), "checkpoint version 99, this pcsargmax reads version 2"),
+        (lambda c: c["pcsargmax"].pop("version"), "checkpoint version None, this pcsargmax reads version 2"),
         (lambda c: c.pop("pcsargmax"), "not a pcsargmax checkpoint"),
         (lambda c: c.pop("state_dict"), "not a pcsargmax checkpoint"),
         (lambda c: c["pcsargmax"]["settings"].update(magic=1), "unknown keys ['magic']"),
@@ -148,6 +155,9 @@ def test_a_checkpoint_that_carries_code_is_not_run(ruined, tmp_path):
         ),
         (lambda c: c["pcsargmax"].pop("template"), "a damaged checkpoint: KeyError: 'template'"),
         (lambda c: c["pcsargmax"].update(template={}), "a template must have the keys"),
+        (lambda c: c["pcsargmax"].pop("calibration"), "a damaged checkpoint: KeyError: 'calibration'"),
+        (lambda c: c["pcsargmax"].update(calibration={}), "a calibration must have the keys"),
+        (lambda c: c["pcsargmax"]["calibration"].update(knots=[2.0, 1.0]), "knots: expected ascending numbers"),
         (
             lambda c: c["pcsargmax"].update(keypoint_names=["a"]),
             "its weights do not fit its settings",
@@ -189,11 +199,22 @@ def test_a_prediction_is_the_soft_argmax_in_raw_units(run, items):
         np.testing.assert_allclose(found.probability.sum(axis=1), 1, atol=1e-5)
         away = np.linalg.norm(found.points[None] - found.position[:, None], axis=-1)
         np.testing.assert_array_equal(found.point_index, away.argmin(axis=1))
-        near = away <= 3 * prepared.sigma.item() * prepared.frame_scale.item()
-        np.testing.assert_allclose(found.confidence, (found.probability * near).sum(axis=1), atol=1e-5)
+        near = away <= run.calibration.threshold * prepared.frame_scale.item()
+        mass = torch.from_numpy((found.probability * near).sum(axis=1))
+        np.testing.assert_allclose(found.confidence, run.calibration.confidence(mass), atol=1e-4)
+        assert found.radius is None
+        assert found.radius_coverage is None
         assert found.name == item.model_id
         assert found.keypoint_names == run.keypoint_names
         np.testing.assert_array_equal(found.color, item.color)
+
+
+def test_a_prediction_has_a_radius_in_raw_units(sure, items):
+    for item in items:
+        found = sure.predict(mean_shift(item, 10.0, 0.0))
+        spread = np.sqrt(np.trace(found.covariance, axis1=1, axis2=2))
+        np.testing.assert_allclose(found.radius, 1.5 * spread, rtol=1e-5)
+        assert found.radius_coverage == 0.9
 
 
 def test_the_covariance_is_that_of_the_mixture_in_raw_units(run, items):
@@ -228,15 +249,16 @@ def test_a_prediction_carries_the_truth_where_it_is_known(run, items):
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 1e6), (1000.0, 0.0), (1000.0, 1e6), (1e-3, 5.0)])
-def test_units_and_place_of_a_cloud_are_its_own(run, items, scale, shift):
+def test_units_and_place_of_a_cloud_are_its_own(sure, items, scale, shift):
     for item in items:
-        plain, moved = run.predict(mean_shift(item, 1.0, 0.0)), run.predict(mean_shift(item, scale, shift))
+        plain, moved = sure.predict(mean_shift(item, 1.0, 0.0)), sure.predict(mean_shift(item, scale, shift))
         # float64 at 1e6 has steps of 1e-10, the unit frame is float32
         tolerance = 1e-5 * scale + 1e-9
         np.testing.assert_allclose(moved.position, plain.position * scale + shift, rtol=0, atol=tolerance)
         np.testing.assert_allclose(moved.covariance, plain.covariance * scale**2, rtol=1e-2, atol=1e-6 * scale**2)
         np.testing.assert_array_equal(moved.point_index, plain.point_index)
         np.testing.assert_allclose(moved.confidence, plain.confidence, atol=1e-3)
+        np.testing.assert_allclose(moved.radius, plain.radius * scale, rtol=5e-3)
 
 
 def test_the_order_of_the_points_does_not_matter(run, items):
@@ -324,6 +346,58 @@ def test_evaluation_is_pck_and_iou_of_the_predictions(run, items):
     right = [((one.visibility >= 0.5) == ~np.isnan(one.truth[:, 0])).mean() for one in found]
     assert metrics["presence_accuracy"] == pytest.approx(np.mean(right))
     assert metrics["seconds_per_cloud"] > 0
+
+
+def test_a_run_without_calibration_says_what_the_map_says(run, items):
+    raw = replace(run, calibration=None)
+    for item in items:
+        found, (maps, _) = raw.predict(item), raw.distribution(item)
+        np.testing.assert_allclose(found.confidence, maps.mass_within(0.02)[0])
+        assert found.radius is None
+        assert found.radius_coverage is None
+        np.testing.assert_array_equal(found.position, run.predict(item).position)
+    metrics = raw.evaluate("test")
+    assert metrics["radius"] is None
+    assert metrics["confidence"]["calibrated"] is False
+    assert metrics["confidence"]["threshold"] == 0.02
+
+
+def test_every_measure_and_form_can_be_used(run, sure, items):
+    maps, prepared = run.distribution(items[0])
+    scale = prepared.frame_scale.item()
+    for measure, values in {"mass": maps.mass_within(3 * prepared.sigma.item()), "peak": maps.peak}.items():
+        fitted = replace(sure.calibration, measure=measure, knots=(0.0, 1.0), probabilities=(0.0, 1.0), form="plain")
+        found = replace(run, calibration=fitted).predict(items[0])
+        np.testing.assert_allclose(found.confidence, values[0], atol=1e-6)
+        np.testing.assert_allclose(found.radius, fitted.quantile * scale)
+    np.testing.assert_array_equal(sure.predict(items[0]).confidence, run.predict(items[0]).confidence)
+
+
+def test_evaluation_tells_what_confidence_and_radius_were_worth(run, sure, items):
+    metrics = sure.evaluate("test")
+    assert run.evaluate("test")["radius"] is None
+    found = [sure.predict(item) for item in items]
+    rows = []
+    for item, one in zip(items, found, strict=True):
+        diagonal = (item.pos.amax(dim=0) - item.pos.amin(dim=0)).norm().item()
+        rows += [
+            (c, e / diagonal, e <= r, r)
+            for c, e, r in zip(one.confidence, one.error, one.radius, strict=True)
+            if not np.isnan(e)
+        ]
+    confidence, error, within, radius = np.array(rows).T
+    told = metrics["confidence"]
+    assert len(rows) == 11
+    assert told["calibrated"] is True
+    assert (told["measure"], told["threshold"]) == ("threshold_mass", 0.02)
+    assert told["correct"] == pytest.approx((error <= 0.02).mean())
+    assert told["mean"] == pytest.approx(confidence.mean())
+    assert metrics["radius"] == {
+        "nominal": 0.9,
+        "coverage": pytest.approx(within.mean()),
+        "mean": pytest.approx(radius.mean()),
+        "form": "scaled",
+    }
 
 
 def test_every_estimate_stands_beside_the_template(run):

@@ -10,11 +10,12 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from pcsargmax.calibration import Calibration, confidence_measure
 from pcsargmax.training import train as train_module
 from pcsargmax.training.data import open_dataset
 from pcsargmax.training.detector_module import DetectorModule
 from pcsargmax.training.run import load_run
-from pcsargmax.training.settings import TrainSettings
+from pcsargmax.training.settings import OBJECTIVES, TrainSettings
 from pcsargmax.training.train import moving_average, train
 
 
@@ -57,6 +58,26 @@ def test_a_run_is_one_folder(box_run, box_settings):
     assert (content["kind"], content["unit"]) == ("keypoint_detector", "raw")
     assert content["template"]["num_seen"] == [7, 7, 7, 0, 4]
     json.dumps(content, allow_nan=False)
+
+
+def test_every_checkpoint_carries_the_calibration_of_its_own_weights(box_settings, tmp_path):
+    for name, change in {"plain": {}, "average": {"ema": 0.9}}.items():
+        settings = box_settings(epochs=6, lr=5e-3, lr_schedule="constant", **change)
+        train(settings, tmp_path / name)
+        best, last = (load_run(tmp_path / name, checkpoint=which) for which in ("best", "last"))
+        for run in (best, last):
+            found = {"measured": [], "spread": [], "error": []}
+            for item in open_dataset(settings, "val"):
+                maps, prepared = run.distribution(item)
+                visible = prepared.keypoint_visible
+                error = (maps.mean - prepared.keypoint_pos).norm(dim=-1)
+                for key, values in zip(found, (confidence_measure(maps), maps.spread, error), strict=True):
+                    found[key].append(values[visible])
+            again = Calibration.fit(**{key: torch.cat(values) for key, values in found.items()})
+            assert run.calibration.num_keypoints == again.num_keypoints > 5
+            assert run.calibration.probabilities == pytest.approx(again.probabilities)
+            assert run.calibration.knots == pytest.approx(again.knots, abs=1e-4)
+            assert (run.calibration.quantile, again.quantile) == (None, None)  # too few keypoints for a radius
 
 
 def test_the_loss_falls(box_run):
@@ -123,6 +144,7 @@ def test_an_interrupted_training_goes_on_exactly(box_settings, tmp_path, case):
     if case != "no validation":
         best = [checkpoint(tmp_path / name, "best") for name in ("whole", "cut")]
         assert best[0]["epoch"] == best[1]["epoch"]
+        assert best[0]["pcsargmax"] == best[1]["pcsargmax"]
         assert equal(best[0]["state_dict"], best[1]["state_dict"])
 
 
@@ -138,9 +160,11 @@ def test_more_epochs_go_on_from_where_training_ended(box_settings, tmp_path):
 
 def test_resuming_a_finished_run_changes_nothing(box_run, tmp_path):
     folder = shutil.copytree(box_run, tmp_path / "run")
-    before = checkpoint(folder)["state_dict"]
+    before = checkpoint(folder)
+    assert before["pcsargmax"]["calibration"] is not None
     train(TrainSettings.load(folder / "settings.json"), folder, resume=True)
-    assert equal(before, checkpoint(folder)["state_dict"])
+    assert equal(before["state_dict"], checkpoint(folder)["state_dict"])
+    assert before["pcsargmax"] == checkpoint(folder)["pcsargmax"]
 
 
 def test_a_run_folder_that_was_moved_still_knows_its_best(box_settings, tmp_path):
@@ -218,6 +242,7 @@ def test_without_validation_the_last_checkpoint_is_taken(box_settings, tmp_path)
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["last.ckpt"]
     assert run.checkpoint.name == "last.ckpt"
     assert run.template.num_seen.tolist() == [9, 9, 9, 0, 6]
+    assert run.calibration is None
     assert not log(tmp_path / "run", "val/pck")
 
 
@@ -316,7 +341,10 @@ def test_mixed_precision_trains(box_settings, tmp_path):
     assert log(tmp_path / "run", "train/loss") != []
 
 
-@pytest.mark.parametrize("change", [{"objective": "soft"}, {"closed_form": True, "distance": "l2"}, {"sigma": "0.01"}])
+@pytest.mark.parametrize(
+    "change",
+    [*({"objective": name} for name in OBJECTIVES), {"objective": "closed_form", "distance": "l2"}, {"sigma": "0.01"}],
+)
 def test_every_objective_trains(box_settings, tmp_path, change):
     train(box_settings(**change), tmp_path / "run")
     first, last = log(tmp_path / "run", "train/loss")
