@@ -9,9 +9,16 @@ import torch
 from torch import Tensor
 
 from pcsargmax.bases import Gaussian
-from pcsargmax.losses import Distance, error_of_expectation, expected_error
+from pcsargmax.distances import Distance, SmoothL1
+from pcsargmax.losses import (
+    discrete_expected_error,
+    distribution_regularized_error,
+    error_of_expectation,
+    expected_error,
+    variance_regularized_error,
+)
 from pcsargmax.models.keypoint_detector import Scores
-from pcsargmax.relaxation import make_schedule
+from pcsargmax.relaxation import Relaxation, make_schedule
 from pcsargmax.training.settings import TrainSettings
 
 #: scores, target (B, K, 3), sigma (B,), progress in [0, 1], generator -> loss of each item and keypoint (B, K)
@@ -20,18 +27,15 @@ Objective = Callable[[Scores, Tensor, Tensor, float, torch.Generator | None], Te
 
 def make_objective(settings: TrainSettings) -> Objective:
     """Return the objective that `settings.objective` names, everything in the unit frame."""
-    return {"soft": _soft, "sampling": _sampling}[settings.objective](settings)
-
-
-def _soft(settings: TrainSettings) -> Objective:
-    def objective(
-        scores: Scores, target: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
-    ) -> Tensor:
-        return error_of_expectation(
-            scores.logits, scores.sites, target, distance=cast(Distance, settings.distance), mask=scores.mask
-        )
-
-    return objective
+    makers = {
+        "sampling": _sampling,
+        "closed_form": _sampling,
+        "soft": _plain,
+        "discrete": _plain,
+        "soft_vr": _regularized,
+        "soft_dr": _regularized,
+    }
+    return makers[settings.objective](settings)
 
 
 def _sampling(settings: TrainSettings) -> Objective:
@@ -40,6 +44,7 @@ def _sampling(settings: TrainSettings) -> Objective:
         settings.temperature_start,
         settings.temperature_end,
         settings.temperature_share,
+        epochs=settings.epochs,
     )
 
     def objective(
@@ -52,13 +57,52 @@ def _sampling(settings: TrainSettings) -> Objective:
             basis=Gaussian(sigma),
             num_samples=settings.num_samples,
             temperature=schedule(progress),
-            distance=cast(Distance, settings.distance),
+            relaxation=cast(Relaxation, settings.relaxation),
+            distance=_distance(settings),
             mask=scores.mask,
             generator=generator,
-            closed_form=settings.closed_form,
+            closed_form=settings.objective == "closed_form",
         )
 
     return objective
+
+
+def _plain(settings: TrainSettings) -> Objective:
+    error = {"soft": error_of_expectation, "discrete": discrete_expected_error}[settings.objective]
+
+    def objective(
+        scores: Scores, target: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
+    ) -> Tensor:
+        return error(scores.logits, scores.sites, target, distance=_distance(settings), mask=scores.mask)
+
+    return objective
+
+
+def _regularized(settings: TrainSettings) -> Objective:
+    errors = {"soft_vr": variance_regularized_error, "soft_dr": distribution_regularized_error}
+    error = errors[settings.objective]
+
+    def objective(
+        scores: Scores, target: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
+    ) -> Tensor:
+        return error(
+            scores.logits,
+            scores.sites,
+            target,
+            weight=settings.regularizer_weight,
+            target_variance=settings.target_variance,
+            spacing=sigma,
+            distance=_distance(settings),
+            mask=scores.mask,
+        )
+
+    return objective
+
+
+def _distance(settings: TrainSettings) -> Distance:
+    if settings.distance == "smooth_l1":
+        return SmoothL1(settings.smooth_l1_beta)
+    return cast(Distance, settings.distance)
 
 
 def basis_sigma(settings: TrainSettings, neighbor_distance: Tensor, frame_scale: Tensor) -> Tensor:

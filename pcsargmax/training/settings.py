@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 #: Names that `objective` can take; `training.objective` holds what they mean.
-OBJECTIVES = ("sampling", "soft")
+OBJECTIVES = ("sampling", "closed_form", "soft", "discrete", "soft_vr", "soft_dr")
 
 
 #: Named sets of settings that differ from the defaults; what is given explicitly wins over them.
@@ -53,17 +53,28 @@ class TrainSettings:
     )
 
     backbone: str = _setting("fine", "PointNet++ variant: fine, light, ssg, msg.")
-    objective: str = _setting("sampling", "sampling (sampling-argmax) or soft (soft-argmax).")
+    objective: str = _setting(
+        "sampling",
+        "sampling (sampling-argmax), closed_form (the same, basis noise integrated out), soft (soft-argmax), discrete "
+        "(mean error of the points), soft_vr or soft_dr (soft-argmax with variance or distribution regularizer).",
+    )
     num_samples: int = _setting(10, "Samples a keypoint and step, N_s.")
     sigma: str = _setting(
         "auto", "Width of the Gaussian basis in the file's units; auto: each cloud's mean neighbour distance."
     )
-    temperature_schedule: str = _setting("linear", "constant, linear or exponential.")
+    relaxation: str = _setting(
+        "gumbel_softmax", "How samples are relaxed: gumbel_softmax (the paper's), published or straight_through."
+    )
+    temperature_schedule: str = _setting(
+        "linear", "constant, linear, exponential, or published: max(0.5, 2 - 3e/50) in epoch e."
+    )
     temperature_start: float = _setting(2.0, "Relaxation temperature at the start.")
     temperature_end: float = _setting(0.5, "Relaxation temperature at the end.")
     temperature_share: float = _setting(0.5, "Share of the training over which the temperature anneals.")
-    distance: str = _setting("l1", "Error that is minimised: l1, l2 or squared_l2.")
-    closed_form: bool = _setting(False, "Integrate the basis noise out of the loss instead of drawing it.")
+    distance: str = _setting("l1", "Error that is minimised: l1, l2, squared_l2 or smooth_l1.")
+    smooth_l1_beta: float = _setting(0.01, "Error per axis below which smooth_l1 is a parabola, in the unit frame.")
+    regularizer_weight: float = _setting(1.0, "Weight of the regularizer of soft_vr and soft_dr.")
+    target_variance: float = _setting(1.0, "Variance that soft_vr and soft_dr aim at, in squares of the basis' width.")
     presence_weight: float = _setting(
         0.1, "Weight of the loss of the presence head; it never touches the localisation."
     )
@@ -99,8 +110,9 @@ class TrainSettings:
             "precision": ("32-true", "16-mixed", "bf16-mixed"),
             "unit": ("auto", "raw", "diagonal"),
             "objective": OBJECTIVES,
-            "temperature_schedule": ("constant", "linear", "exponential"),
-            "distance": ("l1", "l2", "squared_l2"),
+            "relaxation": ("gumbel_softmax", "published", "straight_through"),
+            "temperature_schedule": ("constant", "linear", "exponential", "published"),
+            "distance": ("l1", "l2", "squared_l2", "smooth_l1"),
             "lr_schedule": ("halving", "onecycle", "constant"),
             "rotate_axis": ("x", "y", "z", "any"),
             "mirror": ("none", "x", "y", "z"),
@@ -115,21 +127,20 @@ class TrainSettings:
         for name in ("num_points", "num_samples", "epochs", "batch_size", "lr_period", "devices", "nodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("lr", "temperature_start", "temperature_end"):
+        for name in ("lr", "temperature_start", "temperature_end", "smooth_l1_beta", "target_variance"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("scale", "stretch", "drop_points", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
-        for name in ("rotate", "jitter", "patience", "presence_weight", "weight_decay"):
+        for name in ("rotate", "jitter", "patience", "presence_weight", "regularizer_weight", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 < self.temperature_share <= 1:
             raise ValueError(f"temperature_share must be above 0 and at most 1, got {self.temperature_share}")
         if self.rotate > 180:
             raise ValueError(f"rotate must be at most 180 degrees, got {self.rotate}")
-        if self.sigma != "auto" and not _is_length(self.sigma):
-            raise ValueError(f"sigma must be 'auto' or a number of at least 0, got {self.sigma!r}")
+        _check_sigma(self.sigma, self.objective)
         parse_ids(self.ids)
         parse_shares(self.shares)
 
@@ -199,8 +210,14 @@ def setting_help() -> dict[str, str]:
     return {f.name: f.metadata["help"] for f in fields(TrainSettings)}
 
 
-def _is_length(text: str) -> bool:
+def _check_sigma(sigma: str, objective: str) -> None:
+    if sigma == "auto":
+        return
     try:
-        return 0 <= float(text) < float("inf")
+        length = float(sigma)
     except ValueError:
-        return False
+        length = math.nan
+    if not 0 <= length < math.inf:
+        raise ValueError(f"sigma must be 'auto' or a number of at least 0, got {sigma!r}")
+    if length == 0 and objective in ("soft_vr", "soft_dr"):
+        raise ValueError(f"sigma must not be 0 for {objective}, whose unit of length it is, got {sigma!r}")

@@ -1,11 +1,13 @@
+import csv
 import json
+import math
 import subprocess
 import sys
 from dataclasses import fields
 
 import pytest
 
-from pcsargmax.training.settings import TrainSettings
+from pcsargmax.training.settings import OBJECTIVES, TrainSettings
 
 QUICK = ("--backbone", "light", "--epochs", 1, "--batch-size", 4, "--num-samples", 1, "--device", "cpu")
 
@@ -46,6 +48,20 @@ def test_the_run_is_named_after_data_objective_and_seed(cli, box_root, tmp_path,
     assert (tmp_path / "runs" / "box-soft-seed3" / "checkpoints" / "best.ckpt").is_file()
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("distance", ["l1", "smooth_l1"])
+def test_every_objective_is_one_flag(cli, box_root, tmp_path, monkeypatch, name, distance):
+    monkeypatch.chdir(tmp_path)
+    result = cli("train", "box", "--root", box_root, *QUICK, "--objective", name, "--distance", distance)
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "runs" / f"box-{name}-seed0"
+    assert TrainSettings.load(folder / "settings.json").objective == name
+    (log,) = (folder / "log").glob("*/metrics.csv")
+    losses = [float(row["train/loss"]) for row in csv.DictReader(log.read_text().splitlines()) if row["train/loss"]]
+    assert len(losses) == 1
+    assert 0 < losses[0] < math.inf
+
+
 def test_every_setting_is_an_option(trained, box_root):
     given = {
         "train_split": "trainval",
@@ -53,7 +69,9 @@ def test_every_setting_is_an_option(trained, box_root):
         "ids": "0-1",
         "unit": "diagonal",
         "distance": "l2",
-        "closed_form": True,
+        "relaxation": "published",
+        "temperature_schedule": "published",
+        "tensorboard": False,
         "sigma": "0.02",
         "lr": 0.004,
         "mirror": "x",
@@ -64,7 +82,7 @@ def test_every_setting_is_an_option(trained, box_root):
     options = []
     for name, value in given.items():
         flag = f"--{name.replace('_', '-')}"
-        options += [flag] if value is True else [flag, value]
+        options += [f"--no-{flag[2:]}"] if value is False else [flag, value]
     _, settings = trained(*QUICK, *options)
     assert {name: getattr(settings, name) for name in given} == given
 
@@ -97,6 +115,23 @@ def test_resuming_takes_the_settings_of_the_folder(trained, cli, tmp_path):
     assert "lr was 0.002, now 0.1" in changed.stderr
 
 
+@pytest.mark.parametrize(
+    "options", [("--temperature-schedule", "published"), ("--objective", "discrete"), ("--objective", "soft_vr")]
+)
+def test_what_is_not_annealed_over_the_training_can_go_on_for_longer(trained, options):
+    trained(*QUICK, *options)
+    result, settings = trained("--resume", "--epochs", 2)
+    assert settings.epochs == 2
+    assert "training epochs: 2/2" in result.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--objective", "closed_form", "--temperature-schedule", "exponential")])
+def test_what_is_annealed_over_the_training_cannot(trained, cli_error, tmp_path, options):
+    trained(*QUICK, *options)
+    told = cli_error("train", "box", "--run", tmp_path / "run", "--resume", "--epochs", 2)
+    assert "cannot resume with other settings: epochs was 1, now 2" in told
+
+
 def test_a_folder_of_ones_own_trains(trained, landmark_root):
     _, settings = trained(*QUICK, "--num-points", 100, data=landmark_root)
     assert settings.data == str(landmark_root)
@@ -108,7 +143,9 @@ def test_a_folder_of_ones_own_trains(trained, landmark_root):
         (("bag",), "category 'bag' is not annotated"),
         (("box", "--train-split", "tset"), "split must be"),
         (("box", "--lr", "-1"), "lr must be positive, got -1.0"),
-        (("box", "--objective", "hard"), "objective must be one of sampling, soft, got 'hard'"),
+        (("box", "--objective", "hard"), "objective must be one of sampling, closed_form, soft, discrete, "),
+        (("box", "--relaxation", "hard"), "relaxation must be one of gumbel_softmax, published, straight_through, "),
+        (("box", "--objective", "soft_vr", "--sigma", "0"), "sigma must not be 0 for soft_vr"),
         (("box", "--recipe", "slow"), "recipe must be one of paper, onecycle, got 'slow'"),
         (("box", "--backbone", "dgcnn"), "backbone must be one of fine, light, ssg, msg, got 'dgcnn'"),
         (("box", "--device", "tpu"), "device must be one of auto, cpu, cuda, mps, got 'tpu'"),

@@ -3,10 +3,16 @@ import torch
 
 from pcsargmax.argmax import soft_argmax
 from pcsargmax.bases import Gaussian
-from pcsargmax.losses import distance, expected_error
+from pcsargmax.distances import SmoothL1, distance
+from pcsargmax.losses import (
+    discrete_expected_error,
+    distribution_regularized_error,
+    expected_error,
+    variance_regularized_error,
+)
 from pcsargmax.models.keypoint_detector import Scores
 from pcsargmax.training.objective import basis_sigma, make_objective
-from pcsargmax.training.settings import TrainSettings
+from pcsargmax.training.settings import OBJECTIVES, TrainSettings
 
 
 @pytest.fixture
@@ -30,15 +36,37 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("kind", ["l1", "l2", "squared_l2"])
+@pytest.mark.parametrize("kind", ["l1", "l2", "squared_l2", "smooth_l1"])
 def test_soft_is_the_error_of_the_soft_argmax(scores, kind):
-    found = make_objective(TrainSettings(objective="soft", distance=kind))(scores, TARGET, SIGMA, 0.3, None)
+    settings = TrainSettings(objective="soft", distance=kind, smooth_l1_beta=0.3)
+    found = make_objective(settings)(scores, TARGET, SIGMA, 0.3, None)
     expectation = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
-    torch.testing.assert_close(found, distance(expectation, TARGET, kind))
+    torch.testing.assert_close(found, distance(expectation, TARGET, SmoothL1(0.3) if kind == "smooth_l1" else kind))
     assert found.shape == (2, 2)
 
 
-@pytest.mark.parametrize("closed_form", [False, True])
+@pytest.mark.parametrize("kind", ["l1", "smooth_l1"])
+def test_discrete_is_that_of_the_core(scores, kind):
+    settings = TrainSettings(objective="discrete", distance=kind, smooth_l1_beta=0.3)
+    found = make_objective(settings)(scores, TARGET, SIGMA, 0.3, None)
+    distance = SmoothL1(0.3) if kind == "smooth_l1" else kind
+    direct = discrete_expected_error(scores.logits, scores.sites, TARGET, distance=distance, mask=scores.mask)
+    assert torch.equal(found, direct)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("soft_vr", variance_regularized_error), ("soft_dr", distribution_regularized_error)]
+)
+def test_regularizers_count_in_widths_of_the_basis(scores, name, error):
+    settings = TrainSettings(objective=name, regularizer_weight=0.2, target_variance=3.0, distance="l2")
+    found = make_objective(settings)(scores, TARGET, SIGMA, 0.3, None)
+    changes = {"weight": 0.2, "target_variance": 3.0, "spacing": SIGMA, "distance": "l2", "mask": scores.mask}
+    assert torch.equal(found, error(scores.logits, scores.sites, TARGET, **changes))
+    assert not torch.equal(found, make_objective(settings)(scores, TARGET, 2 * SIGMA, 0.3, None))
+
+
+@pytest.mark.parametrize("objective", ["sampling", "closed_form"])
+@pytest.mark.parametrize("relaxation", ["gumbel_softmax", "published", "straight_through"])
 @pytest.mark.parametrize(
     ("schedule", "progress", "temperature"),
     [
@@ -47,10 +75,16 @@ def test_soft_is_the_error_of_the_soft_argmax(scores, kind):
         ("linear", 0.7, 0.5),
         ("exponential", 0.25, 1.0),
         ("linear", 0.0, 2.0),
+        ("published", 0.1, 1.4),  # epoch 10 of 100: 2 − 30/50
+        ("published", 0.3, 0.5),
     ],
 )
-def test_sampling_is_the_core_with_the_schedules_temperature(scores, schedule, progress, temperature, closed_form):
-    settings = TrainSettings(num_samples=3, distance="l2", temperature_schedule=schedule, closed_form=closed_form)
+def test_sampling_is_the_core_with_the_schedules_temperature(
+    scores, schedule, progress, temperature, objective, relaxation
+):
+    settings = TrainSettings(
+        objective=objective, num_samples=3, distance="l2", temperature_schedule=schedule, relaxation=relaxation
+    )
     found = make_objective(settings)(scores, TARGET, SIGMA, progress, seeded())
     direct = expected_error(
         scores.logits,
@@ -59,32 +93,37 @@ def test_sampling_is_the_core_with_the_schedules_temperature(scores, schedule, p
         basis=Gaussian(SIGMA),
         num_samples=3,
         temperature=temperature,
+        relaxation=relaxation,
         distance="l2",
         mask=scores.mask,
         generator=seeded(),
-        closed_form=closed_form,
+        closed_form=objective == "closed_form",
     )
     torch.testing.assert_close(found, direct)
     assert torch.equal(found, make_objective(settings)(scores, TARGET, SIGMA, progress, seeded()))
     assert not torch.equal(found, make_objective(settings)(scores, TARGET, SIGMA, progress, seeded(1)))
 
 
-def test_the_closed_form_is_the_mean_over_the_basis_noise(scores):
+@pytest.mark.parametrize("kind", ["l1", "smooth_l1"])
+def test_the_closed_form_is_the_mean_over_the_basis_noise(scores, kind):
     # One relaxed draw has one value of the closed form; many samples agree in the mean whichever way it is taken.
     means = []
-    for closed_form in (False, True):
-        settings = TrainSettings(num_samples=4000, closed_form=closed_form)
+    for objective in ("sampling", "closed_form"):
+        settings = TrainSettings(objective=objective, num_samples=4000, distance=kind, smooth_l1_beta=0.3)
         means.append(make_objective(settings)(scores, TARGET, SIGMA, 0.5, seeded()).detach())
     torch.testing.assert_close(*means, rtol=0.03, atol=0)
 
 
-def test_padding_has_no_effect(scores):
-    objective = make_objective(TrainSettings(objective="soft"))
-    found = objective(scores, TARGET, SIGMA, 0.0, None)
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_padding_has_no_effect(scores, name):
+    objective = make_objective(TrainSettings(objective=name))
+    found = objective(scores, TARGET, SIGMA, 0.0, seeded())
+    assert found.shape == (2, 2)
     found.sum().backward()
     assert torch.equal(scores.logits.grad[1, :, 6:], torch.zeros(2, 3))
+    assert (scores.logits.grad[1, :, :6] != 0).all()
     changed = scores._replace(sites=scores.sites.masked_fill(~scores.mask[..., None], 1e6))
-    torch.testing.assert_close(objective(changed, TARGET, SIGMA, 0.0, None), found)
+    torch.testing.assert_close(objective(changed, TARGET, SIGMA, 0.0, seeded()), found)
 
 
 def test_sigma_is_the_neighbour_distance_or_a_raw_length():

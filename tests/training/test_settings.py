@@ -6,11 +6,11 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 
 from pcsargmax.commands.train import command
-from pcsargmax.training.settings import RECIPES, TrainSettings, parse_ids, setting_help
+from pcsargmax.training.settings import OBJECTIVES, RECIPES, TrainSettings, parse_ids, setting_help
 
 
 def test_settings_come_back_from_json(tmp_path):
-    settings = TrainSettings(data="mug", lr=1e-4, ids="0-3", closed_form=True, sigma="0.01")
+    settings = TrainSettings(data="mug", lr=1e-4, ids="0-3", tensorboard=True, sigma="0.01")
     settings.save(tmp_path / "settings.json")
     assert TrainSettings.load(tmp_path / "settings.json") == settings
     assert TrainSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
@@ -37,7 +37,7 @@ def test_the_defaults_are_the_papers():
         ({"epochs": 1.5}, "settings: epochs must be int, got 1.5"),
         ({"epochs": True}, "settings: epochs must be int, got True"),
         ({"lr": True}, "settings: lr must be float, got True"),
-        ({"closed_form": 1}, "settings: closed_form must be bool, got 1"),
+        ({"tensorboard": 1}, "settings: tensorboard must be bool, got 1"),
         ({"sigma": 0.01}, "settings: sigma must be str, got 0.01"),
     ],
 )
@@ -67,9 +67,16 @@ def test_a_broken_settings_file_is_named(tmp_path, text):
     ("change", "message"),
     [
         ({"unit": "mm"}, "unit must be one of auto, raw, diagonal, got 'mm'"),
-        ({"objective": "hard"}, "objective must be one of sampling, soft, got 'hard'"),
-        ({"temperature_schedule": "cosine"}, "temperature_schedule must be one of constant, linear, exponential"),
-        ({"distance": "l3"}, "distance must be one of l1, l2, squared_l2, got 'l3'"),
+        (
+            {"objective": "hard"},
+            "objective must be one of sampling, closed_form, soft, discrete, soft_vr, soft_dr, got",
+        ),
+        ({"relaxation": "hard"}, "relaxation must be one of gumbel_softmax, published, straight_through, got 'hard'"),
+        (
+            {"temperature_schedule": "cosine"},
+            "temperature_schedule must be one of constant, linear, exponential, published",
+        ),
+        ({"distance": "l3"}, "distance must be one of l1, l2, squared_l2, smooth_l1, got 'l3'"),
         ({"lr_schedule": "step"}, "lr_schedule must be one of halving, onecycle, constant, got 'step'"),
         ({"rotate_axis": "w"}, "rotate_axis must be one of x, y, z, any, got 'w'"),
         ({"mirror": "any"}, "mirror must be one of none, x, y, z, got 'any'"),
@@ -86,6 +93,10 @@ def test_a_broken_settings_file_is_named(tmp_path, text):
         ({"jitter": float("inf")}, "jitter must be finite, got inf"),
         ({"temperature_start": 0.0}, "temperature_start must be positive, got 0.0"),
         ({"temperature_end": -1.0}, "temperature_end must be positive, got -1.0"),
+        ({"smooth_l1_beta": 0.0}, "smooth_l1_beta must be positive, got 0.0"),
+        ({"target_variance": -1.0}, "target_variance must be positive, got -1.0"),
+        ({"regularizer_weight": -1.0}, "regularizer_weight must not be negative, got -1.0"),
+        ({"regularizer_weight": float("nan")}, "regularizer_weight must be finite, got nan"),
         ({"temperature_share": 0.0}, "temperature_share must be above 0 and at most 1, got 0.0"),
         ({"scale": 1.0}, "scale must be at least 0 and below 1, got 1.0"),
         ({"stretch": -0.1}, "stretch must be at least 0 and below 1, got -0.1"),
@@ -100,6 +111,14 @@ def test_a_broken_settings_file_is_named(tmp_path, text):
         ({"sigma": "wide"}, "sigma must be 'auto' or a number of at least 0, got 'wide'"),
         ({"sigma": "-1"}, "sigma must be 'auto' or a number of at least 0, got '-1'"),
         ({"sigma": "inf"}, "sigma must be 'auto' or a number of at least 0, got 'inf'"),
+        (
+            {"objective": "soft_vr", "sigma": "0"},
+            "sigma must not be 0 for soft_vr, whose unit of length it is, got '0'",
+        ),
+        (
+            {"objective": "soft_dr", "sigma": "0.0"},
+            "sigma must not be 0 for soft_dr, whose unit of length it is, got '0.0'",
+        ),
         ({"ids": "a"}, "ids must look like 0-9 or 0,3,5, got 'a'"),
     ],
 )
@@ -120,6 +139,22 @@ def test_ids_are_read(text, ids):
 def test_ids_that_mean_nothing_are_an_error(text):
     with pytest.raises(ValueError, match=re.escape(f"ids must look like 0-9 or 0,3,5, got {text!r}")):
         parse_ids(text)
+
+
+def test_every_objective_goes_with_every_relaxation_schedule_and_distance():
+    for objective in OBJECTIVES:
+        for name, values in {
+            "relaxation": ("gumbel_softmax", "published", "straight_through"),
+            "temperature_schedule": ("constant", "linear", "exponential", "published"),
+            "distance": ("l1", "l2", "squared_l2", "smooth_l1"),
+        }.items():
+            assert {getattr(TrainSettings(objective=objective, **{name: v}), name) for v in values} == set(values)
+    assert TrainSettings(objective="sampling", sigma="0").sigma == "0"
+
+
+def test_the_help_tells_every_objective():
+    told = setting_help()["objective"]
+    assert all(name in told for name in OBJECTIVES)
 
 
 def test_recipes_change_known_settings_to_allowed_values():
