@@ -43,14 +43,14 @@ def confidence_measure(
 
     | measure | what it is | Pearson's r with an error <= 0.02 |
     |---|---|---|
-    | "threshold_mass" | probability of the sites within the threshold of the mean | .39 .30 .33 .23 |
-    | "spread" | minus the root mean square distance from the mean | .29 .25 .28 .23 |
-    | "mass" | probability of the sites within 3 σ of the mean, σ of the basis | .24 .18 .31 .21 |
+    | "threshold_mass" | probability of the sites within the threshold of the mean | .40 .30 .33 .23 |
+    | "spread" | minus the root mean square distance from the mean | .28 .25 .27 .23 |
+    | "mass" | probability of the sites within 3 σ of the mean, σ of the basis | .24 .18 .31 .20 |
     | "entropy" | minus the entropy | .23 .11 .30 .23 |
     | "peak" | probability of the most probable site: the paper's | .17 .04 .28 .17 |
 
     The figures are of mugs by soft- and by sampling-argmax, then of teeth by both, each the mean of three runs on their
-    test splits. They are why the first is the default; at thresholds of 0.01 (.51 .46 .17 .12) and 0.05 (.17 .17 .21
+    test splits (benchmarks/confidence_measures.py). They are why the first is the default; at thresholds of 0.01 (.51 .46 .17 .12) and 0.05 (.17 .17 .21
     .39) it was the best too, or within .04 of it. And it is what confidence shall be, the probability of an error up to
     the threshold, as the map itself estimates it: within [0, 1] and usable where nothing was calibrated. On clouds so
     sparse that hardly a point lies within the threshold it tells little; "spread" does not depend on that.

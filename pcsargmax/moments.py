@@ -29,7 +29,7 @@ PositionDraw = Callable[[tuple[int, ...], torch.Generator], Tensor]
 Measure = Callable[[Tensor, Tensor, "Part"], Tensor]
 
 # Elements of a chunk: two such buffers fit a core's L2 cache; a GPU wants many at once.
-_CHUNK = {"cpu": 1 << 18}
+_CHUNK = {"cpu": 1 << 19}
 _CHUNK_ELSEWHERE = 1 << 25
 
 

@@ -14,7 +14,7 @@ Schedule: TypeAlias = Callable[[float], float]
 Relaxation: TypeAlias = Literal["gumbel_softmax", "published", "straight_through"]
 """The ways to draw weights, see `relaxed_categorical`."""
 
-_BITS_AT_ONCE = 1 << 18  # of random numbers held as integers before they become noise
+_BITS_AT_ONCE = 1 << 20  # of random numbers held as integers before they become noise
 
 
 def mask_logits(logits: Tensor, mask: Tensor | None = None) -> Tensor:
