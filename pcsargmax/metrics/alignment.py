@@ -1,0 +1,316 @@
+"""Dual alignment score (DAS) of keypoints found without labels, and what of it is more than chance.
+
+DAS asks whether keypoint k means the same on every shape, whatever it means. It is a mean over pairs of models, and
+rewards collapse: ten keypoints in one place all take the id of the annotation next to it, and agree. So a corrected
+score stands beside it, and the smallest distance between two keypoints.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+
+class Nearest(NamedTuple):
+    """What lies nearest: `ids (B, K)` to each keypoint, `keypoints (B, G)` to each annotation; long, −1 for none."""
+
+    ids: Tensor
+    keypoints: Tensor
+
+
+def nearest_labels(predicted: Tensor, target: Tensor, visible: Tensor) -> Nearest:
+    """Label each keypoint by its nearest present annotation, and each annotation by its nearest keypoint.
+
+    Args:
+        predicted: (B, K, D) keypoints, in the frame that distances are to be measured in.
+        target: (B, G, D) annotations by semantic id, same frame; what stands at absent ones is ignored.
+        visible: (B, G) bool, True where the model has the annotation.
+
+    Returns:
+        The labels, Euclidean, in float64, the lowest index among equals; −1 for an absent annotation, and for all
+        keypoints of a model without any.
+
+    Raises:
+        ValueError: shapes that do not agree, `visible` not bool, or a position in use that is not finite.
+    """
+    _check_models(predicted, target, visible)
+    offset = predicted.double()[:, :, None] - target.double()[:, None]
+    distance = torch.linalg.vector_norm(offset, dim=-1)  # (B, K, G)
+    some = visible.any(dim=1, keepdim=True)
+    ids = distance.masked_fill(~visible[:, None], torch.inf).argmin(dim=2)
+    keypoints = distance.nan_to_num(nan=0.0).argmin(dim=1)
+    return Nearest(ids.masked_fill(~some, -1), keypoints.masked_fill(~visible, -1))
+
+
+def smallest_distance(keypoints: Tensor, present: Tensor | None = None) -> Tensor:
+    """Distance of the two keypoints of a model that are closest to one another.
+
+    Args:
+        keypoints: (B, K, D) positions.
+        present: (B, K) bool, the keypoints that count; None: all.
+
+    Returns:
+        (B,) float64, the unit of the positions; NaN with fewer than two keypoints.
+    """
+    smallest = _to_nearest_other(keypoints, present).amin(dim=1)
+    return smallest.masked_fill(smallest.isinf(), torch.nan)
+
+
+def mean_spacing(keypoints: Tensor, present: Tensor | None = None) -> Tensor:
+    """Mean over the keypoints of a model of the distance to the nearest other one; as `smallest_distance`."""
+    distance = _to_nearest_other(keypoints, present)
+    return distance.masked_fill(distance.isinf(), torch.nan).nanmean(dim=1)
+
+
+def merge_close(keypoints: Tensor, resolution: Tensor) -> Tensor:
+    """Put all keypoints that hang together by steps below the resolution where the first of them is.
+
+    Args:
+        keypoints: (B, K, D) positions.
+        resolution: (B,) what a step must be shorter than, same unit; 0 and NaN move nothing.
+
+    Returns:
+        (B, K, D) float64.
+    """
+    count = keypoints.shape[1]
+    linked = _pair_distance(keypoints) < resolution.double()[:, None, None]
+    linked |= torch.eye(count, dtype=torch.bool, device=keypoints.device)
+    for _ in range(max(count - 2, 0).bit_length()):  # each turn doubles the number of steps, up to K − 1
+        linked = linked.float() @ linked.float() > 0
+    first = linked.int().argmax(dim=2)  # the first True of a row
+    return keypoints.double().gather(1, first[..., None].expand(-1, -1, keypoints.shape[2]))
+
+
+def pair_agreement(labels: Tensor, *, self_pairs: bool = True) -> Tensor:
+    """Share of the ordered pairs of models that have equal labels, column by column.
+
+    From counts: of M models n_l have label l, so n_l² of the M² pairs agree on it, and n_l of those are a model with
+    itself.
+
+    Args:
+        labels: (M, C) long, −1 where the model has none.
+        self_pairs: count the pairs of a model with itself, which always agree.
+
+    Returns:
+        (C,) float64 over the models that have a label in the column; NaN where they make no pair.
+    """
+    counts = _label_counts(labels)
+    models = counts.sum(dim=1)
+    if self_pairs:
+        return counts.square().sum(dim=1) / models.square()
+    return (counts.square() - counts).sum(dim=1) / (models * (models - 1))
+
+
+def chance_agreement(labels: Tensor) -> Tensor:
+    """Agreement to expect of pairs of two models if each had its own labels in random order; see `corrected`.
+
+    With q_m the frequencies of the labels within model m, models m and m′ then agree with probability q_m · q_m′, in
+    whatever column: Cohen's chance agreement of two raters. The mean over the pairs is again a matter of sums:
+    (‖Σ q‖² − Σ ‖q‖²) / (M (M − 1)).
+
+    Args:
+        labels: (M, C) long, −1 where the model has none.
+
+    Returns:
+        (C,) float64 over the pairs of models that both have a label in the column; NaN where there is none.
+    """
+    has = (labels >= 0).double()
+    frequency = _label_counts(labels.T) / has.sum(dim=1, keepdim=True).clamp_min(1)  # (M, L)
+    models = has.sum(dim=0)
+    total = has.T @ frequency  # (C, L)
+    own = has.T @ frequency.square().sum(dim=1)
+    return (total.square().sum(dim=1) - own) / (models * (models - 1))
+
+
+def corrected(labels: Tensor) -> Tensor:
+    """Agreement above chance, κ = (A − E) / (1 − E), as Cohen's kappa and the adjusted Rand index.
+
+    A is the mean agreement of two different models, E what it would be on average if every model kept its labels but
+    had them in random order (`chance_agreement`), both averaged over the columns. Each model keeps its own
+    frequencies, so
+
+    - one label per model, whichever (keypoints in one place): order does not matter, A = E, κ = 0;
+    - one label everywhere: A = E = 1, and κ is 0 by definition;
+    - labels without order: the mean of A over all orders is E, so κ is 0 in the mean, exactly;
+    - the same labels on all models, more than one: A = 1, κ = 1.
+
+    Frequencies pooled over the models, as in Fleiss' kappa, would not give 0 in the first case. A model agrees with
+    itself in whatever order, so such pairs tell nothing and are left out. This is Conger's kappa of many raters
+    (1980, Psychological Bulletin 88), the models being the raters, for raters who have not judged everything. It
+    measures agreement, not richness: keypoints in two places, the same two on all models, get 1.
+
+    Args:
+        labels: (M, C) long, −1 where the model has none.
+
+    Returns:
+        () float64, at most 1; NaN where no two models share a column.
+    """
+    observed = pair_agreement(labels, self_pairs=False).nanmean()
+    chance = chance_agreement(labels).nanmean()
+    room = 1 - chance
+    return torch.where(room < 1e-12, torch.zeros_like(room), (observed - chance) / room)
+
+
+def _label_counts(labels: Tensor) -> Tensor:
+    """How often each label ≥ 0 stands in each column of labels (M, C): (C, L) float64."""
+    columns = labels.shape[1]
+    width = int(labels.max()) + 1 if labels.numel() else 0
+    place = torch.arange(columns, device=labels.device) * width + labels
+    counts = torch.bincount(place[labels >= 0], minlength=columns * width)
+    return counts.reshape(columns, width).double()
+
+
+def _pair_distance(keypoints: Tensor) -> Tensor:
+    """Distances (B, K, K) between keypoints (B, K, D), float64."""
+    keypoints = keypoints.double()
+    return torch.linalg.vector_norm(keypoints[:, :, None] - keypoints[:, None], dim=-1)
+
+
+def _to_nearest_other(keypoints: Tensor, present: Tensor | None) -> Tensor:
+    """Distance (B, K), float64, of each keypoint to the nearest other of its model; infinite where there is none."""
+    distance = _pair_distance(keypoints)
+    same = torch.eye(keypoints.shape[1], dtype=torch.bool, device=keypoints.device)
+    if present is not None:
+        same = same | ~present[:, None] | ~present[:, :, None]
+    return distance.masked_fill(same, torch.inf).amin(dim=2)
+
+
+def _check_models(predicted: Tensor, target: Tensor, visible: Tensor) -> None:
+    if predicted.ndim != 3 or target.ndim != 3 or predicted.shape[::2] != target.shape[::2]:
+        raise ValueError(
+            "predicted and target must be (B, K, D) and (B, G, D), "
+            f"got {tuple(predicted.shape)} and {tuple(target.shape)}"
+        )
+    if not all(predicted.shape[1:]) or not target.shape[1]:
+        raise ValueError(
+            f"predicted and target must hold at least one keypoint, got {tuple(predicted.shape)} "
+            f"and {tuple(target.shape)}"
+        )
+    if visible.dtype != torch.bool or visible.shape != target.shape[:2]:
+        raise ValueError(
+            f"visible must be bool of shape {tuple(target.shape[:2])}, "
+            f"got {visible.dtype} of shape {tuple(visible.shape)}"
+        )
+    for name, positions, used in (("predicted", predicted, None), ("target", target, visible)):
+        bad = ~positions.isfinite().all(dim=-1)
+        broken = int((bad if used is None else bad & used).sum())
+        if broken:
+            raise ValueError(f"{name} must be finite, got NaN or infinity at {broken} keypoints")
+
+
+class DAS(Metric):
+    """Dual alignment score (Shi et al., Skeleton Merger, CVPR 2021), with chance correction and collapse check.
+
+    Forward: each keypoint takes the semantic id of its nearest present annotation; the mean over all ordered pairs of
+    models of the share of keypoints whose ids agree. Backward: each annotation takes the index of its nearest
+    keypoint; per semantic id the mean agreement over the pairs of the models that have it, then the plain mean over
+    the ids. DAS is the mean of both. The paper counts a model with itself as a pair; `protocol` says which was used.
+    Figures come from counts per keypoint and id, so their cost grows with the models and not with their pairs.
+
+    The corrected score is 0 by chance and 1 for perfect agreement in both directions; see `corrected`. For it,
+    keypoints nearer to one another than `resolution` times the mean distance of the model's annotations to their
+    nearest other are one place (`merge_close`): where ten keypoints have collapsed, their tiny offsets still tell
+    annotations apart by direction, alike on all models. The same limit, averaged over the models, decides "collapsed".
+    A tenth is a fifth of what annotators hold apart at the least on a KeypointNet mug, 1.7 times the spacing of its
+    2048 points, and far below an even spread of more keypoints than annotations (32 instead of 10 come to half the
+    distance). The mean is taken since some models have two annotations in one place. A model with a single annotation
+    has no such limit.
+
+    `update` takes keypoints and annotations in one frame: that of the paper is `NormalizeMinMax`. Models without any
+    annotation are counted and left out. `compute` returns tensors, scores from 0 to 1 (the corrected ones at most 1,
+    below 0 where models agree less than by chance):
+
+    - "das", "das_forward", "das_backward";
+    - "das_corrected", "das_corrected_forward", "das_corrected_backward": over pairs of two models;
+    - "min_distance", "min_distance_worst": smallest distance between two keypoints of a model, mean and minimum
+      over the models; "annotation_spacing": distance of an annotation to the nearest other, mean over the models of
+      their means; all in units of the frame;
+    - "collapsed": bool, min_distance < resolution · annotation_spacing;
+    - "num_models", "num_unannotated": models counted, models left out.
+
+    Without two models that can be compared the corrected score is NaN, as is DAS without self-pairs; distances are
+    NaN where no model has two keypoints.
+
+    Args:
+        self_pairs: count pairs of a model with itself, as the paper does.
+        resolution: share of the spacing of a model's annotations under which two keypoints are one; 0: never.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    is_differentiable = False
+    flat_rows: list[Tensor]
+    num_keypoints: Tensor
+    num_ids: Tensor
+    num_unannotated: Tensor
+
+    def __init__(self, self_pairs: bool = True, resolution: float = 0.1) -> None:
+        """See the class."""
+        super().__init__()
+        if not 0 <= resolution < 1:
+            raise ValueError(f"resolution must be at least 0 and less than 1, got {resolution}")
+        self.self_pairs = self_pairs
+        self.resolution = resolution
+        # Flat, with the numbers of keypoints and ids apart: a process without any model can then still be gathered.
+        self.add_state("flat_rows", default=[], dist_reduce_fx="cat")
+        self.add_state("num_keypoints", default=torch.tensor(0), dist_reduce_fx="max")
+        self.add_state("num_ids", default=torch.tensor(0), dist_reduce_fx="max")
+        self.add_state("num_unannotated", default=torch.tensor(0), dist_reduce_fx="sum")
+
+    @property
+    def protocol(self) -> str:
+        """Which pairs "das" counts: "skeleton-merger" or "without self-pairs"."""
+        return "skeleton-merger" if self.self_pairs else "without self-pairs"
+
+    def update(self, predicted: Tensor, target: Tensor, visible: Tensor) -> None:
+        """Add models: predicted (B, K, D), target (B, G, D), visible (B, G) bool; see `nearest_labels`."""
+        predicted, target, visible = predicted.detach().cpu(), target.detach().cpu(), visible.cpu()
+        nearest = nearest_labels(predicted, target, visible)
+        sizes = nearest.ids.shape[1], nearest.keypoints.shape[1]
+        before = int(self.num_keypoints), int(self.num_ids)
+        if before not in ((0, 0), sizes):
+            raise ValueError(
+                f"predicted and target must have {before[0]} keypoints and {before[1]} ids as before, "
+                f"got {sizes[0]} and {sizes[1]}"
+            )
+        spacing = mean_spacing(target, visible)
+        merged = merge_close(predicted, self.resolution * spacing)
+        distances = torch.stack([smallest_distance(predicted), spacing], dim=1)
+        rows = torch.cat([*nearest, *nearest_labels(merged, target, visible), distances], dim=1)
+        self.num_keypoints.fill_(sizes[0])
+        self.num_ids.fill_(sizes[1])
+        annotated = visible.any(dim=1)
+        self.num_unannotated += int((~annotated).sum())
+        self.flat_rows.append(rows[annotated].flatten().to(self.device, self.dtype))
+
+    def compute(self) -> dict[str, Tensor]:
+        """The results, see the class.
+
+        Raises:
+            ValueError: no model with an annotation was given.
+        """
+        k, g = int(self.num_keypoints), int(self.num_ids)
+        flat = dim_zero_cat(self.flat_rows) if len(self.flat_rows) else torch.empty(0)
+        rows = flat.cpu().double().reshape(-1, 2 * (k + g) + 2)
+        if not len(rows):
+            raise ValueError(f"DAS needs at least one annotated model, got none in {int(self.num_unannotated)} models")
+        *labels, distances = rows.split([k, g, k, g, 2], dim=1)
+        forward, backward, merged_forward, merged_backward = (part.long() for part in labels)
+        result = _directions("das", *(self._score(part) for part in (forward, backward)))
+        result |= _directions("das_corrected", corrected(merged_forward), corrected(merged_backward))
+        result["min_distance"], result["annotation_spacing"] = distances.nanmean(dim=0)
+        result["min_distance_worst"] = distances[:, 0].amin()
+        result = {key: value.to(self.device, self.dtype) for key, value in result.items()}
+        result["collapsed"] = result["min_distance"] < self.resolution * result["annotation_spacing"]
+        result["num_models"] = torch.tensor(len(rows), device=self.device)
+        return result | {"num_unannotated": self.num_unannotated.clone()}
+
+    def _score(self, labels: Tensor) -> Tensor:
+        return pair_agreement(labels, self_pairs=self.self_pairs).nanmean()
+
+
+def _directions(name: str, forward: Tensor, backward: Tensor) -> dict[str, Tensor]:
+    """A score in both directions and their mean, under its keys."""
+    return {name: (forward + backward) / 2, f"{name}_forward": forward, f"{name}_backward": backward}
