@@ -12,15 +12,14 @@ the ratio is that of their fastest runs. Memory is the growth of the process's p
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
+from measure import peak, seconds
 from torch import Tensor
 
 from pcsargmax import (
@@ -154,38 +153,6 @@ def step(form: Callable[[Tensor], Tensor], logits: Tensor) -> None:
     torch.autograd.grad(form(logits).sum(), logits)
 
 
-def seconds(form: Callable[[Tensor], Tensor], logits: Tensor) -> float:
-    start = time.perf_counter()
-    step(form, logits)
-    if logits.is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def peak(form: Callable[[Tensor], Tensor], logits: Tensor) -> float:
-    """Return the growth of the peak during a step, MB; NaN where it cannot be had."""
-    gc.collect()
-    if logits.is_cuda:
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step(form, logits)
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
-    reset = Path("/proc/self/clear_refs")
-    if not reset.exists():
-        return float("nan")
-    ctypes.CDLL(None).malloc_trim(0)  # memory freed earlier but kept would hide what is taken now
-    reset.write_text("5")
-    before = status("VmRSS")
-    step(form, logits)
-    return (status("VmHWM") - before) / 1e3
-
-
-def status(key: str) -> int:
-    """Return a number of this process's /proc status, kB."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1])
-
-
 def compare(
     ours: Callable[[Tensor], Tensor], plain: Callable[[Tensor], Tensor], logits: Tensor, runs: int
 ) -> list[float]:
@@ -194,8 +161,9 @@ def compare(
     times: list[list[float]] = [[], []]
     for _ in range(runs):
         for form, list_ in zip((ours, plain), times, strict=True):
-            list_.append(seconds(form, logits))
-    return [min(times[0]), min(times[1]), max(peak(ours, logits), 0.1), peak(plain, logits)]
+            list_.append(seconds(partial(step, form, logits), logits.device.type))
+    peaks = [peak(partial(step, form, logits), logits.device.type) for form in (ours, plain)]
+    return [min(times[0]), min(times[1]), max(peaks[0], 0.1), peaks[1]]
 
 
 def main() -> None:

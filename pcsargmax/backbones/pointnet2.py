@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch_geometric.nn import PointNetConv
-from torch_geometric.nn.aggr import Aggregation
 
+from pcsargmax.backbones.edges import Edges, edge_differences, hidden_layers, interpolate, pooled_norm
 from pcsargmax.neighbors import ball_query, knn
 
 
@@ -93,25 +94,6 @@ class Neighborhoods(NamedTuple):
         )
 
 
-class FixedDegreeMax(Aggregation):
-    """The maximum over edges that come in equal runs, `degree` to a node: a view in place of a scatter."""
-
-    def __init__(self, degree: int) -> None:
-        super().__init__()
-        self.degree = degree
-
-    def forward(
-        self,
-        x: Tensor,
-        index: Tensor | None = None,
-        ptr: Tensor | None = None,
-        dim_size: int | None = None,
-        dim: int = -2,
-    ) -> Tensor:
-        """Reduce (M * degree, C) to (M, C)."""
-        return x.view(-1, self.degree, x.shape[-1]).max(dim=1).values
-
-
 def mlp(widths: Sequence[int]) -> nn.Sequential:
     """Linear, batch normalisation and ReLU for each pair of neighbouring widths."""
     layers: list[nn.Module] = []
@@ -120,34 +102,58 @@ def mlp(widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """Undo the shortening of automatic mixed precision."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class GroupedPointNetConv(PointNetConv):
+    """torch_geometric's PointNetConv over groups: the same map from fewer products.
+
+    The first Linear of `local_nn` sees (x_j, pos_j − pos_i) and is linear, so that it needs one product for each point
+    and one for each centre, and their difference at an edge. The difference is of near numbers: it is taken in float32
+    under automatic mixed precision, too.
+    """
+
+    def forward(self, x: Tensor, pos: Tensor, centers: Tensor, group: Tensor) -> Tensor:
+        """Map features (N, C) at `pos` (N, 3) to (M, C') at the centres (M,), from groups (M, k)."""
+        edges = Edges.of(group)
+        first, last = self.local_nn[0].weight, self.local_nn[-2]
+        with torch.autocast(pos.device.type, enabled=False):
+            points = functional.linear(torch.cat([x.to(pos.dtype), pos], dim=1), first)
+            z = edge_differences(points, functional.linear(pos[centers], first[:, -3:]), edges)
+        if torch.is_autocast_enabled(pos.device.type):
+            z = z.to(torch.get_autocast_dtype(pos.device.type))
+        pooled = pooled_norm(hidden_layers(z, self.local_nn, edges), last, edges)
+        return pooled if self.global_nn is None else self.global_nn(pooled)
+
+
 class SetAbstraction(nn.Module):
     """Features of the centres from those of their neighbours: a PointNetConv for each scale, side by side."""
 
     def __init__(self, in_channels: int, level: Level) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
-            PointNetConv(
+            GroupedPointNetConv(
                 mlp((in_channels + 3, *scale.widths)),
                 mlp((scale.widths[-1], *scale.after)) if scale.after else None,
                 add_self_loops=False,
-                aggr=FixedDegreeMax(scale.neighbors),
             )
             for scale in level.scales
         )
         self.out_channels = sum((*scale.widths, *scale.after)[-1] for scale in level.scales)
 
-    def forward(self, x: Tensor | None, pos: Tensor, centers: Tensor, groups: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, pos: Tensor, centers: Tensor, groups: list[Tensor]) -> Tensor:
         """Map features (N, C) at `pos` (N, 3) to (M, C') at the centres (M,); groups: (M, k) a scale."""
-        pooled = []
-        for conv, group in zip(self.convs, groups, strict=True):
-            rows = torch.arange(len(centers), device=pos.device).repeat_interleave(group.shape[1])
-            edges = torch.stack([group.reshape(-1), rows])
-            pooled.append(conv((x, None), (pos, pos[centers]), edges))
+        pooled = [conv(x, pos, centers, group) for conv, group in zip(self.convs, groups, strict=True)]
         return torch.cat(pooled, dim=1)
 
 
 class FeaturePropagation(nn.Module):
-    """Features carried back to a finer level: inverse-distance mean of the three nearest, joined to what was there."""
+    """Features carried back to a finer level: inverse-distance mean of the three nearest, joined to what was there.
+
+    The first Linear works on the coarse features before they are carried: the mean of products is that of features.
+    """
 
     def __init__(self, in_channels: int, skip_channels: int, widths: Sequence[int]) -> None:
         super().__init__()
@@ -155,10 +161,12 @@ class FeaturePropagation(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None, index: Tensor, weight: Tensor) -> Tensor:
         """Map x (M, C), skip (N, S) or None, index and weight (N, 3) to (N, C')."""
-        # index_select, not x[index]: the gradient of that is summed by racing threads, and no seed would repeat it.
-        near = x.index_select(0, index.reshape(-1)).view(*index.shape, -1)  # (N, 3, C)
-        fine = (near * weight[..., None]).sum(dim=1)
-        return self.mlp(fine if skip is None else torch.cat([fine, skip], dim=1))
+        first = cast(Tensor, self.mlp[0].weight)
+        z = interpolate(functional.linear(x, first[:, : x.shape[1]]), index, weight)
+        if skip is not None:
+            z = z + functional.linear(skip, first[:, x.shape[1] :])
+        z = hidden_layers(z, self.mlp)
+        return self.mlp[-1](self.mlp[-2](z))
 
 
 class PointNet2(nn.Module):
@@ -168,13 +176,21 @@ class PointNet2(nn.Module):
         levels: the set abstractions, finest first.
         up_widths: MLP widths of the feature propagations, coarsest first; as many as levels.
         in_channels: input features per point besides the position.
+        skip_input: whether the last propagation sees a point's own position and features beside what comes back.
 
     Attributes:
         out_channels: width of the per-point features.
         global_channels: width of the pooled feature of the coarsest level.
     """
 
-    def __init__(self, levels: Sequence[Level], up_widths: Sequence[Sequence[int]], *, in_channels: int = 0) -> None:
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        up_widths: Sequence[Sequence[int]],
+        *,
+        in_channels: int = 0,
+        skip_input: bool = True,
+    ) -> None:
         super().__init__()
         if len(up_widths) != len(levels) or not levels:
             raise ValueError(
@@ -182,8 +198,9 @@ class PointNet2(nn.Module):
             )
         self.levels = tuple(levels)
         self.in_channels = in_channels
+        self.skip_input = skip_input
         self.down = nn.ModuleList()
-        skips = [in_channels + 3]  # a point's own position comes back at the end, beside its features
+        skips = [in_channels + 3 if skip_input else 0]
         channels = in_channels + 3
         for level in self.levels:
             layer = SetAbstraction(channels, level)
@@ -251,13 +268,13 @@ class PointNet2(nn.Module):
         if neighborhoods is None:
             neighborhoods = self.neighborhoods(pos, batch)
         x = pos if x is None else torch.cat([pos, x], dim=1)
-        skips = [x]
+        skips: list[Tensor | None] = [x if self.skip_input else None]
         for layer, centers, groups in zip(self.down, neighborhoods.centers, neighborhoods.groups, strict=True):
             x = layer(x, pos, centers, groups)
             pos = pos[centers]
             skips.append(x)
         lengths = neighborhoods.counts[-1]
-        pooled = torch.segment_reduce(x.float(), "max", lengths=lengths)
+        pooled = torch.segment_reduce(at_least_float32(x), "max", lengths=lengths)
         for layer, skip, index, weight in zip(
             self.up,
             reversed(skips[:-1]),

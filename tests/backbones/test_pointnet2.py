@@ -1,7 +1,8 @@
 import pytest
 import torch
+from reference import pointnet2 as reference
 
-from pcsargmax.backbones.pointnet2 import FixedDegreeMax, Level, Neighborhoods, PointNet2, Scale
+from pcsargmax.backbones.pointnet2 import Level, Neighborhoods, PointNet2, Scale
 from pcsargmax.neighbors import farthest_point_order
 
 
@@ -88,10 +89,82 @@ def test_input_features_change_the_answer_and_are_counted():
         net(pos)
 
 
-def test_fixed_degree_max_is_a_scatter_maximum():
-    x = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
-    expected = torch.stack([x[3 * i : 3 * i + 3].max(dim=0).values for i in range(4)])
-    assert torch.equal(FixedDegreeMax(3)(x), expected)
+def three_clouds() -> torch.Tensor:
+    return torch.stack([cloud(60, seed=seed) for seed in range(3)]).double()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("changes", [{}, {"in_channels": 2}, {"skip_input": False}])
+def test_layers_are_those_over_groups_written_out(changes, training):
+    ours, plain = (network(**changes).double().train(training) for _ in range(2))
+    pos = three_clouds()
+    x = pos[..., :2].square() if changes.get("in_channels") else None
+    batch = torch.arange(3).repeat_interleave(60)
+    found = ours(pos.flatten(0, 1), None if x is None else x.flatten(0, 1), batch)
+    expected = reference.forward(plain, pos, x)
+    near = {"atol": 1e-6, "rtol": 1e-5}  # interpolation weights are float32
+    torch.testing.assert_close(found[0], expected[0].flatten(0, 1), **near)
+    torch.testing.assert_close(found[1], expected[1], **near)
+    for features, pooled in (found, (expected[0].flatten(0, 1), expected[1])):
+        (features * torch.linspace(-1, 1, features.numel()).view(features.shape)).sum().add(pooled.sum()).backward()
+    for (name, mine), theirs in zip(ours.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-5, rtol=1e-5, msg=name)
+    for (name, mine), theirs in zip(ours.named_buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(mine, theirs, **near, msg=name)
+
+
+def test_negative_scales_turn_the_maximum():
+    """Of a falling normalisation the smallest value is the largest."""
+    ours, plain = (network().double() for _ in range(2))
+    for net in (ours, plain):
+        with torch.no_grad():
+            for norm in (m for m in net.modules() if isinstance(m, torch.nn.BatchNorm1d)):
+                norm.weight.copy_(torch.linspace(-1, 1, len(norm.weight)))
+                norm.bias.fill_(0.3)
+    pos = three_clouds()
+    features, _ = ours(pos.flatten(0, 1), batch=torch.arange(3).repeat_interleave(60))
+    torch.testing.assert_close(features, reference.forward(plain, pos)[0].flatten(0, 1), atol=1e-6, rtol=1e-5)
+
+
+def test_names_of_parameters_are_those_of_point_net_conv():
+    """Checkpoints of before can be loaded."""
+    names = set(network().state_dict())
+    assert {"down.0.convs.1.local_nn.0.weight", "down.0.convs.1.global_nn.1.running_mean"} <= names
+    assert {"down.1.convs.0.local_nn.4.num_batches_tracked", "up.1.mlp.3.weight"} <= names
+    assert len(names) == 54
+
+
+def test_clouds_change_places_with_their_answers():
+    net = network().train()
+    pos = three_clouds().float()
+    batch = torch.arange(3).repeat_interleave(60)
+    features, pooled = net(pos.flatten(0, 1), batch=batch)
+    turned, turned_pooled = net(pos[[2, 0, 1]].flatten(0, 1), batch=batch)
+    torch.testing.assert_close(turned.view(3, 60, -1), features.view(3, 60, -1)[[2, 0, 1]], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(turned_pooled, pooled[[2, 0, 1]], atol=1e-4, rtol=1e-4)
+
+
+def test_mixed_precision_is_near_full_precision():
+    pos, batch = three_clouds().float().flatten(0, 1), torch.arange(3).repeat_interleave(60)
+    pos = pos + 1  # away from the origin, where short numbers would lose the differences of positions
+    full, _ = network().train()(pos, batch=batch)
+    net = network().train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        short, _ = net(pos, batch=batch)
+    short.float().square().sum().backward()
+    assert (short - full).norm() < 0.05 * full.norm()
+    assert all(p.grad.isfinite().all() for p in net.parameters() if p.grad is not None)
+
+
+def test_training_repeats_bit_for_bit():
+    pos, batch = three_clouds().float().flatten(0, 1), torch.arange(3).repeat_interleave(60)
+    runs = []
+    for _ in range(2):
+        net = network().train()
+        features, pooled = net(pos, batch=batch)
+        (features.square().sum() + pooled.sum()).backward()
+        runs.append([features, *(p.grad for p in net.parameters()), *net.buffers()])
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
 
 
 def test_gradient_reaches_every_parameter():
