@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pcsargmax.commands import data, demo, evaluate, predict, train, view
+from pcsargmax.commands import data, demo, discover, evaluate, predict, train, view
 
 app = typer.Typer(
     name="pcsargmax",
@@ -18,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.command)
+app.command("discover")(discover.command)
 app.command("evaluate")(evaluate.command)
 app.command("predict")(predict.command)
 app.command("view")(view.command)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Format = Literal["json", "csv", "mrk.json", "npz"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
+#: Prefix of the skeleton's arrays in a saved prediction.
+_PART = "skeleton_"
+
 _CSV_HEADER = [
     "cloud",
     "name",
@@ -36,6 +39,56 @@ _CSV_HEADER = [
     "radius",
     "radius_coverage",
 ]
+
+
+@dataclass(frozen=True, eq=False)
+class Skeleton:
+    """What Skeleton Merger reconstructs a cloud by: P edges between keypoints, drawn as M points.
+
+    Sequences are turned into arrays of the type below. Raises ValueError, naming the field, for a wrong shape, points
+    that are not finite, or an edge number outside 0 to P − 1.
+    """
+
+    edges: np.ndarray
+    """(P, 2) int64: the keypoints that each edge joins."""
+    strength: np.ndarray
+    """(P,) float64, in [0, 1]: how far each edge takes part."""
+    points: np.ndarray
+    """(M, 3) float64, units of the file."""
+    edge: np.ndarray
+    """(M,) int64: the edge that each point belongs to."""
+
+    def __post_init__(self) -> None:
+        """Turn the fields into arrays and check their shapes."""
+        p, m = len(self.edges), len(self.points)
+        shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
+            "edges": (np.int64, (p, 2)),
+            "strength": (np.float64, (p,)),
+            "points": (np.float64, (m, 3)),
+            "edge": (np.int64, (m,)),
+        }
+        for name, (dtype, shape) in shapes.items():
+            array = np.asarray(getattr(self, name), dtype=dtype)
+            if array.shape != shape:
+                raise ValueError(f"Skeleton: {name}: expected shape {shape}, got {array.shape}")
+            object.__setattr__(self, name, array)
+        if not np.isfinite(self.points).all():
+            raise ValueError("Skeleton: points: expected finite numbers, got NaN or infinity")
+        if m and not (self.edge.min() >= 0 and self.edge.max() < p):
+            raise ValueError(f"Skeleton: edge: expected 0 to {p - 1}, got {self.edge.min()} to {self.edge.max()}")
+
+    def to_dict(self, keypoint_names: Sequence[str]) -> dict[str, Any]:
+        """As plain numbers: a list of edges, each with the names of its ends, its strength and its points."""
+        return {
+            "edges": [
+                {
+                    "keypoints": [keypoint_names[end] for end in ends],
+                    "strength": _plain(self.strength[number]),
+                    "points": _plain(self.points[self.edge == number]),
+                }
+                for number, ends in enumerate(self.edges.tolist())
+            ]
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +132,8 @@ class Prediction:
     where nothing was calibrated."""
     radius_coverage: float | None = None
     """The probability that belongs to `radius`, such as 0.9; None exactly where that is."""
+    skeleton: Skeleton | None = None
+    """The edges between the keypoints; None of a detector that has none."""
 
     def __post_init__(self) -> None:
         """Turn the fields into arrays and check their shapes."""
@@ -99,6 +154,11 @@ class Prediction:
         self._take("file_index", np.int64, (k,))
         self._take("radius", np.float64, (k,))
         self._check_coverage()
+        if self.skeleton is not None and self.skeleton.edges.size and self.skeleton.edges.max() >= k:
+            raise ValueError(
+                f"Prediction {self.name!r}: skeleton: expected edges between keypoints 0 to {k - 1}, "
+                f"got {self.skeleton.edges.max()}"
+            )
         if self.point_index.min() < 0 or self.point_index.max() >= n:
             raise ValueError(
                 f"Prediction {self.name!r}: point_index: expected 0 to {n - 1}, got {self.point_index.tolist()}"
@@ -152,7 +212,11 @@ class Prediction:
         raise ValueError(f"keypoint: expected one of {known} or 0 to {self.num_keypoints - 1}, got {keypoint!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The keypoints as plain numbers and texts, without cloud and maps; None for what is not finite."""
+        """The keypoints as plain numbers and texts, without cloud and maps; None for what is not finite.
+
+        Where there is a skeleton, its edges and their points are with them.
+        """
+        skeleton = {} if self.skeleton is None else {"skeleton": self.skeleton.to_dict(self.keypoint_names)}
         return {
             "name": self.name,
             "units": "as in the file",
@@ -169,6 +233,7 @@ class Prediction:
                 }
                 for k, name in enumerate(self.keypoint_names)
             ],
+            **skeleton,
         }
 
     def save(self, path: str | Path, format: Format = "json", *, frame: Frame = "LPS") -> Path:
@@ -225,6 +290,8 @@ def load_prediction(path: str | Path) -> Prediction:
             content: dict[str, Any] = {key: stored[key] for key in stored.files}
         content["name"] = str(content["name"])
         content["keypoint_names"] = tuple(content["keypoint_names"].tolist())
+        parts = {key.removeprefix(_PART): content.pop(key) for key in [*content] if key.startswith(_PART)}
+        content["skeleton"] = Skeleton(**parts) if parts else None
         return Prediction(**content)
     except OSError as error:
         if not Path(path).is_file():
@@ -258,6 +325,9 @@ def _csv(predictions: Sequence[Prediction]) -> str:
 
 def _npz(prediction: Prediction) -> bytes:
     content: dict[str, Any] = {field.name: getattr(prediction, field.name) for field in fields(prediction)}
+    skeleton = content.pop("skeleton")
+    if skeleton is not None:
+        content |= {_PART + field.name: getattr(skeleton, field.name) for field in fields(Skeleton)}
     content = {key: np.asarray(value) for key, value in content.items() if value is not None}
     stream = io.BytesIO()
     np.savez_compressed(stream, **content)

@@ -34,28 +34,70 @@ class NormalizeFrame(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Return `data` in the unit frame."""
-        pos = _positions(data).double()
-        if not pos.isfinite().all():
-            bad = int((~pos.isfinite().all(1)).sum())
-            raise ValueError(f"pos: expected finite coordinates, got {bad} of {len(pos)} points with NaN or infinity")
+        pos = _finite_positions(data)
         low, high = pos.amin(0), pos.amax(0)
-        center = low + (high - low) / 2
-        diagonal = (high - low).norm()
-        scale = diagonal if diagonal > 0 else torch.ones_like(diagonal)
-        data.pos = ((pos - center) / scale).float()
-        if "keypoint_pos" in data:
-            data.keypoint_pos = _visible_only((data.keypoint_pos.double() - center) / scale, data).float()
-        if "frame_scale" in data:
-            center, scale = (
-                center * data.frame_scale[0, 0] + data.frame_center[0],
-                scale * data.frame_scale[0, 0],
-            )
-        data.frame_center, data.frame_scale = center.reshape(1, 3), scale.reshape(1, 1)
-        return data
+        return _into_frame(data, low + (high - low) / 2, (high - low).norm())
+
+
+class NormalizeMinMax(BaseTransform):
+    """Move a cloud into the frame of Skeleton Merger: one minimum and one maximum over all axes go to −1 and 1.
+
+    The cloud is not centred: of a bounding box with its midpoint at 0 the longest side becomes 2, of another the
+    coordinate that is farthest from the rest. So where clouds lie anywhere, as scans do, the shape would be small in a
+    corner of the frame; with `centered` the midpoint of the bounding box is moved to 0 first. Clouds that have theirs
+    there, such as KeypointNet's, nearly, are the same with and without.
+
+    Records the frame as `NormalizeFrame` does, for `to_raw`, and like that takes the scale of a cloud without
+    extent for 1. Source: Skeleton Merger, CVPR 2021.
+
+    Args:
+        centered: whether the midpoint of the bounding box goes to 0.
+
+    Raises:
+        ValueError: as `NormalizeFrame`.
+    """
+
+    def __init__(self, centered: bool = False) -> None:
+        """Keep the setting; see the class."""
+        self.centered = centered
+
+    def forward(self, data: Data) -> Data:
+        """Return `data` in the min-max frame."""
+        pos = _finite_positions(data)
+        low, high = pos.amin(0), pos.amax(0)
+        if self.centered:
+            return _into_frame(data, low + (high - low) / 2, (high - low).max() / 2)
+        half = (high.max() - low.min()) / 2
+        return _into_frame(data, (low.min() + half).expand(3), half)
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal transform."""
+        return f"NormalizeMinMax(centered={self.centered})"
+
+
+def _finite_positions(data: Data) -> Tensor:
+    """(N, 3) float64."""
+    pos = _positions(data).double()
+    if not pos.isfinite().all():
+        bad = int((~pos.isfinite().all(1)).sum())
+        raise ValueError(f"pos: expected finite coordinates, got {bad} of {len(pos)} points with NaN or infinity")
+    return pos
+
+
+def _into_frame(data: Data, center: Tensor, scale: Tensor) -> Data:
+    """Move points and keypoints to (x − center) / scale, 1 in place of a scale of 0, and record the frame."""
+    scale = scale if scale > 0 else torch.ones_like(scale)
+    data.pos = ((data.pos.double() - center) / scale).float()
+    if "keypoint_pos" in data:
+        data.keypoint_pos = _visible_only((data.keypoint_pos.double() - center) / scale, data).float()
+    if "frame_scale" in data:
+        center, scale = center * data.frame_scale[0, 0] + data.frame_center[0], scale * data.frame_scale[0, 0]
+    data.frame_center, data.frame_scale = center.reshape(1, 3), scale.reshape(1, 1)
+    return data
 
 
 def to_raw(points: Tensor, frame_center: Tensor, frame_scale: Tensor) -> Tensor:
-    """Undo `NormalizeFrame`: points in the units and frame of the file, float64.
+    """Undo `NormalizeFrame` or `NormalizeMinMax`: points in the units and frame of the file, float64.
 
     Args:
         points: (..., 3) in the unit frame; with a batch of frames (B, ..., 3).

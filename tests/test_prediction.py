@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pcsargmax.prediction import Prediction, load_prediction, write_predictions
+from pcsargmax.prediction import Prediction, Skeleton, load_prediction, write_predictions
 
 
 @pytest.fixture
@@ -207,3 +207,42 @@ def test_markups_name_the_frame_and_keep_the_positions(prediction, tmp_path, fra
     (node,) = json.loads((tmp_path / "one.mrk.json").read_text())["markups"]
     assert node["coordinateSystem"] == frame
     np.testing.assert_allclose([p["position"] for p in node["controlPoints"]], prediction.position)
+
+
+def skeleton(**changes) -> Skeleton:
+    """One edge of three points between two keypoints."""
+    fields = {"edges": [[0, 1]], "strength": [0.5], "points": [[0, 0, 0], [1, 1, 1], [2, 2, 2]], "edge": [0, 0, 0]}
+    return Skeleton(**(fields | changes))
+
+
+def test_a_skeleton_is_kept_with_its_prediction(prediction, tmp_path):
+    whole = dataclasses.replace(prediction, skeleton=skeleton())
+    again = load_prediction(whole.save(tmp_path / "one.npz", "npz")).skeleton
+    assert (again.edges.dtype, again.strength.dtype) == (np.int64, np.float64)
+    for field in dataclasses.fields(Skeleton):
+        np.testing.assert_array_equal(getattr(again, field.name), getattr(whole.skeleton, field.name))
+    (edge,) = whole.to_dict()["skeleton"]["edges"]
+    assert edge == {"keypoints": ["tip", "base"], "strength": 0.5, "points": [[0, 0, 0], [1, 1, 1], [2, 2, 2]]}
+    assert "skeleton" not in prediction.to_dict()
+    assert load_prediction(prediction.save(tmp_path / "other.npz", "npz")).skeleton is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"edges": [[0, 1, 2]]}, r"Skeleton: edges: expected shape \(1, 2\), got \(1, 3\)"),
+        ({"strength": [0.5, 0.5]}, r"Skeleton: strength: expected shape \(1,\), got \(2,\)"),
+        ({"points": [[0, 0]]}, r"Skeleton: points: expected shape \(1, 3\), got \(1, 2\)"),
+        ({"edge": [0]}, r"Skeleton: edge: expected shape \(3,\), got \(1,\)"),
+        ({"edge": [0, 0, 1]}, "Skeleton: edge: expected 0 to 0, got 0 to 1"),
+        ({"points": np.full((3, 3), np.nan)}, "Skeleton: points: expected finite"),
+    ],
+)
+def test_a_skeleton_that_does_not_fit_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        skeleton(**change)
+
+
+def test_a_skeleton_joins_keypoints_that_there_are(prediction):
+    with pytest.raises(ValueError, match="skeleton: expected edges between keypoints 0 to 1, got 2"):
+        dataclasses.replace(prediction, skeleton=skeleton(edges=[[0, 2]]))

@@ -7,6 +7,7 @@ from torch_geometric.transforms import Compose
 
 from pcsargmax.transforms import (
     NormalizeFrame,
+    NormalizeMinMax,
     PointDropout,
     RandomJitter,
     RandomMirror,
@@ -342,3 +343,41 @@ def test_a_bad_mirror_is_named():
     with pytest.raises(ValueError, match=r"pairs: expected channels that exchange two by two, got \[1, 2, 0\]"):
         RandomMirror("x", torch.tensor([1, 2, 0]))
     assert repr(RandomMirror("x", torch.tensor([1, 0]))) == "RandomMirror('x', [1, 0])"
+
+
+def test_min_max_frame_by_hand():
+    item = Data(
+        pos=torch.tensor([[0.0, 0, 0], [4, 2, 1]], dtype=torch.float64), keypoint_pos=torch.tensor([[[2.0, 2, 2]]])
+    )
+    whole = NormalizeMinMax()(item)  # one minimum 0 and one maximum 4 over all axes
+    assert whole.pos.tolist() == [[-1, -1, -1], [1, 0, -0.5]]
+    assert whole.keypoint_pos.tolist() == [[[0, 0, 0]]]
+    assert (whole.frame_center.tolist(), whole.frame_scale.tolist()) == ([[2, 2, 2]], [[2]])
+    centered = NormalizeMinMax(centered=True)(item)
+    assert centered.pos.tolist() == [[-1, -0.5, -0.25], [1, 0.5, 0.25]]
+    assert (centered.frame_center.tolist(), centered.frame_scale.tolist()) == ([[2, 1, 0.5]], [[2]])
+    assert repr(NormalizeMinMax(centered=True)) == "NormalizeMinMax(centered=True)"
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_min_max_frame_leads_back(centered):
+    pos = 1e6 + torch.rand(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 100
+    once = NormalizeMinMax(centered)(Data(pos=pos))
+    torch.testing.assert_close(to_raw(once.pos, once.frame_center, once.frame_scale), pos, rtol=0, atol=1e-4)
+    twice = NormalizeMinMax(centered)(NormalizeFrame()(Data(pos=pos)))
+    torch.testing.assert_close(to_raw(twice.pos, twice.frame_center, twice.frame_scale), pos, rtol=0, atol=1e-4)
+    assert once.pos.abs().max() <= 1
+
+
+def test_min_max_frame_of_a_centred_cloud_is_the_same_with_and_without_centring():
+    pos = torch.rand(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) - 0.5
+    pos = torch.cat([pos, -pos])
+    both = [NormalizeMinMax(centered)(Data(pos=pos)).pos for centered in (False, True)]
+    torch.testing.assert_close(*both)
+
+
+def test_min_max_frame_of_one_point_and_of_no_numbers():
+    item = NormalizeMinMax(centered=True)(Data(pos=torch.ones(3, 3)))
+    assert (item.pos.tolist(), item.frame_scale.tolist()) == ([[0, 0, 0]] * 3, [[1]])
+    with pytest.raises(ValueError, match="got 1 of 2 points with NaN or infinity"):
+        NormalizeMinMax()(Data(pos=torch.tensor([[0.0, 0, 0], [math.nan, 0, 0]])))

@@ -1,4 +1,4 @@
-"""`pcsargmax evaluate`: how good a run is, with the template baseline beside it."""
+"""`pcsargmax evaluate`: how good a run is, a detector's with the template baseline beside it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,36 @@ from pcsargmax.commands.errors import friendly_errors
 
 def command(
     runs: Annotated[list[Path], typer.Argument(help="Run folders or checkpoints.", metavar="RUN...")],
-    split: Annotated[str, typer.Option(help="Split of the run's data set.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="Split of the run's data set; of a detector 'test', of a discovery 'all' if not given.")
+    ] = "",
     data: Annotated[Path | None, typer.Option(help="Where the data are now, if they have moved since.")] = None,
-    thresholds: Annotated[str, typer.Option(help="PCK thresholds, in the run's unit.")] = "0.01,0.02,0.05",
+    thresholds: Annotated[
+        str,
+        typer.Option(
+            help="In the run's unit: of PCK, 0.01,0.02,0.05 if not given; of a discovery of mIoU, 0.02,0.05,0.1."
+        ),
+    ] = "",
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    self_pairs: Annotated[
+        bool, typer.Option(help="Count pairs of a shape with itself in the DAS of a discovery, as published.")
+    ] = True,
+    repeatability: Annotated[
+        bool,
+        typer.Option("--repeatability", help="Of a discovery: look again on turned, noisy, thinned, partial copies."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON: an object, of several runs a list.")
     ] = False,
 ) -> None:
-    """Measure a run: PCK, mean error and mIoU with 95 % intervals, beside the template baseline.
+    """Measure a run. A detector: PCK, mean error and mIoU with 95 % intervals, beside the template baseline.
 
     Below them stand the correlation of confidence with being right and how often the radius held the true point.
+
+    A discovery: DAS and DAS corrected for chance, mIoU, coverage and inclusivity, the distance of the nearest
+    keypoints, and whether they have collapsed.
 
     The result is kept in RUN/metrics-SPLIT.json. Several runs are also compared: mean and spread over the seeds.
 
@@ -36,28 +53,48 @@ def command(
         pcsargmax evaluate runs/mug-sampling-seed0
 
         pcsargmax evaluate runs/mug-*
+
+        pcsargmax evaluate runs/mug-discover-sampling-seed0
     """
     with friendly_errors():
         from pcsargmax.commands.progress import progress_bars
+        from pcsargmax.training.discover_run import DiscoverRun
         from pcsargmax.training.run import load_run
 
-        limits = parse_thresholds(thresholds)
+        options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
         opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]
         if data is not None:
             opened = [run.with_data(data) for run in opened]
         results = []
         with progress_bars() as bars:
             for one in opened:
-                what = f"evaluating {one.folder.name}"
-                results.append(one.evaluate(split, thresholds=limits, seed=seed, progress=partial(bars.update, what)))
+                own: dict[str, Any] = {}
+                if isinstance(one, DiscoverRun):
+                    own = {"self_pairs": self_pairs, "repeatability": repeatability}
+                where = split or ("all" if isinstance(one, DiscoverRun) else "test")
+                update = partial(bars.update, f"evaluating {one.folder.name}")
+                results.append(one.evaluate(where, seed=seed, progress=update, **options, **own))
                 write_metrics(results[-1], one.folder)
         if as_json:
             typer.echo(json.dumps(results[0] if len(results) == 1 else results))
-            return
-        for metrics in results:
-            print_metrics(metrics)
-        if len(results) > 1:
-            print_comparison(results)
+        else:
+            print_results(results)
+
+
+def print_results(results: list[dict[str, Any]]) -> None:
+    """Print each result, and below them comparisons where there are several of a kind."""
+    from pcsargmax.commands.discover_tables import print_discovery, print_discovery_comparison
+
+    discoveries = [metrics for metrics in results if metrics.get("kind") == "skeleton_merger"]
+    detectors = [metrics for metrics in results if metrics.get("kind") != "skeleton_merger"]
+    for metrics in detectors:
+        print_metrics(metrics)
+    if len(detectors) > 1:
+        print_comparison(detectors)
+    for metrics in discoveries:
+        print_discovery(metrics)
+    if len(discoveries) > 1:
+        print_discovery_comparison(discoveries)
 
 
 def parse_thresholds(text: str) -> tuple[float, ...]:

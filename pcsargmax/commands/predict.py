@@ -18,7 +18,7 @@ def command(
         typer.Argument(help="Meshes or clouds (.ply .obj .stl .off .pcd .xyz .npy .npz).", metavar="FILE..."),
     ],
     output: Annotated[Path | None, typer.Option(help="Folder for the results; default RUN/predictions.")] = None,
-    format: Annotated[str, typer.Option(help="json, csv or mrk.json (3D Slicer).")] = "json",
+    format: Annotated[str, typer.Option(help="json, csv, mrk.json (3D Slicer) or npz (with cloud and maps).")] = "json",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are in --output already.")] = False,
     num_points: Annotated[
         int, typer.Option(help="Points sampled from a mesh; 0 takes what the run was trained with.")
@@ -34,7 +34,8 @@ def command(
 
     Lengths are in the units and the frame of each file. Confidence is the probability of an error of at most 2 % of the
     cloud's bounding-box diagonal, and the true point lies within the radius with a probability of 90 %, both as found
-    on the run's validation split. A run without one gives no radius and the confidence of the map itself.
+    on the run's validation split. A run without one gives no radius and the confidence of the map itself. A discovery
+    gives the skeleton too: for each edge its strength and its points.
 
     Example:
 
@@ -44,7 +45,7 @@ def command(
         from pcsargmax.commands.progress import console, progress_bars
         from pcsargmax.datasets.markups import Frame
         from pcsargmax.prediction import FORMATS, Format
-        from pcsargmax.training.run import load_run
+        from pcsargmax.training.run import Run, load_run
 
         if format not in FORMATS:
             raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
@@ -68,7 +69,7 @@ def command(
                 bars.update("predicting", number, len(files))
         if as_json:
             typer.echo(json.dumps(predictions))
-        if opened.calibration is None:
+        if isinstance(opened, Run) and opened.calibration is None:
             console.print("confidence is not calibrated: the run had no validation split", highlight=False)
         if folder is not None:
             console.print(f"{len(files)} written to {folder}", highlight=False)

@@ -60,7 +60,7 @@ def quiet_lightning() -> None:
 
 
 def training_progress(bars: Bars) -> Any:
-    """A Lightning callback that shows epochs, loss, validation PCK and the time of an epoch."""
+    """A Lightning callback that shows epochs, loss, validation PCK or loss, and the time of an epoch."""
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.callbacks import Callback
 
@@ -72,7 +72,12 @@ def training_progress(bars: Bars) -> Any:
             self._started = time.monotonic()
 
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            shown = {"train/loss": "loss {:.4f}", "val/pck@0.02": "val PCK@0.02 {:.3f}"}
+            shown = {
+                "train/loss": "loss {:.4f}",
+                "train/min_distance": "nearest keypoints {:.3f} apart",
+                "val/pck@0.02": "val PCK@0.02 {:.3f}",
+                "val/loss": "val loss {:.4f}",
+            }
             notes = [t.format(trainer.callback_metrics[k]) for k, t in shown.items() if k in trainer.callback_metrics]
             notes.append(f"{time.monotonic() - self._started:.0f} s")
             bars.update("training epochs", trainer.current_epoch + 1, int(trainer.max_epochs or 0), "  ".join(notes))

@@ -4,11 +4,13 @@ from .keypointnet import KeypointNet
 from .landmark_files import read_landmark_table, read_landmarks, write_csv, write_markups
 from .landmarks import LandmarkFolder
 from .procedural import make_procedural
+from .shapenet import ShapeNetH5
 
 __all__ = [
     "Cloud",
     "KeypointNet",
     "LandmarkFolder",
+    "ShapeNetH5",
     "cache_folder",
     "make_procedural",
     "read_cloud",

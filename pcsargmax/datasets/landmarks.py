@@ -24,7 +24,7 @@ from pcsargmax.datasets.markups import Frame, Landmarks, check_frame
 from pcsargmax.datasets.splits import find_split_file, is_split_file, read_splits, split_by_share
 
 #: Part of the name of a processed file: raise it when its content changes.
-_FORMAT = 1
+_FORMAT = 2
 
 
 class LandmarkFolder(InMemoryDataset):
@@ -67,6 +67,7 @@ class LandmarkFolder(InMemoryDataset):
         mesh_frame: frame of the mesh files, "LPS" or "RAS", see `pcsargmax.datasets.markups`.
         max_distance: the median distance of a file's landmarks to its surface, as a share of the bounding-box
             diagonal, above which landmarks and mesh are taken not to fit; None for no check.
+        unlabelled: keep clouds without landmarks too, which are left out otherwise; there may be no landmarks at all.
         transform: applied to each item when it is taken.
         progress: called with (files read, files to read) while the files are read.
 
@@ -93,6 +94,7 @@ class LandmarkFolder(InMemoryDataset):
         names: Iterable[str] | None = None,
         mesh_frame: Frame = "LPS",
         max_distance: float | None = 0.1,
+        unlabelled: bool = False,
         transform: Callable[[Data], Data] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -101,15 +103,22 @@ class LandmarkFolder(InMemoryDataset):
         check_frame("mesh_frame", mesh_frame)
         folder = Path(root).expanduser()
         self.category = folder.resolve().name
-        clouds, sources = _find_files(folder, Path(landmarks).expanduser() if landmarks is not None else folder)
+        place = Path(landmarks).expanduser() if landmarks is not None else folder
+        clouds, sources = _find_files(folder, place, unlabelled)
 
         def make() -> dict[str, Any]:
-            options = {"num_points": num_points, "seed": seed, "max_distance": max_distance}
+            options = {
+                "num_points": num_points,
+                "seed": seed,
+                "max_distance": max_distance,
+                "unlabelled": unlabelled,
+            }
             return _process(folder, clouds, sources, mesh_frame, options, progress)
 
         files = sorted([*clouds.values(), *sources])
         stamps = [[str(path.resolve()), *source_stamp(path)] for path in files]
-        key = cache_key(_FORMAT, folder.resolve(), num_points, seed, mesh_frame, max_distance, stamps)
+        options = [num_points, seed, mesh_frame, max_distance, unlabelled]
+        key = cache_key(_FORMAT, folder.resolve(), *options, stamps)
         stored = cached(cache_folder() / "landmarks" / f"{self.category}-{key}.pt", make)
         self._data, self.slices = Data.from_dict(stored["data"]), stored["slices"]
         self._select_names(stored["names"], names, folder)
@@ -136,7 +145,7 @@ class LandmarkFolder(InMemoryDataset):
     def _select_names(self, known: list[str], names: Iterable[str] | None, folder: Path) -> None:
         chosen = known if names is None else list(names)
         unknown = [name for name in chosen if name not in known]
-        if unknown or not chosen or len(set(chosen)) < len(chosen):
+        if unknown or (known and not chosen) or len(set(chosen)) < len(chosen):
             raise ValueError(f"names: expected distinct landmarks of {folder}, {known}, got {chosen}")
         self.keypoint_names = tuple(chosen)
         columns = [known.index(name) for name in chosen]
@@ -174,7 +183,7 @@ class LandmarkFolder(InMemoryDataset):
             raise ValueError(f"split: {split!r} {how} holds none of the files of {folder}")
 
 
-def _find_files(folder: Path, landmarks: Path) -> tuple[dict[str, Path], list[Path]]:
+def _find_files(folder: Path, landmarks: Path, unlabelled: bool) -> tuple[dict[str, Path], list[Path]]:
     """Clouds by stem in natural order, and the files that may hold landmarks."""
     for argument, path in (("root", folder), ("landmarks", landmarks)):
         if not path.exists():
@@ -191,7 +200,7 @@ def _find_files(folder: Path, landmarks: Path) -> tuple[dict[str, Path], list[Pa
         raise FileNotFoundError(f"no clouds or meshes ({' '.join(CLOUD_SUFFIXES)}) under {folder.absolute()}")
     candidates = [landmarks] if landmarks.is_file() else files if landmarks == folder else _files_under(landmarks)
     sources = [p for p in candidates if p.name.lower().endswith(LANDMARK_SUFFIXES) and not is_split_file(p)]
-    if not sources:
+    if not sources and not unlabelled:
         raise FileNotFoundError(f"no landmark files ({' '.join(LANDMARK_SUFFIXES)}) under {landmarks.absolute()}")
     return {stem: clouds[stem] for stem in sorted(clouds, key=_natural)}, sources
 
@@ -239,10 +248,10 @@ def _process(
     options: dict[str, Any],
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
-    """Read all clouds that have landmarks; return them collated, with stems, names and notes."""
+    """Read all clouds that have landmarks, or simply all; return them collated, with stems, names and notes."""
     table, origin, others = _read_all(sources, mesh_frame)
-    stems = [stem for stem in clouds if table.get(stem)]
-    bare = [stem for stem in clouds if not table.get(stem)]
+    stems = [stem for stem in clouds if options["unlabelled"] or table.get(stem)]
+    bare = [stem for stem in clouds if stem not in stems]
     lone = sorted(set(table) - set(clouds), key=_natural)
     if not stems:
         raise FileNotFoundError(
@@ -252,11 +261,11 @@ def _process(
     notes = [f"{_some(bare)} clouds have no landmarks"] if bare else []
     notes += [f"{_some(lone)} have landmarks but no cloud"] if lone else []
     notes += [f"{_some(others)} hold no landmarks that can be read and were left out"] if others else []
-    names = sorted({name for stem in stems for name in table[stem]}, key=_natural)
+    names = sorted({name for stem in stems for name in table.get(stem, {})}, key=_natural)
     items = []
     for number, stem in enumerate(stems, 1):
         item = read_item(clouds[stem], options["num_points"], options["seed"])
-        _add_landmarks(item, table[stem], names, options["max_distance"], f"{origin[stem]}: {stem}")
+        _add_landmarks(item, table.get(stem, {}), names, options["max_distance"], f"{origin.get(stem)}: {stem}")
         items.append(item)
         if progress is not None:
             progress(number, len(stems))
@@ -274,21 +283,21 @@ def _process(
 
 def _add_landmarks(item: Data, landmarks: Landmarks, names: list[str], max_distance: float | None, where: str) -> None:
     """Give an item its landmark channels; landmarks that cannot belong to its surface are an error."""
-    visible = [name in landmarks for name in names]
-    places = np.stack([landmarks.get(name, np.zeros(3)) for name in names])
+    visible = np.array([name in landmarks for name in names], dtype=bool)
+    places = np.array([landmarks.get(name, np.zeros(3)) for name in names]).reshape(len(names), 3)
     pos = item.pos.numpy()
     distance, site = _nearest(pos, places[visible])
-    if max_distance is not None:
+    if max_distance is not None and visible.any():
         _check_fit(pos, places[visible], float(np.median(distance)), max_distance, where)
     item.keypoint_pos = torch.from_numpy(places)[None]
-    item.keypoint_visible = torch.tensor([visible])
+    item.keypoint_visible = torch.from_numpy(visible)[None]
     item.keypoint_site = torch.full((1, len(names)), -1)
     item.keypoint_site[0, visible] = torch.from_numpy(site)
 
 
 def _nearest(pos: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distance (K,) and row (K,) of the point nearest to each place; by differences, to be exact at 1e6."""
-    rows = np.array([np.square(pos - place).sum(axis=1).argmin() for place in places])
+    rows = np.array([np.square(pos - place).sum(axis=1).argmin() for place in places], dtype=np.int64)
     return np.linalg.norm(pos[rows] - places, axis=1), rows
 
 

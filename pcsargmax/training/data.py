@@ -16,7 +16,8 @@ from torch_geometric.transforms import BaseTransform, Compose
 from pcsargmax.backbones.pointnet2 import Neighborhoods, PointNet2
 from pcsargmax.datasets.markups import Frame
 from pcsargmax.neighbors import farthest_point_order, mean_neighbor_distance
-from pcsargmax.training.settings import TrainSettings, parse_ids, parse_shares
+from pcsargmax.training.run_settings import RunSettings, parse_shares
+from pcsargmax.training.settings import TrainSettings, parse_ids
 from pcsargmax.transforms import (
     NormalizeFrame,
     PointDropout,
@@ -61,7 +62,7 @@ def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, i
     return KeypointNet(settings.root, settings.data, split, ids=parse_ids(settings.ids), progress=progress)
 
 
-def is_folder(settings: TrainSettings) -> bool:
+def is_folder(settings: RunSettings) -> bool:
     """Whether the data are a folder of the user's own; a category below `root` of the same name goes first."""
     annotations = Path(settings.root) / "annotations" / f"{settings.data}.json"
     return Path(settings.data).is_dir() and not annotations.is_file()
@@ -72,12 +73,15 @@ def model_ids(dataset: Any) -> list[str]:
     return [dataset[i].model_id for i in range(len(dataset))]
 
 
-def prepare(item: Data, backbone: PointNet2) -> tuple[Data, Neighborhoods]:
-    """Put a cloud item into the unit frame and farthest-point order and find its neighbourhoods.
+def prepare(
+    item: Data, backbone: PointNet2, normalize: Callable[[Data], Data] | None = None
+) -> tuple[Data, Neighborhoods]:
+    """Put a cloud item into its frame and farthest-point order and find its neighbourhoods.
 
-    The item gains `sigma (1,)`, the mean neighbour distance in the unit frame.
+    The item gains `sigma (1,)`, the mean neighbour distance in that frame: the unit frame, or the one that
+    `normalize` makes.
     """
-    item = NormalizeFrame()(item)
+    item = (normalize or NormalizeFrame())(item)
     if not item.get("farthest_order"):
         item = reorder(item, farthest_point_order(item.pos))
     item.sigma = mean_neighbor_distance(item.pos)

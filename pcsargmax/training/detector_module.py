@@ -15,6 +15,7 @@ from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
 from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
 from pcsargmax.training.data import DetectorBatch, mix_seed
+from pcsargmax.training.loop import one_cycle
 from pcsargmax.training.objective import basis_sigma, make_objective
 from pcsargmax.training.settings import TrainSettings
 
@@ -109,11 +110,7 @@ class DetectorModule(lightning.LightningModule):
         if settings.lr_schedule == "halving":
             halving = torch.optim.lr_scheduler.StepLR(optimizer, settings.lr_period, gamma=0.5)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": halving, "interval": "epoch"}}
-        steps = int(self.trainer.estimated_stepping_batches)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, settings.lr, total_steps=steps, pct_start=0.3, cycle_momentum=False
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+        return one_cycle(optimizer, settings.lr, self.trainer)
 
     def transfer_batch_to_device(
         self, batch: DetectorBatch, device: torch.device, dataloader_idx: int

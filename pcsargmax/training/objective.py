@@ -19,6 +19,7 @@ from pcsargmax.losses import (
 )
 from pcsargmax.models.keypoint_detector import Scores
 from pcsargmax.relaxation import Relaxation, make_schedule
+from pcsargmax.training.run_settings import RunSettings
 from pcsargmax.training.settings import TrainSettings
 
 #: scores, target (B, K, 3), sigma (B,), progress in [0, 1], generator -> loss of each item and keypoint (B, K)
@@ -105,12 +106,12 @@ def _distance(settings: TrainSettings) -> Distance:
     return cast(Distance, settings.distance)
 
 
-def basis_sigma(settings: TrainSettings, neighbor_distance: Tensor, frame_scale: Tensor) -> Tensor:
-    """Width of the basis in the unit frame, (B,).
+def basis_sigma(settings: RunSettings, neighbor_distance: Tensor, frame_scale: Tensor) -> Tensor:
+    """Width of the basis in the frame of the points, (B,).
 
     Args:
         settings: `sigma` is "auto", the mean neighbour distance, or a length in raw units.
-        neighbor_distance: (B,) mean distance of neighbours, unit frame.
+        neighbor_distance: (B,) mean distance of neighbours, in that frame.
         frame_scale: (B, 1) raw length of one unit.
     """
     if settings.sigma == "auto":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import warnings
 from collections.abc import Callable
@@ -11,28 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 from torch_geometric.data import Data
 
 from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import Calibration, confidence_measure
-from pcsargmax.datasets.files import cloud_item, read_cloud
 from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.prediction import Prediction
 from pcsargmax.template import Template
 from pcsargmax.training.data import model_ids, open_dataset, prepare
+from pcsargmax.training.discover_run import DiscoverRun, open_discovery
 from pcsargmax.training.estimates import ESTIMATES, ConfidenceScorer, Scorer, estimates, nearest_point
+from pcsargmax.training.run_folder import BaseRun, Checkpoint, open_checkpoint, usable_device
 from pcsargmax.training.settings import TrainSettings
 from pcsargmax.transforms import to_raw
 
-#: Raised when what a checkpoint holds changes.
-CHECKPOINT_VERSION = 2
-
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(BaseRun):
     """A trained detector with all that belongs to it.
 
     Attributes:
@@ -129,26 +125,6 @@ class Run:
             "radius_coverage": None if radius is None else fitted.coverage,
         }
 
-    def predict_file(self, path: str | Path, *, num_points: int | None = None, seed: int = 0) -> Prediction:
-        """Find the keypoints of a mesh or cloud file, in its own units and frame.
-
-        Args:
-            path: see `pcsargmax.datasets.read_cloud`.
-            num_points: sampled from the file; None takes as many as in training.
-            seed: of the sampling.
-        """
-        cloud = read_cloud(path)
-        item = cloud_item(cloud, num_points or self.settings.num_points, seed, name=str(path))
-        found = self.predict(item, name=Path(path).name)
-        nearest = cKDTree(cloud.points).query(found.position)[1]
-        return dataclasses.replace(found, file_index=nearest)
-
-    def with_data(self, place: str | Path) -> Run:
-        """The same run, its data found elsewhere: the folder itself, or the root of a category."""
-        field = {"folder": "data", "category": "root"}[self.source]
-        settings = TrainSettings.from_dict(self.settings.to_dict() | {field: str(place)})
-        return dataclasses.replace(self, settings=settings)
-
     def dataset(self, split: str) -> Any:
         """A split of the run's data.
 
@@ -162,11 +138,6 @@ class Run:
                 f"{', '.join(self.keypoint_names)}; got {', '.join(dataset.keypoint_names)}"
             )
         return dataset
-
-    def predictions(self, split: str = "test", *, most: int | None = None) -> list[Prediction]:
-        """Predictions, with their truth, of the shapes of a split, or of the first `most`."""
-        dataset = self.dataset(split)
-        return [self.predict(dataset[i]) for i in range(min(len(dataset), most or len(dataset)))]
 
     def evaluate(
         self,
@@ -245,7 +216,7 @@ def _diagonal(pos: Tensor) -> Tensor:
     return (pos.amax(dim=0) - pos.amin(dim=0)).double().norm()
 
 
-def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> Run:
+def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> Run | DiscoverRun:
     """Open a run folder or a checkpoint file; nothing in the file is executed.
 
     Args:
@@ -253,81 +224,43 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
         checkpoint: "best" or "last"; where there is no best one, the last is taken.
         device: where the network is put.
 
+    Returns:
+        Of a run that `train` left a Run, of one that `discover` left a DiscoverRun.
+
     Raises:
         FileNotFoundError: no checkpoint there.
         ValueError: not a pcsargmax checkpoint, or one of another version.
     """
-    if checkpoint not in ("best", "last"):
-        raise ValueError(f"checkpoint must be best or last, got {checkpoint!r}")
-    path = Path(path)
-    file = path if path.is_file() else path / "checkpoints" / f"{checkpoint}.ckpt"
-    if not path.is_file() and checkpoint == "best" and not file.is_file():
-        file = path / "checkpoints" / "last.ckpt"
-    if not file.is_file():
-        raise FileNotFoundError(f"{path}: no run there; looked for {file}")
+    found = open_checkpoint(path, checkpoint)
     place = usable_device(device)
-    content = _read_checkpoint(file)
-    metadata = content["pcsargmax"]
+    openers: dict[str, Callable[[Checkpoint, torch.device], Run | DiscoverRun]] = {
+        "keypoint_detector": open_detector,
+        "skeleton_merger": open_discovery,
+    }
     try:
-        settings = TrainSettings.from_dict(metadata["settings"])
-        with torch.random.fork_rng(devices=[]):  # the weights it begins with are drawn, and then replaced
-            detector = KeypointDetector(len(metadata["keypoint_names"]), settings.backbone)
-        prefix = "detector."
-        weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
-        detector.load_state_dict(weights)
-        return Run(
-            folder=_folder_of(path),
-            checkpoint=file,
-            settings=settings,
-            keypoint_names=tuple(metadata["keypoint_names"]),
-            unit=metadata["unit"],
-            source=metadata["source"],
-            trained_on=frozenset(metadata["trained_on"]) | frozenset(metadata["chosen_by"]),
-            template=Template.from_dict(metadata["template"]),
-            calibration=None if metadata["calibration"] is None else Calibration.from_dict(metadata["calibration"]),
-            detector=detector.to(place).eval(),
-        )
+        return openers[found.metadata["kind"]](found, place)
     except RuntimeError as error:
-        raise ValueError(f"{file}: a damaged checkpoint: its weights do not fit its settings") from error
+        raise ValueError(f"{found.file}: a damaged checkpoint: its weights do not fit its settings") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{file}: a damaged checkpoint: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{found.file}: a damaged checkpoint: {type(error).__name__}: {error}") from error
 
 
-def _read_checkpoint(file: Path) -> dict[str, Any]:
-    """What the file holds, found to be a checkpoint of this version."""
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # the reader raises whatever a broken file runs it into
-        raise ValueError(
-            f"{file}: not a checkpoint, cut off, or one that would run code when it is loaded; nothing in it was run"
-        ) from error
-    metadata = content.get("pcsargmax") if isinstance(content, dict) else None
-    if not isinstance(metadata, dict) or "state_dict" not in content:
-        raise ValueError(f"{file}: not a pcsargmax checkpoint")
-    version = metadata.get("version")
-    if version != CHECKPOINT_VERSION:
-        raise ValueError(f"{file}: checkpoint version {version}, this pcsargmax reads version {CHECKPOINT_VERSION}")
-    return content
-
-
-def _folder_of(path: Path) -> Path:
-    if path.is_dir():
-        return path
-    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
-
-
-def usable_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the fastest that this machine has.
-
-    Raises:
-        ValueError: no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        cause = str(error).splitlines()[0]
-        raise ValueError(f"device must be cpu, cuda or mps where the machine has it, got {name!r}: {cause}") from error
+def open_detector(found: Checkpoint, device: torch.device) -> Run:
+    """The run of a checkpoint that `train` left."""
+    metadata = found.metadata
+    settings = TrainSettings.from_dict(metadata["settings"])
+    with torch.random.fork_rng(devices=[]):  # the weights it begins with are drawn, and then replaced
+        detector = KeypointDetector(len(metadata["keypoint_names"]), settings.backbone)
+    detector.load_state_dict(found.weights_of("detector"))
+    return Run(
+        folder=found.folder,
+        checkpoint=found.file,
+        settings=settings,
+        keypoint_names=tuple(metadata["keypoint_names"]),
+        unit=metadata["unit"],
+        source=metadata["source"],
+        trained_on=frozenset(metadata["trained_on"]) | frozenset(metadata["chosen_by"]),
+        template=Template.from_dict(metadata["template"]),
+        calibration=None if metadata["calibration"] is None else Calibration.from_dict(metadata["calibration"]),
+        detector=detector.to(device).eval(),
+    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any, get_type_hints
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pcsargmax.training.run_settings import RunSettings
+from pcsargmax.training.run_settings import setting as _setting
 
 #: Names that `objective` can take; `training.objective` holds what they mean.
 OBJECTIVES = ("sampling", "closed_form", "soft", "discrete", "soft_vr", "soft_dr")
@@ -21,12 +21,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def _setting(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
-
-
 @dataclass(frozen=True)
-class TrainSettings:
+class TrainSettings(RunSettings):
     """Settings of a supervised training run.
 
     Lengths (`scale`, `jitter`, …) are in the unit frame, where the bounding-box diagonal is 1; `sigma` is in the
@@ -105,78 +101,25 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         """Check what can be checked without data."""
-        choices = {
-            "mesh_frame": ("LPS", "RAS"),
-            "precision": ("32-true", "16-mixed", "bf16-mixed"),
-            "unit": ("auto", "raw", "diagonal"),
-            "objective": OBJECTIVES,
-            "relaxation": ("gumbel_softmax", "published", "straight_through"),
-            "temperature_schedule": ("constant", "linear", "exponential", "published"),
-            "distance": ("l1", "l2", "squared_l2", "smooth_l1"),
-            "lr_schedule": ("halving", "onecycle", "constant"),
-            "rotate_axis": ("x", "y", "z", "any"),
-            "mirror": ("none", "x", "y", "z"),
-            "device": ("auto", "cpu", "cuda", "mps"),
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        for name, value in self.to_dict().items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{name} must be finite, got {value}")
-        for name in ("num_points", "num_samples", "epochs", "batch_size", "lr_period", "devices", "nodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("lr", "temperature_start", "temperature_end", "smooth_l1_beta", "target_variance"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("scale", "stretch", "drop_points", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
-        for name in ("rotate", "jitter", "patience", "presence_weight", "regularizer_weight", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not 0 < self.temperature_share <= 1:
-            raise ValueError(f"temperature_share must be above 0 and at most 1, got {self.temperature_share}")
-        if self.rotate > 180:
-            raise ValueError(f"rotate must be at most 180 degrees, got {self.rotate}")
-        _check_sigma(self.sigma, self.objective)
+        self.check_choices(
+            mesh_frame=("LPS", "RAS"),
+            precision=("32-true", "16-mixed", "bf16-mixed"),
+            unit=("auto", "raw", "diagonal"),
+            objective=OBJECTIVES,
+            relaxation=("gumbel_softmax", "published", "straight_through"),
+            temperature_schedule=("constant", "linear", "exponential", "published"),
+            distance=("l1", "l2", "squared_l2", "smooth_l1"),
+            lr_schedule=("halving", "onecycle", "constant"),
+            rotate_axis=("x", "y", "z", "any"),
+            mirror=("none", "x", "y", "z"),
+            device=("auto", "cpu", "cuda", "mps"),
+        )
+        self.check_counts("num_points", "num_samples", "epochs", "batch_size", "lr_period", "devices", "nodes")
+        self.check_positive("lr", "temperature_start", "temperature_end", "smooth_l1_beta", "target_variance")
+        self.check_shares("scale", "stretch", "drop_points", "ema")
+        self.check_not_negative("rotate", "jitter", "patience", "presence_weight", "regularizer_weight", "weight_decay")
+        self.check_common()
         parse_ids(self.ids)
-        parse_shares(self.shares)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainSettings:
-        """From JSON values; an unknown key, or a value of another type, is an error.
-
-        A key that is missing takes its default: a setting newer than the run that was saved.
-        """
-        types = get_type_hints(cls)
-        if unknown := sorted(set(values) - set(types)):
-            raise ValueError(f"settings: unknown keys {unknown}")
-        for name, value in values.items():
-            accepted = (float, int) if types[name] is float else types[name]
-            if not isinstance(value, accepted) or (isinstance(value, bool) and types[name] is not bool):
-                raise ValueError(f"settings: {name} must be {types[name].__name__}, got {value!r}")
-        return cls(**values)
-
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
-
-    @classmethod
-    def load(cls, path: Path) -> TrainSettings:
-        """Read what `save` wrote; an error names the file."""
-        try:
-            values = json.loads(path.read_text())
-            if not isinstance(values, dict):
-                raise ValueError(f"settings must be an object, got {values!r}")
-            return cls.from_dict(values)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
 
 
 def parse_ids(text: str) -> tuple[int, ...] | None:
@@ -196,28 +139,6 @@ def parse_ids(text: str) -> tuple[int, ...] | None:
     return tuple(ids)
 
 
-def parse_shares(text: str) -> tuple[float, float, float]:
-    """Read "0.7,0.1,0.2" as three numbers."""
-    try:
-        train, val, test = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"shares must be three numbers with commas between, got {text!r}") from None
-    return train, val, test
-
-
-def setting_help() -> dict[str, str]:
+def setting_help(settings: type[RunSettings] = TrainSettings) -> dict[str, str]:
     """The help text of each setting, for the command line."""
-    return {f.name: f.metadata["help"] for f in fields(TrainSettings)}
-
-
-def _check_sigma(sigma: str, objective: str) -> None:
-    if sigma == "auto":
-        return
-    try:
-        length = float(sigma)
-    except ValueError:
-        length = math.nan
-    if not 0 <= length < math.inf:
-        raise ValueError(f"sigma must be 'auto' or a number of at least 0, got {sigma!r}")
-    if length == 0 and objective in ("soft_vr", "soft_dr"):
-        raise ValueError(f"sigma must not be 0 for {objective}, whose unit of length it is, got {sigma!r}")
+    return {f.name: f.metadata["help"] for f in fields(settings)}  # type: ignore[arg-type]

@@ -354,3 +354,32 @@ def test_real_teeth():
     unit = LandmarkFolder(root, "all", num_points=256, shares=(2, 0, 1), transform=NormalizeFrame())
     away = torch.cat([(item.pos[item.keypoint_site[0]] - item.keypoint_pos[0]).norm(dim=1) for item in unit])
     assert away.median() < 0.04  # 256 points on a tooth of diagonal 1 lie about 0.06 from each other
+
+
+def test_clouds_without_landmarks_are_kept_on_request(tmp_path):
+    root = make_folder(tmp_path / "boxes")
+    (root / "landmarks" / "m1.mrk.json").unlink()
+    with pytest.warns(UserWarning, match=r"1 \(m1\) clouds have no landmarks"):
+        assert len(LandmarkFolder(root, "all", num_points=20)) == 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = LandmarkFolder(root, "all", num_points=20, unlabelled=True)
+    assert [item.model_id for item in data] == [f"m{i}" for i in range(6)]
+    assert [int(item.keypoint_visible.sum()) for item in data] == [4, 0, 4, 4, 4, 4]
+    assert data[1].keypoint_site.tolist() == [[-1] * 4]
+    assert not data[1].keypoint_pos.any()
+
+
+def test_a_folder_of_meshes_alone_is_a_data_set_on_request(tmp_path):
+    root = make_folder(tmp_path / "boxes")
+    for path in (root / "landmarks").iterdir():
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="no landmark files"):
+        LandmarkFolder(root, "all")
+    data = LandmarkFolder(root, "all", num_points=20, unlabelled=True)
+    assert (len(data), data.num_keypoints, data.keypoint_names) == (6, 0, ())
+    assert data[0].keypoint_pos.shape == (1, 0, 3)
+    assert data[0].keypoint_visible.shape == (1, 0)
+    batch = Batch.from_data_list([data[0], data[1]])
+    assert batch.pos.shape == (40, 3)
+    assert len(LandmarkFolder(root, "train", num_points=20, unlabelled=True)) == 4

@@ -11,12 +11,13 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from pcsargmax.calibration import Calibration, confidence_measure
-from pcsargmax.training import train as train_module
+from pcsargmax.training import loop
 from pcsargmax.training.data import open_dataset
 from pcsargmax.training.detector_module import DetectorModule
+from pcsargmax.training.loop import moving_average
 from pcsargmax.training.run import load_run
 from pcsargmax.training.settings import OBJECTIVES, TrainSettings
-from pcsargmax.training.train import moving_average, train
+from pcsargmax.training.train import train
 
 
 class Stop(Callback):
@@ -322,7 +323,7 @@ def test_tensorboard_without_its_extra_is_a_clear_error(box_settings, tmp_path, 
     def missing(*_, **__):
         raise ModuleNotFoundError("Neither `tensorboard` nor `tensorboardX` is available.")
 
-    monkeypatch.setattr(train_module, "TensorBoardLogger", missing)
+    monkeypatch.setattr(loop, "TensorBoardLogger", missing)
     with pytest.raises(ValueError, match=re.escape("pip install 'pcsargmax[tensorboard]'")):
         train(box_settings(tensorboard=True), tmp_path / "run")
     assert not (tmp_path / "run").exists()

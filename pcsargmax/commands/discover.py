@@ -1,0 +1,59 @@
+"""`pcsargmax discover`: its options are the fields of DiscoverSettings, as those of `train` are of TrainSettings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.commands.options import chosen_settings, resumed, run_options, with_settings
+from pcsargmax.training.discover_settings import DISCOVER_RECIPES, DiscoverSettings
+
+
+def discover_command(
+    context: typer.Context, run: Path | None, recipe: str, resume: bool, as_json: bool, **options: Any
+) -> None:
+    """Discover aligned keypoints of a category without labels, by Skeleton Merger.
+
+    DATA is a category of KeypointNet or of ShapeNet's HDF5 files (below --root), or a folder of your own meshes or
+    clouds; landmarks, where there are some, only give names. The run folder gets settings, checkpoints and a log; look
+    at it with `evaluate`, `predict` and `view`.
+
+    Examples:
+
+        pcsargmax discover mug --root datasets/keypointnet
+
+        pcsargmax discover ~/scans --keypoints 16 --recipe original
+    """
+    with friendly_errors():
+        settings, said = chosen_settings(DiscoverSettings, context, options, DISCOVER_RECIPES, recipe)
+        folder = run or Path("runs") / f"{Path(settings.data).name}-discover-{settings.objective}-seed{settings.seed}"
+        if resume:
+            settings = resumed(DiscoverSettings, folder, said)
+        _discover(settings, folder, resume, as_json)
+
+
+def _discover(settings: DiscoverSettings, folder: Path, resume: bool, as_json: bool) -> None:
+    from pcsargmax.commands.progress import console, progress_bars, quiet_lightning, training_progress
+    from pcsargmax.training.discover import discover
+    from pcsargmax.training.loop import leads
+
+    quiet_lightning()
+    if not leads():  # the first process tells what there is to tell
+        discover(settings, folder, resume=resume)
+        return
+    with progress_bars() as bars:
+        run = discover(settings, folder, resume=resume, callbacks=[training_progress(bars)], progress=bars.update)
+    if as_json:
+        typer.echo(json.dumps({"run": str(folder), "checkpoint": str(run.checkpoint)}))
+        return
+    console.print(f"Discovered: {run.checkpoint}")
+    console.print(f"Next:    pcsargmax evaluate {folder}\n         pcsargmax view {folder} FILE", highlight=False)
+
+
+command = with_settings(
+    discover_command, DiscoverSettings, run_options("runs/DATA-discover-OBJECTIVE-seedSEED", DISCOVER_RECIPES)
+)

@@ -1,0 +1,98 @@
+"""Commands whose options are the fields of a settings class, so that nothing is said twice."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+
+from pcsargmax.training.run_settings import RunSettings, setting_types
+from pcsargmax.training.settings import setting_help
+
+S = TypeVar("S", bound=RunSettings)
+
+
+def with_settings(
+    function: Callable[..., None], settings: type[RunSettings], own: list[tuple[str, Any, Any]]
+) -> Callable[..., None]:
+    """The command that calls `function` with the context, every setting and the command's own options.
+
+    Args:
+        function: its text is that of the command.
+        settings: a settings class; `data` becomes the argument.
+        own: name, type and typer option of each of the command's own.
+    """
+    signature = _signature(settings, own)
+
+    def command(**arguments: Any) -> None:
+        function(**arguments)
+
+    command.__doc__ = function.__doc__
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {name: p.annotation for name, p in signature.parameters.items()}
+    return command
+
+
+def _signature(settings: type[RunSettings], own: list[tuple[str, Any, Any]]) -> inspect.Signature:
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    helps, defaults = setting_help(settings), settings().to_dict()
+    parameters = [inspect.Parameter("context", keyword, annotation=typer.Context)]
+    for name, kind in setting_types(settings).items():
+        if name == "data":
+            option: Any = typer.Argument(..., help=helps[name], metavar="DATA")
+        else:
+            flag = f"--{name.replace('_', '-')}"
+            option = typer.Option(defaults[name], f"{flag}/--no-{flag[2:]}" if kind is bool else flag, help=helps[name])
+        parameters.append(inspect.Parameter(name, keyword, default=option, annotation=kind))
+    parameters += [inspect.Parameter(name, keyword, default=option, annotation=kind) for name, kind, option in own]
+    return inspect.Signature(parameters)
+
+
+def run_options(run_help: str, recipes: dict[str, dict[str, Any]]) -> list[tuple[str, Any, Any]]:
+    """The options that every command has that leaves a run folder; the first recipe is the default."""
+    names = ", ".join(recipes)
+    return [
+        ("run", Path | None, typer.Option(None, "--run", help=f"Run folder; default {run_help}.")),
+        (
+            "recipe",
+            str,
+            typer.Option(next(iter(recipes)), help=f"Named defaults: {names}; options given here win."),
+        ),
+        (
+            "resume",
+            bool,
+            typer.Option(False, "--resume", help="Go on with the run folder, exactly where it stopped."),
+        ),
+        ("as_json", bool, typer.Option(False, "--json", help="Print the result as JSON.")),
+    ]
+
+
+def chosen_settings(
+    kind: type[S], context: typer.Context, options: dict[str, Any], recipes: dict[str, dict[str, Any]], recipe: str
+) -> tuple[S, dict[str, Any]]:
+    """The settings of defaults, recipe and command line, the later ones winning, and what the command line said."""
+    said = {name: options[name] for name in options if _was_said(context, name)}
+    if recipe not in recipes:
+        raise ValueError(f"recipe must be one of {', '.join(recipes)}, got {recipe!r}")
+    settings = kind.from_dict(options | recipes[recipe] | said)
+    if not settings.data:
+        raise ValueError("DATA is missing: name a category or a folder")
+    return settings, said
+
+
+def _was_said(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line, in place of being its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def resumed(kind: type[S], folder: Path, said: dict[str, Any]) -> S:
+    """The settings of the folder, with what was said anew on the command line."""
+    file = folder / "settings.json"
+    if not file.is_file():
+        raise ValueError(f"{folder}: nothing to resume, no {file.name} in it")
+    return replace(kind.load(file), **said)  # type: ignore[type-var]

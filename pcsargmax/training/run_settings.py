@@ -1,0 +1,170 @@
+"""What the settings of every kind of training have in common: JSON and back, checks, the fields that a loop needs."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, field, fields
+from pathlib import Path
+from typing import Any, Self, get_type_hints
+
+#: Settings that may differ when a run is resumed: they do not change what is learnt.
+_FREE = {"device", "devices", "nodes", "precision", "patience", "tensorboard", "epochs"}
+
+
+def setting(default: Any, help: str) -> Any:
+    """A field of a settings class: its default, and its text on the command line."""
+    return field(default=default, metadata={"help": help})
+
+
+class RunSettings:
+    """The parent of frozen dataclasses of settings; it brings no field of its own, only says which ones they have."""
+
+    data: str
+    root: str
+    num_points: int
+    split_seed: int
+    shares: str
+    mesh_frame: str
+    objective: str
+    num_samples: int
+    sigma: str
+    relaxation: str
+    temperature_schedule: str
+    temperature_start: float
+    temperature_end: float
+    temperature_share: float
+    regularizer_weight: float
+    target_variance: float
+    epochs: int
+    batch_size: int
+    lr_schedule: str
+    ema: float
+    patience: int
+    seed: int
+    rotate: float
+    rotate_axis: str
+    jitter: float
+    device: str
+    devices: int
+    nodes: int
+    precision: str
+    tensorboard: bool
+
+    @property
+    def length_matters(self) -> bool:
+        """Whether something is made for the length of the training: a one-cycle rate, or an annealed temperature."""
+        samples = self.objective in ("sampling", "closed_form")
+        annealed = samples and self.temperature_schedule in ("linear", "exponential")
+        return self.lr_schedule == "onecycle" or annealed
+
+    def changed(self, before: Self) -> list[str]:
+        """Names of the settings that differ from those of before, and must not when a run is resumed."""
+        free = _FREE - {"epochs"} if self.length_matters else _FREE
+        old, new = before.to_dict(), self.to_dict()
+        return [name for name in old if name not in free and old[name] != new[name]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Make settings from what `to_dict` gave.
+
+        Raises:
+            ValueError: an unknown key, or a value of the wrong type.
+        """
+        types = setting_types(cls)
+        if unknown := sorted(set(values) - set(types)):
+            raise ValueError(f"settings: unknown keys {unknown}")
+        for name, value in values.items():
+            accepted = (float, int) if types[name] is float else types[name]
+            if not isinstance(value, accepted) or (isinstance(value, bool) and types[name] is not bool):
+                raise ValueError(f"settings: {name} must be {types[name].__name__}, got {value!r}")
+        return cls(**values)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote; an error names the file."""
+        try:
+            values = json.loads(path.read_text())
+            if not isinstance(values, dict):
+                raise ValueError(f"settings must be an object, got {values!r}")
+            return cls.from_dict(values)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def check_choices(self, **choices: tuple[str, ...]) -> None:
+        """Raise ValueError for a setting that is none of its choices, or a number that is not finite."""
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name, value in self.to_dict().items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} must be finite, got {value}")
+
+    def check_counts(self, *names: str) -> None:
+        """Raise ValueError for a count below 1."""
+        for name in names:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def check_positive(self, *names: str) -> None:
+        """Raise ValueError for a number that is not above 0."""
+        for name in names:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    def check_shares(self, *names: str) -> None:
+        """Raise ValueError for a number outside [0, 1)."""
+        for name in names:
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+
+    def check_not_negative(self, *names: str) -> None:
+        """Raise ValueError for a number below 0."""
+        for name in names:
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+    def check_common(self) -> None:
+        """Check what every kind of training has: annealing, rotation, width of the basis, shares of the splits."""
+        if not 0 < self.temperature_share <= 1:
+            raise ValueError(f"temperature_share must be above 0 and at most 1, got {self.temperature_share}")
+        if self.rotate > 180:
+            raise ValueError(f"rotate must be at most 180 degrees, got {self.rotate}")
+        _check_sigma(self.sigma, self.objective)
+        parse_shares(self.shares)
+
+
+def setting_types(settings: type[RunSettings]) -> dict[str, type]:
+    """The type of each setting of a class."""
+    types = get_type_hints(settings)
+    return {f.name: types[f.name] for f in fields(settings)}  # type: ignore[arg-type]
+
+
+def parse_shares(text: str) -> tuple[float, float, float]:
+    """Read "0.7,0.1,0.2" as three numbers."""
+    try:
+        train, val, test = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"shares must be three numbers with commas between, got {text!r}") from None
+    return train, val, test
+
+
+def _check_sigma(sigma: str, objective: str) -> None:
+    if sigma == "auto":
+        return
+    try:
+        length = float(sigma)
+    except ValueError:
+        length = math.nan
+    if not 0 <= length < math.inf:
+        raise ValueError(f"sigma must be 'auto' or a number of at least 0, got {sigma!r}")
+    if length == 0 and objective in ("soft_vr", "soft_dr"):
+        raise ValueError(f"sigma must not be 0 for {objective}, whose unit of length it is, got {sigma!r}")
