@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from pcsargmax.prediction import Prediction
 from pcsargmax.visualize import geometry
 from pcsargmax.visualize.geometry import Mesh
 from pcsargmax.visualize.palette import (
+    EDGE_COLOR,
     TRUTH_COLOR,
     ProbabilityColors,
     color_by_probability,
@@ -21,8 +23,29 @@ from pcsargmax.visualize.palette import (
 KEYPOINT_RADIUS = 0.018
 TRUTH_RADIUS = 0.010
 ERROR_RADIUS = 0.003
+EDGE_RADIUS = 0.004
+#: Edges of a skeleton weaker than this are not drawn.
+FAINT = 0.1
 #: Clouds of up to this many points are drawn as balls, larger ones as squares on the screen.
 MAX_BALLS = 20_000
+
+
+class StrongEdge(NamedTuple):
+    """An edge of a skeleton that is drawn.
+
+    Attributes:
+        ends: (2, 3) its keypoints.
+        points: (R, 3) of the reconstruction.
+        strength: up to 1.
+    """
+
+    ends: np.ndarray
+    points: np.ndarray
+    strength: float
+
+    def moved(self, center: np.ndarray, scale: float) -> StrongEdge:
+        """The same edge in another frame."""
+        return StrongEdge((self.ends - center) / scale, (self.points - center) / scale, self.strength)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +64,8 @@ class Drawing:
     """(M, 3, 3): 1 σ ellipsoids, see `geometry.covariance_axes`."""
     truth: np.ndarray
     """(M, 3), NaN where there is none."""
+    edges: tuple[StrongEdge, ...] = ()
+    """Those of a skeleton that are not faint."""
 
     @property
     def as_balls(self) -> bool:
@@ -57,16 +82,29 @@ class Drawing:
         return np.array([hex_to_rgb(keypoint_color(k)) for k in self.shown]).reshape(-1, 3)
 
     def marks(self) -> Mesh:
-        """Keypoint balls, smaller dark ones at the truth, and rods between them."""
+        """Keypoint balls, smaller dark ones at the truth, rods between them, and the skeleton."""
         known = np.isfinite(self.truth).all(axis=1)
         dark = hex_to_rgb(TRUTH_COLOR)
         return geometry.join(
             [
+                self.skeleton(),
                 geometry.balls(self.position, KEYPOINT_RADIUS, self.keypoint_rgb(), subdivisions=3),
                 geometry.balls(self.truth[known], TRUTH_RADIUS, dark, subdivisions=3),
                 geometry.rods(self.position[known], self.truth[known], ERROR_RADIUS, dark),
             ]
         )
+
+    def skeleton(self) -> Mesh:
+        """The edges as rods and the reconstruction as dots on and beside them, the paler the weaker.
+
+        A picture is opaque, so strength mixes with its white.
+        """
+        parts = [geometry.balls(np.zeros((0, 3)), 1.0, np.zeros(3), subdivisions=0)]
+        for edge in self.edges:
+            color = 1 - edge.strength * (1 - hex_to_rgb(EDGE_COLOR))
+            parts.append(geometry.rods(edge.ends[:1], edge.ends[1:], EDGE_RADIUS, color))
+            parts.append(geometry.balls(edge.points, 1.5 * EDGE_RADIUS, color, subdivisions=1))
+        return geometry.join(parts)
 
     def ellipsoids(self) -> Mesh:
         """The 1 σ ellipsoids in the keypoints' colours."""
@@ -75,7 +113,7 @@ class Drawing:
     def extent(self) -> np.ndarray:
         """(P, 3) positions that a camera must see."""
         known = self.truth[np.isfinite(self.truth).all(axis=1)]
-        return np.concatenate([self.points, self.position, known])
+        return np.concatenate([self.points, self.position, known, *(edge.points for edge in self.edges)])
 
 
 def build_drawing(
@@ -113,7 +151,24 @@ def build_drawing(
         (prediction.position[shown] - center) / scale,
         geometry.covariance_axes(prediction.covariance[shown]) / scale,
         (annotated[shown] - center) / scale,
+        tuple(edge.moved(center, scale) for edge in strong_edges(prediction, shown)),
     )
+
+
+def strong_edges(prediction: Prediction, shown: np.ndarray) -> list[StrongEdge]:
+    """The edges between two of the keypoints shown that are not faint, in the units of the file."""
+    skeleton = prediction.skeleton
+    if skeleton is None:
+        return []
+    drawn = np.isin(skeleton.edges, shown).all(axis=1) & (skeleton.strength >= FAINT)
+    return [
+        StrongEdge(
+            prediction.position[skeleton.edges[number]],
+            skeleton.points[skeleton.edge == number],
+            float(min(skeleton.strength[number], 1.0)),
+        )
+        for number in np.flatnonzero(drawn)
+    ]
 
 
 def _point_radius(points: np.ndarray) -> float:

@@ -82,6 +82,21 @@ function keypointTraces(shape) {
   return traces;
 }
 
+// The edges of a skeleton and the points that the cloud is reconstructed by, their strength as opacity.
+function skeletonTraces(shape) {
+  if (!by("skeleton").checked) return [];
+  return shape.edges.flatMap((edge) => {
+    const look = {
+      type: "scatter3d", opacity: edge.strength, hoverinfo: "text", hovertext: "edge of strength " + short(edge.strength),
+    };
+    const [ends, points] = [edge.ends, edge.points];
+    return [
+      {...look, mode: "lines", x: ends[0], y: ends[1], z: ends[2], line: {color: DATA.edge, width: 4}},
+      {...look, mode: "markers", x: points[0], y: points[1], z: points[2], marker: {color: DATA.edge, size: 2.5}},
+    ];
+  });
+}
+
 // Annotations, not texts of a trace: points would cover those.
 function nameTags(shape) {
   if (!by("names").checked) return [];
@@ -142,7 +157,7 @@ async function draw() {
   const title = chosen < 0 ? "largest probability" : "probability of " + shape.keypoints[chosen].name;
   fillSide(shape, chosen);
   const axis = {visible: false, range: [-shape.reach, shape.reach]};
-  await Plotly.react("plot", [cloudTrace(shape, xyz, values, title), ...keypointTraces(shape)], {
+  await Plotly.react("plot", [cloudTrace(shape, xyz, values, title), ...skeletonTraces(shape), ...keypointTraces(shape)], {
     margin: {l: 0, r: 0, t: 0, b: 0}, showlegend: false, hovermode: "closest", uirevision: "keep",
     scene: {
       aspectmode: "cube", xaxis: axis, yaxis: axis, zaxis: axis, dragmode: "orbit", uirevision: "keep",
@@ -171,7 +186,8 @@ function start() {
 }
 
 DATA.shapes.forEach((shape, number) => by("shape").add(new Option(shape.name, String(number))));
-["shape", "map", "log", "truth", "ellipsoids", "names"].forEach((id) => { by(id).onchange = start; });
+["shape", "map", "log", "truth", "ellipsoids", "names", "skeleton"].forEach((id) => { by(id).onchange = start; });
+by("with-skeleton").hidden = DATA.shapes.every((shape) => shape.edges.length === 0);
 by("previous").onclick = () => move(-1);
 by("next").onclick = () => move(1);
 start();

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcsargmax.prediction import Prediction
+from pcsargmax.visualize.drawing import strong_edges
 from pcsargmax.visualize.geometry import covariance_axes
-from pcsargmax.visualize.palette import TRUTH_COLOR, keypoint_color, probability_scale, rgb_to_hex
+from pcsargmax.visualize.palette import EDGE_COLOR, TRUTH_COLOR, keypoint_color, probability_scale, rgb_to_hex
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,6 +63,7 @@ def write_page(
     scale = probability_scale()[::17]
     data = {
         "truth": TRUTH_COLOR,
+        "edge": EDGE_COLOR,
         "scale": [[i / (len(scale) - 1), rgb_to_hex(color)] for i, color in enumerate(scale)],
         "shapes": [_shape(one, min_visibility) for one in listed],
     }
@@ -103,6 +105,7 @@ def _shape(prediction: Prediction, min_visibility: float) -> dict[str, Any]:
         "chance": chance,
         "index": keep.tolist() if thinned else None,
         "keypoints": _keypoints(prediction, center, min_visibility),
+        "edges": _edges(prediction, center, min_visibility),
         "note": f"{len(keep)} of {len(prediction.points)} points are shown." if thinned else "",
     }
 
@@ -139,6 +142,19 @@ def _keypoints(prediction: Prediction, center: np.ndarray, min_visibility: float
             "axes": _short(axes[k]),
         }
         for k, name in enumerate(prediction.keypoint_names)
+    ]
+
+
+def _edges(prediction: Prediction, center: np.ndarray, min_visibility: float) -> list[dict[str, Any]]:
+    """The edges of a skeleton that are not faint, with every second point of the reconstruction."""
+    shown = np.flatnonzero(prediction.visibility >= min_visibility)
+    return [
+        {
+            "strength": _short(edge.strength),
+            "ends": _short((edge.ends - center).T),
+            "points": _short((edge.points[::2] - center).T),
+        }
+        for edge in strong_edges(prediction, shown)
     ]
 
 

@@ -48,6 +48,8 @@ KEYPOINT_COLORS = [
 ]
 TRUTH_COLOR = "#202020"
 ABSENT_COLOR = "#9a9aa2"
+#: Edges of a skeleton at full strength.
+EDGE_COLOR = "#34405c"
 
 # The scale's path: pale grey-blue for nothing, then amber, red and a dark violet; its lightness only falls.
 _SCALE_ANCHORS = ("#cfd4de", "#f2b134", "#e4572e", "#a4133c", "#3d0c3f")

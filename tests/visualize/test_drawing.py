@@ -3,7 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pcsargmax.prediction import Prediction, Skeleton
 from pcsargmax.visualize.drawing import KEYPOINT_RADIUS, build_drawing
+from pcsargmax.visualize.palette import EDGE_COLOR, hex_to_rgb
 
 
 @pytest.mark.parametrize(("scale", "origin"), [(1.0, 0.0), (1000.0, 0.0), (100.0, 1e6), (1e-6, 0.0)])
@@ -61,3 +63,31 @@ def test_many_points_are_no_balls(mug, monkeypatch):
 def test_an_unknown_keypoint_is_named(mug):
     with pytest.raises(ValueError, match="keypoint: expected one of handle"):
         build_drawing(mug(), keypoint="lid")
+
+
+def with_skeleton(mug: Prediction, strength: tuple[float, ...] = (1.0, 0.5, 0.01, 1.0)) -> Prediction:
+    """Edges of three points each: 0-1 full, 0-2 half, 1-2 faint, 0-3 to a keypoint that is absent."""
+    ends = np.array([[0, 1], [0, 2], [1, 2], [0, 3]])
+    a, b = mug.position[ends[:, 0]], mug.position[ends[:, 1]]
+    points = np.stack([a, (a + b) / 2, b], axis=1).reshape(-1, 3)
+    return dataclasses.replace(mug, skeleton=Skeleton(ends, strength, points, np.repeat(np.arange(4), 3)))
+
+
+def test_edges_are_paler_the_weaker_and_faint_ones_are_left_out(mug):
+    drawing = build_drawing(with_skeleton(mug(scale=100.0, origin=1e6)))
+    assert [edge.strength for edge in drawing.edges] == [1.0, 0.5]
+    np.testing.assert_allclose(drawing.edges[0].ends, drawing.position[[0, 1]], atol=1e-7)
+    np.testing.assert_allclose(drawing.edges[1].points[[0, 2]], drawing.position[[0, 2]], atol=1e-7)
+    mesh = drawing.skeleton()
+    assert len(mesh.vertices) == 2 * (16 + 3 * 42)  # a rod and three balls for each of two edges
+    np.testing.assert_allclose(mesh.colors[0], hex_to_rgb(EDGE_COLOR))
+    np.testing.assert_allclose(mesh.colors[-1], (1 + hex_to_rgb(EDGE_COLOR)) / 2)
+    plain = build_drawing(mug())
+    assert len(plain.skeleton().vertices) == 0
+    assert len(build_drawing(with_skeleton(mug())).marks().vertices) == len(plain.marks().vertices) + 284
+
+
+def test_a_skeleton_that_leaves_the_cloud_is_within_the_picture(mug):
+    whole = with_skeleton(mug())
+    far = dataclasses.replace(whole.skeleton, points=whole.skeleton.points * 5)
+    assert np.abs(build_drawing(dataclasses.replace(whole, skeleton=far)).extent()).max() > 1

@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 
+from pcsargmax.prediction import Skeleton
 from pcsargmax.visualize import write_page
 
 
@@ -179,3 +180,18 @@ def test_a_browser_draws_it_without_errors(mug, tmp_path):
     # cloud, keypoints, truth, error lines, 3 ellipsoids
     assert "<title>drawn 7 with WebGL</title>" in browser.stdout
     assert 'id="failed" role="alert"></div>' in browser.stdout
+
+
+def test_the_edges_of_a_skeleton_are_in_the_page(mug, tmp_path):
+    plain = mug()
+    assert data_of(write_page(plain, tmp_path / "plain.html"))["shapes"][0]["edges"] == []
+    ends = np.array([[0, 1], [1, 2], [0, 3]])
+    points = np.concatenate([np.linspace(plain.position[a], plain.position[b], 15) for a, b in ends])
+    skeleton = Skeleton(ends, [0.75, 0.01, 1.0], points, np.repeat(np.arange(3), 15))
+    page = write_page(dataclasses.replace(plain, skeleton=skeleton), tmp_path / "page.html")
+    (edge,) = data_of(page)["shapes"][0]["edges"]  # the second is faint, the third goes to an absent keypoint
+    assert edge["strength"] == 0.75
+    center = (plain.points.min(axis=0) + plain.points.max(axis=0)) / 2
+    drawn = np.array(edge["points"]).T + center
+    np.testing.assert_allclose(drawn, points[:15:2], atol=1e-6)
+    np.testing.assert_allclose(np.array(edge["ends"]).T + center, plain.position[[0, 1]], atol=1e-6)
