@@ -1,10 +1,12 @@
+from . import circular
 from .argmax import SamplingArgmax, kernel_logits, sampling_argmax, soft_argmax
 from .backbones.pointnet2 import Level, PointNet2, Scale
-from .bases import Gaussian
+from .bases import Basis, Gaussian
 from .calibration import Calibration, confidence_measure
 from .cells import Triangular, Uniform
-from .datasets import KeypointNet, LandmarkFolder, make_procedural
-from .distances import SmoothL1, distance, gaussian_expected_distance
+from .correspondence import Correspondence, match_keypoints
+from .datasets import KeypointNet, LandmarkFolder, ShapeNetH5, make_procedural
+from .distances import Distance, SmoothL1, distance, gaussian_expected_distance
 from .distribution import KeypointDistribution
 from .grid import Grid
 from .grid_argmax import GridArgmax
@@ -15,22 +17,35 @@ from .losses import (
     expected_error,
     variance_regularized_error,
 )
-from .metrics import PCK, KeypointIoU
+from .maps import Sites
+from .metrics import DAS, PCK, Coverage, KeypointIoU, Repeatability
 from .models.keypoint_detector import KeypointDetector
+from .models.skeleton_merger import SkeletonMerger
 from .neighbors import ball_query, farthest_point_order, knn, mean_neighbor_distance
-from .prediction import Prediction
+from .prediction import Prediction, Skeleton
 from .regularizers import distribution_regularizer, variance_regularizer
-from .relaxation import Constant, Exponential, Linear, Published, relaxed_categorical
+from .relaxation import Constant, Exponential, Linear, Published, Relaxation, make_schedule, relaxed_categorical
 from .site_sigma import SiteSigma
+from .skeleton import composite_chamfer, decode, skeleton_loss
 from .template import Template
+from .training.discover import discover
+from .training.discover_run import DiscoverRun
+from .training.discover_settings import DiscoverSettings
 from .training.run import Run, load_run
 from .training.settings import TrainSettings
 from .training.train import train
 
 __all__ = [
+    "DAS",
     "PCK",
+    "Basis",
     "Calibration",
     "Constant",
+    "Correspondence",
+    "Coverage",
+    "DiscoverRun",
+    "DiscoverSettings",
+    "Distance",
     "Exponential",
     "Gaussian",
     "Grid",
@@ -45,17 +60,27 @@ __all__ = [
     "PointNet2",
     "Prediction",
     "Published",
+    "Relaxation",
+    "Repeatability",
     "Run",
     "SamplingArgmax",
     "Scale",
+    "ShapeNetH5",
     "SiteSigma",
+    "Sites",
+    "Skeleton",
+    "SkeletonMerger",
     "SmoothL1",
     "Template",
     "TrainSettings",
     "Triangular",
     "Uniform",
     "ball_query",
+    "circular",
+    "composite_chamfer",
     "confidence_measure",
+    "decode",
+    "discover",
     "discrete_expected_error",
     "distance",
     "distribution_regularized_error",
@@ -68,9 +93,12 @@ __all__ = [
     "knn",
     "load_run",
     "make_procedural",
+    "make_schedule",
+    "match_keypoints",
     "mean_neighbor_distance",
     "relaxed_categorical",
     "sampling_argmax",
+    "skeleton_loss",
     "soft_argmax",
     "train",
     "variance_regularized_error",

@@ -11,8 +11,7 @@ of the latter in embedded positions, (..., E). The `density` of all is one of th
 
 import math
 from dataclasses import dataclass
-from numbers import Real
-from typing import Any, Literal, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,9 +19,7 @@ from torch import Tensor
 from pcsargmax.cells import Triangular, Uniform, check_positions, zero_masked
 from pcsargmax.grid import Grid
 from pcsargmax.maps import take_sites
-from pcsargmax.site_sigma import SiteSigma
-
-__all__ = ["Basis", "Gaussian", "SiteSigma", "Triangular", "Uniform", "weighted_sum"]
+from pcsargmax.sigma import Sigma, around_sites, check_sigma
 
 
 def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
@@ -65,57 +62,50 @@ class Gaussian:
         sigma: its standard deviation, in the unit of the sites. A number; a tuple of D numbers, one per axis;
             "auto", without gradient: on a `Grid` the width of its cells along each axis; for a cloud the mean
             distance of its sites to their nearest neighbours, as in the paper (found anew at each call: compute
-            it once and pass it where clouds come again); or a tensor: one for all (), one per cloud (B,), or
-            anything of three axes that broadcasts to (B, L, D), which may carry a gradient (see `SiteSigma`). On
-            circular axes it is that of the embedded position, the same along the circle and across it.
+            it once and pass it where clouds come again; torch.compile breaks its graph there: pass a number or
+            tensor for one graph); or a tensor: one for all (), one per cloud (B,), or anything of three axes that
+            broadcasts to (B, L, D), which may carry a gradient (see `SiteSigma`). On circular axes it is that of the
+            embedded position, the same along the circle and across it. Values per site are checked where they are
+            used: what stands at masked sites has no effect.
 
     Raises:
         ValueError: `sigma` is something else, negative or not finite.
     """
 
-    sigma: float | tuple[float, ...] | Tensor | Literal["auto"] = "auto"
+    sigma: Sigma = "auto"
 
     def __post_init__(self) -> None:
         """Raise ValueError where sigma is not one."""
-        sigma = self.sigma
-        if isinstance(sigma, Tensor):
-            # This check reads values: torch.compile would break its graph here.
-            valid = sigma.isfinite() & (sigma >= 0)
-            if not torch.compiler.is_compiling() and not valid.all():
-                raise ValueError(f"sigma: expected values >= 0 and finite, got {sigma[~valid][0].item()}")
-        elif isinstance(sigma, tuple):
-            if not sigma or not all(_is_number(value) and 0 <= value < math.inf for value in sigma):
-                raise ValueError(f"sigma: expected numbers >= 0 and finite, got {sigma}")
-        elif isinstance(sigma, str) or not _is_number(sigma):
-            if sigma != "auto":
-                raise ValueError(f"sigma: expected a number, a tuple of numbers, a tensor or 'auto', got {sigma!r}")
-        elif not 0 <= sigma < math.inf:
-            raise ValueError(f"sigma: expected a value >= 0 and finite, got {sigma}")
+        check_sigma(self.sigma)
 
     def scale(
         self,
         sites: Tensor | Grid,
         mask: Tensor | None = None,
         *,
+        batch_size: int | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> Tensor:
         """Return the standard deviation around each site.
 
         Args:
-            sites: (B, L, D), or (1, L, D) where all clouds share them and `sigma` too, or a grid.
+            sites: (B, L, D), or (1, L, D) where all clouds share them, or a grid.
             mask: (B, L) bool, True where a site is real.
+            batch_size: B, which a grid and shared sites do not tell; None is that of the mask or the sites, else any
+                that fits `sigma`.
             dtype: of the result; None is that of the sites, float32 for a grid.
             device: of the result; None is that of the sites, for a grid that of a tensor `sigma` or the default.
 
         Returns:
             a tensor of three axes that broadcasts to (B, L, D), on a grid to (B, L, E); its last axis is 1 where
-            all axes are known to have the same.
+            all axes are known to have the same. A `sigma` per site is 0 where masked.
 
         Raises:
-            ValueError: a `sigma` whose shape or length does not fit the sites.
+            ValueError: a `sigma` whose shape or length does not fit the sites, or one per site that is negative or
+                not finite where it is not masked.
         """
-        return self._scale(sites, mask, None, dtype, device)
+        return around_sites(self.sigma, sites, mask, batch_size, dtype, device)
 
     def variance(
         self,
@@ -147,13 +137,13 @@ class Gaussian:
         """
         dimension = sites.dimension if isinstance(sites, Grid) else sites.shape[-1]
         positions = check_positions(positions, dimension)
-        kind = positions.dtype, positions.device
-        scale = self._scale(sites, mask, positions.shape[0], *kind)
+        batch_size, dtype, device = len(positions), positions.dtype, positions.device
+        scale = self.scale(sites, mask, batch_size=batch_size, dtype=dtype, device=device)
         periods: tuple[float | None, ...] = (None,) * dimension
         axes = list(range(dimension))
         if isinstance(sites, Grid):
             periods, axes = sites.periods, [sites.embedding.index(d) for d in axes]
-            sites = sites.positions(*kind).unsqueeze(0)
+            sites = sites.positions(dtype, device).unsqueeze(0)
         if mask is not None:
             scale = torch.where(mask.unsqueeze(-1), scale, 1)
             sites = torch.where(mask.unsqueeze(-1), sites, 0)
@@ -179,12 +169,10 @@ class Gaussian:
             (B, S, K, 1) where σ is the same along all axes, else (B, S, K, D), on a grid (B, S, K, E); without
             NaN gradients at σ = 0.
         """
-        scale = self._scale(sites, mask, weights.shape[0], weights.dtype, weights.device)
+        scale = self.scale(sites, mask, batch_size=len(weights), dtype=weights.dtype, device=weights.device)
         square = weights.square()
         if scale.shape[1] == 1:
             return collapsed_std(square.sum(dim=-1, keepdim=True), scale)
-        if mask is not None:
-            scale = torch.where(mask.unsqueeze(-1), scale, 0)
         return collapsed_std(weighted_sum(square, scale.square()), scale)
 
     def noise(
@@ -241,7 +229,7 @@ class Gaussian:
         Raises:
             ValueError: as `scale`, or a `shape` that does not start with B.
         """
-        scale = self._scale(sites, mask, None, dtype, device)
+        scale = self.scale(sites, mask, dtype=dtype, device=device)
         if len(scale) > 1 and (not shape or shape[0] != len(scale)):
             raise ValueError(f"shape: expected to start with B = {len(scale)}, as sigma does, got {shape}")
         num_sites = sites.num_sites if isinstance(sites, Grid) else sites.shape[-2]
@@ -275,63 +263,15 @@ class Gaussian:
         Raises:
             ValueError: as `scale`.
         """
-        scale = self._scale(sites, mask, len(index), dtype, index.device if device is None else device)
+        device = index.device if device is None else device
+        scale = self.scale(sites, mask, batch_size=len(index), dtype=dtype, device=device)
         x = sites.sites(scale.dtype, scale.device).unsqueeze(0) if isinstance(sites, Grid) else sites.to(scale)
         position, std = (take_sites(values.expand(len(index), *x.shape[1:]), index) for values in (x, scale))
         normal = torch.randn(position.shape, generator=generator, dtype=scale.dtype, device=scale.device)
         return position + std * normal
 
-    def _scale(
-        self,
-        sites: Tensor | Grid,
-        mask: Tensor | None,
-        batch_size: int | None,
-        dtype: torch.dtype | None,
-        device: torch.device | str | None,
-    ) -> Tensor:
-        """Return `scale` for B = `batch_size`, which shared sites alone do not tell; None is any that fits."""
-        known = None if mask is None else len(mask)
-        if isinstance(sites, Grid):
-            length, dimension, axes = sites.num_sites, sites.dimension, sites.embedding
-            dtype = dtype or torch.float32
-        else:
-            length, dimension, axes = sites.shape[-2], sites.shape[-1], tuple(range(sites.shape[-1]))
-            dtype, device = dtype or sites.dtype, sites.device if device is None else device
-            known = len(sites) if mask is None and len(sites) > 1 else known
-        sigma = self.sigma
-        if isinstance(sigma, str):
-            if isinstance(sites, Tensor):
-                return _neighbor_distance(sites, mask).to(dtype=dtype, device=device)
-            sigma = sites.cell
-        if not isinstance(sigma, Tensor):
-            numbers = sigma if isinstance(sigma, tuple) else (sigma,) * dimension
-            if len(numbers) != dimension:
-                raise ValueError(f"sigma: expected {dimension} numbers, one per axis, got {len(numbers)}: {numbers}")
-            if len(set(numbers)) == 1:
-                return torch.full((1, 1, 1), numbers[0], dtype=dtype, device=device)
-            return torch.tensor([numbers[d] for d in axes], dtype=dtype, device=device).reshape(1, 1, -1)
-        scale = _fit(sigma, (batch_size or known, length, dimension)).to(dtype=dtype, device=device)
-        return scale if scale.shape[-1] == 1 else scale[..., list(axes)]
-
 
 Basis: TypeAlias = Uniform | Triangular | Gaussian
-
-
-def _fit(sigma: Tensor, whole: tuple[int | None, int, int]) -> Tensor:
-    """Return a tensor sigma with three axes that broadcast to (B, L, D), any B where that is None."""
-    batch_size = whole[0]
-    if sigma.ndim == 0:
-        return sigma.reshape(1, 1, 1)
-    if sigma.ndim == 1 and batch_size in (None, len(sigma)):
-        return sigma.reshape(-1, 1, 1)
-    if sigma.ndim == 3 and all(m is None or n in (1, m) for n, m in zip(sigma.shape, whole, strict=True)):
-        return sigma
-    expected = f"shape (), (B,) = ({batch_size},) or one that broadcasts to (B, L, D) = {whole}"
-    raise ValueError(f"sigma: expected {expected.replace('None', 'B')}, got {tuple(sigma.shape)}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real)
 
 
 def _num_axes(sites: Tensor | Grid) -> int:
@@ -349,21 +289,10 @@ def _circle_density(away: Tensor, std: Tensor, period: float) -> Tensor:
     N(site, std² I) around the circle's centre: with κ the radius by std, t = κ cos a and s = κ sin a of the angle a,
     exp(−κ²/2) / 2π + t Φ(t) exp(−s²/2) / √2π per radian.
     """
+    away = away - period * torch.round(away / period)
     radius = period / (2 * math.pi)
     kappa = radius / std
     t, s = kappa * torch.cos(away / radius), kappa * torch.sin(away / radius)
     normal = torch.exp(-s.square() / 2) / math.sqrt(2 * math.pi)
     per_radian = torch.exp(-kappa.square() / 2) / (2 * math.pi) + t * torch.special.ndtr(t) * normal
     return per_radian.clamp(min=0) / radius  # on the far side, rounding may leave less than 0
-
-
-def _neighbor_distance(sites: Tensor, mask: Tensor | None) -> Tensor:
-    """Return (B, 1, 1), the mean distance of each cloud's real sites to their nearest neighbours."""
-    from pcsargmax.neighbors import mean_neighbor_distance
-
-    with torch.no_grad():
-        if mask is None:
-            mask = torch.ones(sites.shape[:2], dtype=torch.bool, device=sites.device)
-        real = sites.expand(mask.shape[0], -1, -1)[mask]  # (B, L, D) -> (M, D)
-        cloud = mask.nonzero()[:, 0]
-        return mean_neighbor_distance(real, cloud).to(sites).reshape(-1, 1, 1)

@@ -40,7 +40,7 @@ class _CellBasis:
         Raises:
             ValueError: the sites are a cloud.
         """
-        grid = self._grid(sites)
+        grid = self.grid_of(sites)
         straight = [self._order * c * c / 12 for c in grid.cell]
         if not any(grid.periods):
             return torch.tensor(straight, dtype=dtype, device=device).reshape(1, 1, -1)
@@ -74,7 +74,7 @@ class _CellBasis:
         Raises:
             ValueError: the sites are a cloud, or positions of another shape.
         """
-        grid = self._grid(sites)
+        grid = self.grid_of(sites)
         positions = check_positions(positions, grid.dimension)
         density = positions.new_ones(*positions.shape[:2], 1)
         # Each is a product over the axes; the last coordinate is the map's first axis.
@@ -109,7 +109,7 @@ class _CellBasis:
         Raises:
             ValueError: the sites are a cloud.
         """
-        grid = self._grid(sites)
+        grid = self.grid_of(sites)
         return self._draw((*shape, grid.num_sites, grid.dimension), grid, generator, dtype, device)
 
     def noise(
@@ -137,7 +137,7 @@ class _CellBasis:
         Raises:
             ValueError: the sites are a cloud, or weights of another number of cells.
         """
-        grid = self._grid(sites)
+        grid = self.grid_of(sites)
         if weights.shape[-1] != grid.num_sites:
             raise ValueError(f"weights: expected L = {grid.num_sites} cells, got shape {tuple(weights.shape)}")
         dtype, device = weights.dtype, weights.device
@@ -174,12 +174,13 @@ class _CellBasis:
         Raises:
             ValueError: the sites are a cloud.
         """
-        grid = self._grid(sites)
+        grid = self.grid_of(sites)
         device = index.device if device is None else device
         noise = self._draw((*index.shape, grid.dimension), grid, generator, dtype, device)
         return grid.wrap(grid.positions(dtype, device)[index] + noise)
 
-    def _grid(self, sites: Tensor | Grid) -> Grid:
+    def grid_of(self, sites: Tensor | Grid) -> Grid:
+        """Return the sites, or raise ValueError where they are a cloud."""
         if isinstance(sites, Grid):
             return sites
         raise ValueError(

@@ -50,9 +50,9 @@ def embed(positions: Tensor, periods: Periods) -> Tensor:
 def recover(embedded: Tensor, periods: Periods, lower: Sequence[float] | float = 0.0) -> Tensor:
     """Turn averages of embedded positions back into coordinates: the direction from the circle's centre.
 
-    The gradient across the circle is 1 / its distance from the centre, as steep as that is small. Within rounding of
-    the centre itself, where there is no direction, the angle is 0 and its gradient too. So losses had better measure
-    distances between embedded positions.
+    The gradient along the circle is the radius by the distance from the centre, as steep as that is small. Within
+    rounding of the centre, 64 eps of the radius, where there is no direction, the angle is 0 and its gradient too: so
+    it is for a uniform map. Losses had better measure distances between embedded positions.
 
     Args:
         embedded: (..., E) as `embed` returns, or averages of such.
@@ -112,8 +112,8 @@ def wrap(column: Tensor, period: float, lower: float = 0.0) -> Tensor:
 
 
 def _angle(cosine: Tensor, sine: Tensor) -> Tensor:
-    """Return atan2(sine, cosine) with the value and gradient 0 where both are 0 within rounding."""
-    outside = cosine.square() + sine.square() > torch.finfo(cosine.dtype).tiny
+    """Return atan2(sine, cosine) with the value and gradient 0 where both are 0 within rounding, of a radius of 1."""
+    outside = cosine.square() + sine.square() > (64 * torch.finfo(cosine.dtype).eps) ** 2
     return torch.atan2(torch.where(outside, sine, 0), torch.where(outside, cosine, 1))
 
 

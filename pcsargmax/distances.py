@@ -111,8 +111,8 @@ def gaussian_expected_distance(offset: Tensor, std: Tensor, kind: Distance = "l1
         kind: "l1", "l2" (D up to 3), "squared_l2" or `SmoothL1(beta)`, as in `distance`.
 
     Returns:
-        (...). Gradients are exact and finite everywhere, also at std = 0 and at offset 0; second derivatives
-        are exact where std > 0 and offset is not 0.
+        (...), in at least float32. Gradients are exact and finite everywhere, also at std = 0 and at offset 0;
+        second derivatives are exact where std > 0 and offset is not 0.
 
     Raises:
         ValueError: an unknown kind, a `std` whose last axis is neither 1 nor D, or "l2" with D > 3 or one std
@@ -121,6 +121,8 @@ def gaussian_expected_distance(offset: Tensor, std: Tensor, kind: Distance = "l1
     dimension = offset.shape[-1]
     if std.shape[-1] not in (1, dimension):
         raise ValueError(f"std: expected a last axis of 1 or D = {dimension}, got shape {tuple(std.shape)}")
+    dtype = torch.promote_types(torch.promote_types(offset.dtype, std.dtype), torch.float32)
+    offset, std = offset.to(dtype), std.to(dtype)
     if isinstance(kind, SmoothL1):
         scaled = torch.broadcast_tensors(offset.abs() / kind.beta, std / kind.beta)
         value: Tensor = _ExpectedSmoothL1.apply(*scaled)

@@ -5,8 +5,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from pcsargmax.argmax import sampling_argmax, soft_argmax
-from pcsargmax.bases import Basis, Triangular, weighted_sum
+from pcsargmax.argmax import fixed_basis, sampling_argmax, soft_argmax
+from pcsargmax.bases import Basis, weighted_sum
+from pcsargmax.cells import Triangular
 from pcsargmax.grid import Grid
 from pcsargmax.relaxation import Relaxation, mask_logits, relaxed_categorical
 
@@ -20,22 +21,23 @@ class GridArgmax(nn.Module):
     (x, y, z), the reverse of the map's axes.
 
     `coordinate_gradient="sign"` is a trick of the authors' published code for 2-D maps (COCO), which the paper does not
-    mention. Values stay as they are. In the backward pass the derivative of a coordinate by the weight of a site, which
-    is the site's coordinate x_i, is replaced by two cell widths, ±2c, with the sign of x_i minus the coordinate (+2c
-    where they are equal). So a far site is pulled no more strongly than a near one. It is the gradient of no objective;
-    a learned σ of the basis still has its own. All weights are kept, so memory grows with `num_samples`.
+    mention. Values have the same distribution. In the backward pass the derivative of a coordinate by the weight of a
+    site, which is the site's coordinate x_i, is replaced by two cell widths, ±2c, with the sign of x_i minus the
+    coordinate (+2c where they are equal). So a far site is pulled no more strongly than a near one. It is the gradient
+    of no objective; a learned σ of the basis still has its own. All weights are kept: memory grows with `num_samples`.
 
     Args:
         grid: where the cells are; a shape stands for `Grid(shape)`, whose unit is the cell.
-        basis: the density around each cell; None is `Triangular()`.
+        basis: the density around each cell; None is `Triangular()`. A learned σ is given to each call instead,
+            `layer(logits, basis=Gaussian(sigma))`: the layer would not register it.
         num_samples: S, samples of each keypoint in training.
         temperature: τ > 0. To anneal it, set the attribute: `layer.temperature = schedule(progress)`.
         relaxation: as in `relaxed_categorical`.
         coordinate_gradient: "exact" or "sign".
 
     Raises:
-        ValueError: an unknown `coordinate_gradient`, "sign" on a grid with circular axes, or as of `Grid`. The other
-            settings are checked where they are used.
+        ValueError: an unknown `coordinate_gradient`, "sign" on a grid with circular axes, a σ of the basis that asks
+            for a gradient, or as of `Grid`. The other settings are checked where they are used.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class GridArgmax(nn.Module):
     ) -> None:
         super().__init__()
         self.grid = grid if isinstance(grid, Grid) else Grid(grid)
-        self.basis: Basis = basis or Triangular()
+        self.basis = fixed_basis(Triangular() if basis is None else basis)
         self.num_samples = num_samples
         self.temperature = temperature
         self.relaxation = relaxation
@@ -63,12 +65,18 @@ class GridArgmax(nn.Module):
         self.coordinate_gradient = coordinate_gradient
 
     def forward(
-        self, logits: Tensor, *, mask: Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        logits: Tensor,
+        *,
+        basis: Basis | None = None,
+        mask: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
         """Return (B, S, K, D) samples in training, the (B, 1, K, D) expectation in evaluation.
 
         Args:
             logits: (B, K, *shape) one map of scores per keypoint.
+            basis: the density around each cell in this call; None is the layer's own.
             mask: (B, *shape) bool, True where a cell is real.
             generator: source of all noise, on the device of `logits`.
 
@@ -76,14 +84,15 @@ class GridArgmax(nn.Module):
             ValueError: a map of another shape than the grid's, or as `sampling_argmax`.
         """
         logits, mask = self._flatten(logits, mask)
+        basis = self.basis if basis is None else basis
         if self.coordinate_gradient == "sign":
-            return self._with_sign_gradient(logits, mask, generator)
+            return self._with_sign_gradient(logits, basis, mask, generator)
         if not self.training:
             return soft_argmax(logits, self.grid, mask=mask).unsqueeze(1)
         return sampling_argmax(
             logits,
             self.grid,
-            basis=self.basis,
+            basis=basis,
             num_samples=self.num_samples,
             temperature=self.temperature,
             relaxation=self.relaxation,
@@ -108,7 +117,9 @@ class GridArgmax(nn.Module):
             raise ValueError(f"mask: expected shape (B, *shape) = {whole}, got {tuple(mask.shape)}")
         return logits.flatten(2), None if mask is None else mask.flatten(1)
 
-    def _with_sign_gradient(self, logits: Tensor, mask: Tensor | None, generator: torch.Generator | None) -> Tensor:
+    def _with_sign_gradient(
+        self, logits: Tensor, basis: Basis, mask: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
         if self.training:
             weights = relaxed_categorical(
                 logits,
@@ -119,7 +130,7 @@ class GridArgmax(nn.Module):
                 generator=generator,
             )
             # Detached: the sign stands for the weight's whole effect on the coordinate, that of the noise included.
-            noise = self.basis.noise(weights.detach(), self.grid, mask, generator)
+            noise = basis.noise(weights.detach(), self.grid, mask, generator)
         else:
             weights = torch.softmax(mask_logits(logits, mask), dim=-1).unsqueeze(1)
             noise = weights.new_zeros(*weights.shape[:-1], self.grid.dimension)

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from pcsargmax.bases import Basis, Gaussian, weighted_sum
+from pcsargmax.chunks import Part
 from pcsargmax.distances import Distance, gaussian_expected_distance, pairwise_distance
 from pcsargmax.distances import distance as _distance  # the losses name an argument `distance`, as callers would
 from pcsargmax.grid import Grid
-from pcsargmax.maps import Sites, prepare_map
-from pcsargmax.moments import Part
+from pcsargmax.maps import Sites, center_map
 from pcsargmax.regularizers import Spacing, distribution_regularizer, variance_regularizer
 from pcsargmax.relaxation import Relaxation
 from pcsargmax.sampler import Sampler
@@ -48,7 +48,7 @@ def error_of_expectation(
         sites: (B, L, D), or (L, D) where all items share them, in any unit; or a Grid.
         target: (B, K, D) true positions; finite also for absent keypoints (see the module).
         distance: "l1", "l2", "squared_l2" or `SmoothL1(beta)`, as in `distance`.
-        mask: (B, L) bool, True where a site is real.
+        mask: (B, L) bool, True where a site is real; of a grid also (B, *shape).
 
     Returns:
         (B, K).
@@ -56,8 +56,8 @@ def error_of_expectation(
     Raises:
         ValueError: as `soft_argmax`, a target of another shape, or an unknown distance.
     """
-    logits, positions = prepare_map(logits, sites, mask)
-    target = _embedded(target, sites, logits, positions)
+    logits, positions, center, _ = center_map(logits, sites, mask)
+    target = _embedded(target, sites, logits, center)
     return _distance(weighted_sum(torch.softmax(logits, dim=-1), positions), target, distance)
 
 
@@ -86,7 +86,7 @@ def expected_error(
         temperature: τ > 0 of the relaxed weights.
         relaxation: how the weights are drawn, as in `relaxed_categorical`.
         distance: "l1", "l2", "squared_l2" or `SmoothL1(beta)`, as in `distance`.
-        mask: (B, L) bool, True where a site is real.
+        mask: (B, L) bool, True where a site is real; of a grid also (B, *shape).
         generator: source of all noise, on the device of `logits`.
         closed_form: integrate the noise of a Gaussian basis out exactly, so that only the draw of the weights
             is random: the same expectation with less variance.
@@ -110,7 +110,7 @@ def expected_error(
         relaxation=relaxation,
         mask=mask,
     )
-    target = _embedded(target, sites, sampler.logits, sampler.sites).unsqueeze(2)  # (B, K, 1, E)
+    target = _embedded(target, sites, sampler.logits, sampler.center).unsqueeze(2)  # (B, K, 1, E)
     normal = None if closed_form else sampler.normal(generator)
 
     def error(mean: Tensor, squares: Tensor, part: Part) -> Tensor:
@@ -139,7 +139,7 @@ def discrete_expected_error(
         sites: (B, L, D), or (L, D) where all items share them, in any unit; or a Grid.
         target: (B, K, D) true positions; finite also for absent keypoints (see the module).
         distance: "l1", "l2", "squared_l2" or `SmoothL1(beta)`, as in `distance`.
-        mask: (B, L) bool, True where a site is real.
+        mask: (B, L) bool, True where a site is real; of a grid also (B, *shape).
 
     Returns:
         (B, K), with finite gradients also where the target is a site.
@@ -147,8 +147,8 @@ def discrete_expected_error(
     Raises:
         ValueError: as `error_of_expectation`.
     """
-    logits, positions = prepare_map(logits, sites, mask)
-    away = pairwise_distance(_embedded(target, sites, logits, positions), positions, distance)
+    logits, positions, center, _ = center_map(logits, sites, mask)
+    away = pairwise_distance(_embedded(target, sites, logits, center), positions, distance)
     return (torch.softmax(logits, dim=-1) * away).sum(dim=-1)
 
 
@@ -173,7 +173,7 @@ def variance_regularized_error(
         target_variance: as in `variance_regularizer`; 1 to 5 in the paper.
         spacing: the length in squares of which it counts, as there.
         distance: "l1", "l2", "squared_l2" or `SmoothL1(beta)`, as in `distance`.
-        mask: (B, L) bool, True where a site is real.
+        mask: (B, L) bool, True where a site is real; of a grid also (B, *shape).
 
     Returns:
         (B, K).
@@ -209,14 +209,15 @@ def distribution_regularized_error(
     return error + weight * regularizer
 
 
-def _embedded(target: Tensor, sites: Sites, logits: Tensor, positions: Tensor) -> Tensor:
-    """Check a target against the map and return it, (B, K, E), as the positions are."""
-    dimension = sites.dimension if isinstance(sites, Grid) else positions.shape[-1]
+def _embedded(target: Tensor, sites: Sites, logits: Tensor, center: Tensor) -> Tensor:
+    """Check a target against the map and return it, (B, K, E), as the sites are: embedded, relative to the centre."""
+    dimension = sites.dimension if isinstance(sites, Grid) else center.shape[-1]
     expected = (*logits.shape[:2], dimension)
     if target.shape != expected:
         raise ValueError(f"target: expected shape (B, K, D) = {expected}, got {tuple(target.shape)}")
-    target = target.to(positions.dtype)
-    return sites.embed(target) if isinstance(sites, Grid) else target
+    if isinstance(sites, Grid):
+        target = sites.embed(target.to(center.dtype))
+    return (target - center).to(center.dtype)
 
 
 def _check_weight(weight: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -53,6 +53,50 @@ def prepare_map(logits: Tensor, sites: Sites, mask: Tensor | None = None) -> tup
     if mask is not None:
         positions = torch.where(mask.unsqueeze(-1), positions, 0)
     return logits.to(dtype), positions
+
+
+class CenteredMap(NamedTuple):
+    """A batch of maps without padding, the sites relative to a centre.
+
+    Far from the origin, sums of weighted coordinates would lose their digits; weights sum to 1, so the centre can be
+    added afterwards. It is detached: no gradient needs it.
+
+    Attributes:
+        logits: (B, K, L), −inf where masked.
+        sites: (B or 1, L, E) minus the centre, 0 where masked.
+        center: (B or 1, 1, E), the mean of the real sites, of a grid (1, 1, E) that of all, without gradient.
+        mask: (B, L) bool, True where a site is real; None where all are.
+    """
+
+    logits: Tensor
+    sites: Tensor
+    center: Tensor
+    mask: Tensor | None
+
+
+def center_map(logits: Tensor, sites: Sites, mask: Tensor | None = None) -> CenteredMap:
+    """Prepare a map as `prepare_map` does and move its sites to their centre.
+
+    Arguments and errors are those of `prepare_map`; the mask of a grid may also be (B, *shape).
+    """
+    mask = flatten_mask(mask, sites)
+    logits, positions = prepare_map(logits, sites, mask)
+    known = positions.detach()
+    if isinstance(sites, Grid):
+        center = sites.sites(known.dtype, known.device).mean(dim=0).reshape(1, 1, -1)
+    elif mask is None:
+        center = known.mean(dim=1, keepdim=True)
+    else:  # what is masked is 0
+        center = known.sum(dim=1, keepdim=True) / mask.sum(dim=1).clamp(min=1).reshape(-1, 1, 1)
+    moved = positions - center
+    return CenteredMap(logits, moved if mask is None else torch.where(mask.unsqueeze(-1), moved, 0), center, mask)
+
+
+def flatten_mask(mask: Tensor | None, sites: Sites) -> Tensor | None:
+    """Return the (B, L) mask of a grid that came as (B, *shape), any other as it is."""
+    if mask is not None and isinstance(sites, Grid) and mask.shape[1:] == sites.shape:
+        return mask.flatten(1)
+    return mask
 
 
 def take_sites(values: Tensor, index: Tensor) -> Tensor:

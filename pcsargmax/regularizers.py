@@ -14,7 +14,7 @@ from torch.nn import functional
 from pcsargmax.bases import Gaussian, weighted_sum
 from pcsargmax.distances import pairwise_distance
 from pcsargmax.grid import Grid
-from pcsargmax.maps import Sites, prepare_map
+from pcsargmax.maps import CenteredMap, Sites, center_map
 
 Spacing: TypeAlias = float | Tensor | Literal["auto"]
 """The unit of length of a target variance, see `variance_regularizer`."""
@@ -38,7 +38,8 @@ def variance_regularizer(
         spacing: the distance of adjacent sites, in their unit: a number; a tensor, () or (B,); or "auto", a
             grid's cell, or the mean distance of each cloud's sites to their nearest neighbours (found anew at
             each call: pass it where clouds come again).
-        mask: (B, L) bool, True where a site is real; what stands at the others has no effect.
+        mask: (B, L) bool, True where a site is real; what stands at the others has no effect. Of a grid also
+            (B, *shape).
 
     Returns:
         (B, K), in the fourth power of the unit of the sites. The paper's weights, 0.1 to 10, are sensible where
@@ -49,12 +50,15 @@ def variance_regularizer(
     """
     if not 0 <= target_variance < math.inf:
         raise ValueError(f"target_variance: expected a value >= 0 and finite, got {target_variance}")
-    logits, positions = prepare_map(logits, sites, mask)
-    unit = _unit(spacing, sites, logits, positions, mask)
+    found = center_map(logits, sites, mask)
+    logits, positions, _, mask = found
+    unit = _unit(spacing, sites, found)
     probabilities = torch.softmax(logits, dim=-1)
     # The slope of Var(π) by E[x] is 0.
     mean = weighted_sum(probabilities, positions).detach()
     variance = (probabilities * pairwise_distance(mean, positions, "squared_l2")).sum(dim=-1)
+    if isinstance(sites, Grid) and unit.shape[-1] > 1:
+        unit = unit[..., [sites.embedding.index(d) for d in range(sites.dimension)]]  # a circular axis counts once
     return (variance - target_variance * unit.square().mean(dim=(1, 2)).unsqueeze(1)).square()
 
 
@@ -86,8 +90,9 @@ def distribution_regularizer(
     """
     if not 0 < target_variance < math.inf:
         raise ValueError(f"target_variance: expected a value, positive and finite, got {target_variance}")
-    logits, positions = prepare_map(logits, sites, mask)
-    unit = _unit(spacing, sites, logits, positions, mask)
+    found = center_map(logits, sites, mask)
+    logits, positions, _, mask = found
+    unit = _unit(spacing, sites, found)
     positions = positions / torch.where(unit > 0, unit, 1)  # 0 where all sites coincide: any unit will do
     probabilities = torch.softmax(logits, dim=-1)
     mean = weighted_sum(probabilities, positions)
@@ -102,8 +107,9 @@ def distribution_regularizer(
     return (math.log(2) + mixed.sum(dim=-1) / 2).clamp(min=0)  # rounding may go below
 
 
-def _unit(spacing: Spacing, sites: Sites, logits: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the spacing, (B or 1, 1, 1 or E), of a map that `prepare_map` returned."""
+def _unit(spacing: Spacing, sites: Sites, found: CenteredMap) -> Tensor:
+    """Return the spacing of a map, (B or 1, 1, 1 or E)."""
+    logits, positions, _, mask = found
     if isinstance(spacing, str):
         if spacing != "auto":
             raise ValueError(f"spacing: expected a length, a tensor of lengths or 'auto', got {spacing!r}")

@@ -14,6 +14,7 @@ Schedule: TypeAlias = Callable[[float], float]
 Relaxation: TypeAlias = Literal["gumbel_softmax", "published", "straight_through"]
 """The ways to draw weights, see `relaxed_categorical`."""
 
+_LEAST_TEMPERATURE = 1e-30  # 1/τ, and the slopes times it, are float32 numbers
 _BITS_AT_ONCE = 1 << 20  # of random numbers held as integers before they become noise
 
 
@@ -85,7 +86,7 @@ def relaxed_categorical(
 
     Raises:
         ValueError: as `mask_logits`, or `num_samples` < 1, `temperature` not positive and finite, or an
-            unknown relaxation.
+            unknown relaxation. A temperature is at least 1e-30.
     """
     logits = mask_logits(logits, mask)
     check_relaxation(num_samples, temperature, relaxation)
@@ -256,8 +257,12 @@ def make_schedule(name: str, start: float, end: float, share: float = 1.0, *, ep
 
 
 def _check_temperature(name: str, value: float) -> None:
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise ValueError(f"{name}: expected a number, got a tensor that requires grad, which it would not get")
     if not 0 < value < math.inf:
         raise ValueError(f"{name}: expected a temperature, positive and finite, got {value}")
+    if value < _LEAST_TEMPERATURE:
+        raise ValueError(f"{name}: expected a temperature of at least {_LEAST_TEMPERATURE}, got {value}")
 
 
 def _check_progress(progress: float) -> None:

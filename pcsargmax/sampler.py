@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from pcsargmax.bases import Basis, Gaussian, collapsed_std
+from pcsargmax.cells import Triangular, Uniform
+from pcsargmax.chunks import WHOLE, Draws, PositionDraw
 from pcsargmax.grid import Grid
-from pcsargmax.maps import Sites, prepare_map
-from pcsargmax.moments import WHOLE, Draws, Measure, PositionDraw, fused_expectation, has_kernel, relaxed_moments
+from pcsargmax.maps import Sites, center_map
+from pcsargmax.moments import Measure, by_autograd, fused_expectation, has_kernel, relaxed_moments
 from pcsargmax.relaxation import Relaxation, check_relaxation
 
 
@@ -20,7 +22,8 @@ class Sampler:
 
     Attributes:
         logits: (B, K, L), −inf where masked.
-        sites: (B or 1, L, E), 0 where masked.
+        sites: (B or 1, L, E) minus their centre, 0 where masked.
+        center: (B or 1, 1, E), see `CenteredMap`.
         scale: (B or 1, L or 1, E or 1) standard deviation of a Gaussian basis around each site, 0 where masked;
             None for a basis whose noise is drawn at each site.
         draws: samples, temperature, relaxation, and the draw at each site.
@@ -28,6 +31,7 @@ class Sampler:
 
     logits: Tensor
     sites: Tensor
+    center: Tensor
     scale: Tensor | None
     draws: Draws
 
@@ -46,19 +50,14 @@ class Sampler:
         """Check the arguments of `sampling_argmax` and take the padding out."""
         basis = Gaussian() if basis is None else basis
         check_relaxation(num_samples, temperature, relaxation)
-        logits, positions = prepare_map(logits, sites, mask)
+        logits, positions, center, mask = center_map(logits, sites, mask)
         if isinstance(basis, Gaussian):
-            draws = Draws(num_samples, temperature, relaxation)
             around = sites if isinstance(sites, Grid) else positions
-            if isinstance(basis.sigma, Tensor) and isinstance(around, Tensor):
-                around = around.expand(len(logits), -1, -1)  # a cloud's own σ may stand beside shared sites
-            scale = basis.scale(around, mask, dtype=positions.dtype, device=positions.device)
-            if mask is not None and scale.shape[1] > 1:
-                scale = torch.where(mask.unsqueeze(-1), scale, 0)
-            return cls(logits, positions, scale, draws)
-        return cls(
-            logits, positions, None, Draws(num_samples, temperature, relaxation, _site_draw(basis, sites, positions))
-        )
+            dtype, device = positions.dtype, positions.device
+            scale = basis.scale(around, mask, batch_size=len(logits), dtype=dtype, device=device)
+            return cls(logits, positions, center, scale, Draws(num_samples, temperature, relaxation))
+        draw = _site_draw(basis, sites, center)
+        return cls(logits, positions, center, None, Draws(num_samples, temperature, relaxation, draw))
 
     @property
     def variance(self) -> Tensor | None:
@@ -94,7 +93,7 @@ class Sampler:
         """
         others = (*others, self.sites) if self.scale is None else (*others, self.sites, self.scale)
         wanted = torch.is_grad_enabled() and any(x.requires_grad for x in others)
-        if wanted or torch.compiler.is_compiling() or has_kernel(self.logits, self.draws):
+        if wanted or by_autograd() or has_kernel(self.logits, self.sites, self.draws):
             # Fused, the one gradient is that by the logits; and a kernel is fast without.
             return measure(*self.moments(generator), WHOLE).mean(dim=2)
         return fused_expectation(self.logits, self.sites, self.variance, self.draws, measure, generator)
@@ -103,17 +102,17 @@ class Sampler:
         """Draw (B, K, S, E) samples: the normals first, then the weights."""
         normal = self.normal(generator)
         mean, squares = self.moments(generator)
-        return mean if normal is None else mean + self.std(squares) * normal
+        samples = mean if normal is None else mean + self.std(squares) * normal
+        return samples + self.center.unsqueeze(1)
 
 
-def _site_draw(basis: Basis, sites: Sites, positions: Tensor) -> PositionDraw:
-    """Return the draw of y_i around all sites; an error of the basis where it needs a grid."""
-    basis.variance(sites)  # refuses a cloud before anything is drawn
-    assert isinstance(sites, Grid)
-    cells = sites.positions(positions.dtype, positions.device)
+def _site_draw(basis: Uniform | Triangular, sites: Sites, center: Tensor) -> PositionDraw:
+    """Return the draw of y_i, minus the centre, around all sites; an error of the basis where these are a cloud."""
+    grid = basis.grid_of(sites)
+    cells = grid.positions(center.dtype, center.device)
 
     def draw(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-        noise = basis.site_noise(shape, sites, generator=generator, dtype=positions.dtype, device=positions.device)
-        return sites.embed(cells + noise)
+        noise = basis.site_noise(shape, grid, generator=generator, dtype=center.dtype, device=center.device)
+        return grid.embed(cells + noise) - center
 
     return draw

@@ -89,7 +89,7 @@ def noise_kernel(noise, seed, samples, groups, keypoints, sites, blocks, GROUP: 
     site = block * BLOCK + tl.arange(0, BLOCK)
     sample = group * GROUP + lane
     drawn = _log_exponential(tl.load(seed), cloud, keypoint, group, lane, site)
-    place = ((cloud.to(tl.int64) * samples + sample) * keypoints + keypoint) * sites + site[None, :]
+    place = (row.to(tl.int64) * samples + sample) * sites + site[None, :]
     tl.store(noise + place, drawn, mask=(sample < samples) & (site < sites)[None, :])
 
 
@@ -135,7 +135,7 @@ def moments_kernel(
     total = tl.sum(weight * factor, axis=1)
     inverse = tl.div_rn(tl.full((GROUP,), 1.0, tl.float32), total)
     sample = group * GROUP + tl.arange(0, GROUP)
-    place, inside = (cloud.to(tl.int64) * samples + sample) * keypoints + keypoint, sample < samples
+    place, inside = row.to(tl.int64) * samples + sample, sample < samples
     tl.store(peak + place, top, mask=inside)
     tl.store(share + place, inverse, mask=inside)
     if HARD:
@@ -174,7 +174,7 @@ def gradient_kernel(
     first, second = _zeros(D, GROUP, BLOCK), _zeros(V, GROUP, BLOCK)
     for group in range(groups):
         sample = group * GROUP + lane
-        place, inside = (cloud.to(tl.int64) * samples + sample) * keypoints + keypoint, sample < samples
+        place, inside = row.to(tl.int64) * samples + sample, sample < samples
         score = _scores(logits, key, row, cloud, keypoint, group, lane, sites, site, noise_scale)
         # Past the last sample the peak is inf, so the weight is 0.
         top = tl.load(peak + place, mask=inside, other=float("inf"))

@@ -15,8 +15,8 @@ taken term by term, x_i − Σ_j w_j x_j, so that it is exactly 0, however steep
 weight. No sum depends on the order in which a GPU runs its programs (there are no atomics): a seed repeats bit for bit.
 
 How it was tested: in Triton's interpreter (`TRITON_INTERPRET=1`, Triton 3.9), values and gradients against the plain
-form with the very same noise; and compiled for NVIDIA sm_80 and sm_90, but not run on a GPU. The tests take a GPU where
-there is one.
+form with the very same noise; and compiled for NVIDIA sm_80, but not run on a GPU. The tests take a GPU where there is
+one.
 """
 
 # mypy: allow-untyped-defs
@@ -87,7 +87,7 @@ def relaxed_moments(
             the backward pass is done.
 
     Returns:
-        (B, S, K, D) and (B, S, K, V), differentiable once by logits, positions and variance. The gradient by
+        (B, K, S, D) and (B, K, S, V), differentiable once by logits, positions and variance. The gradient by
         positions takes B·K·L·D numbers on its way, that by the variance B·K·L·V.
 
     Raises:
@@ -114,25 +114,25 @@ def relaxed_moments(
     return moments
 
 
-def log_exponential(seed: Tensor, batch: int, samples: int, keypoints: int, sites: int) -> Tensor:
+def log_exponential(seed: Tensor, batch: int, keypoints: int, samples: int, sites: int) -> Tensor:
     """Return the very log E_i that `relaxed_moments` draws, E ~ Exponential(1); g = −log E is a Gumbel variable.
 
     Args:
         seed: (1,) int64, on the device of the result.
         batch: B.
-        samples: S.
         keypoints: K.
+        samples: S.
         sites: L.
 
     Returns:
-        (B, S, K, L) float32, within [−22.9, 2.9].
+        (B, K, S, L) float32, within [−22.9, 2.9].
 
     Raises:
         ValueError: a seed that is not one, or a device on which the kernels cannot run.
     """
     _check_seed(seed)
     _check_device(seed.device)
-    noise = torch.empty(batch, samples, keypoints, sites, device=seed.device)
+    noise = torch.empty(batch, keypoints, samples, sites, device=seed.device)
     groups, blocks = -(-samples // _GROUP), -(-sites // _BLOCK)
     _launch(
         noise_kernel,
@@ -161,10 +161,10 @@ class _Moments(torch.autograd.Function):
         logits = logits.contiguous()
         points = positions.mT.contiguous()  # (B or 1, D, L): one coordinate of neighbouring sites in a row
         spreads = None if variance is None else variance.mT.contiguous()
-        steep = min(1 / temperature, torch.finfo(torch.float32).max)  # 1/τ of a tiny τ is not a float32
+        steep = 1 / temperature
         ctx.noise_scale, ctx.slope = (steep, 1.0) if relaxation == "published" else (1.0, steep)
         ctx.hard, ctx.num_samples = relaxation == "straight_through", num_samples
-        per_sample = (batch_size, num_samples, num_keypoints)
+        per_sample = (batch_size, num_keypoints, num_samples)
         mean = logits.new_empty(*per_sample, points.shape[1])
         squares = logits.new_empty(*per_sample, 1 if spreads is None else spreads.shape[1])
         peak, share = logits.new_empty(per_sample), logits.new_empty(per_sample)

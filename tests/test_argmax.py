@@ -184,6 +184,30 @@ def test_the_layer_samples_in_training_and_expects_in_evaluation():
     assert not layer.state_dict()
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("relaxation", ["gumbel_softmax", "published", "straight_through"])
+def test_the_layer_passes_all_on(relaxation, training, ragged):
+    *_, logits, sites, mask = ragged
+    layer = SamplingArgmax(Gaussian(0.1), 5, 0.5, relaxation).train(training)
+    settings = {"num_samples": 5, "temperature": 0.5, "relaxation": relaxation, "mask": mask}
+    for given, basis in (({}, Gaussian(0.1)), ({"basis": Gaussian(0.7)}, Gaussian(0.7))):
+        expected = soft_argmax(logits, sites, mask=mask).unsqueeze(1)
+        if training:
+            expected = sampling_argmax(logits, sites, basis=basis, generator=seeded(2), **settings)
+        assert torch.equal(layer(logits, sites, mask=mask, generator=seeded(2), **given), expected)
+    assert layer.basis == Gaussian(0.1)
+
+
+def test_a_learned_sigma_is_given_to_each_call():
+    sigma = torch.nn.Parameter(torch.tensor(0.1))
+    message = "basis: expected a sigma without gradient, which the layer would not register as a parameter, got one "
+    with pytest.raises(ValueError, match=re.escape(message) + r".*layer\(\.\.\., basis=Gaussian\(sigma\)\)"):
+        SamplingArgmax(Gaussian(sigma))
+    assert SamplingArgmax(Gaussian(sigma.detach())).basis.sigma == 0.1
+    samples = SamplingArgmax()(torch.zeros(1, 2, 4), torch.zeros(4, 3), basis=Gaussian(sigma), generator=seeded())
+    assert torch.autograd.grad(samples.sum(), sigma)[0].item() != 0
+
+
 LOGITS, SITES = torch.zeros(2, 3, 4), torch.zeros(2, 4, 3)
 
 

@@ -427,3 +427,59 @@ def test_all_is_made_on_the_device_of_the_arguments(basis):
         basis.draw(index, grid),
     )
     assert {result.device.type for result in results} == {"meta"}
+
+
+@pytest.mark.parametrize("sigma", [np.float64(0.5), np.float32(0.5), np.int64(1), (np.float32(0.5), 0.5)])
+def test_a_number_of_numpy_is_a_number(sigma):
+    plain = tuple(map(float, sigma)) if isinstance(sigma, tuple) else float(sigma)
+    assert torch.equal(Gaussian(sigma).scale(SITES), Gaussian(plain).scale(SITES))
+
+
+@pytest.mark.parametrize("sigma", [np.array([0.1, 0.2]), np.array(0.1), np.array("auto")])
+def test_an_array_is_no_sigma(sigma):
+    with pytest.raises(ValueError, match="sigma: expected a number, a tuple of numbers, a tensor or 'auto', got array"):
+        Gaussian(sigma)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1, 1), (3, 6, 1)])
+@pytest.mark.parametrize("sites", [Grid((2, 3)), torch.zeros(1, 6, 2)])
+def test_the_batch_size_is_checked_where_it_is_given(sites, shape):
+    basis = Gaussian(torch.ones(shape))
+    assert len(basis.scale(sites)) == len(basis.scale(sites, batch_size=3)) == 3
+    with pytest.raises(ValueError, match=re.escape("broadcasts to (B, L, D) = (2, 6, 2), got")):
+        basis.scale(sites, batch_size=2)
+
+
+@pytest.mark.parametrize("garbage", [math.nan, math.inf, -1.0])
+def test_a_sigma_at_a_masked_site_has_no_effect(weights, garbage):
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+    weights = torch.where(mask[:, None, None], weights, 0)
+    kept, other = PER_SITE.clone(), PER_SITE.clone().requires_grad_()
+    kept[~mask] = 0.3
+    with torch.no_grad():
+        other[~mask] = garbage
+
+    def results(sigma):
+        basis = Gaussian(sigma)
+        return (
+            basis.scale(SITES, mask),
+            basis.variance(SITES, mask),
+            basis.noise(weights, SITES, mask, seeded()),
+            basis.site_noise((2, 5), SITES, mask, seeded()),
+            basis.draw(torch.tensor([[0, 2], [0, 1]]), SITES, mask, seeded()),
+        )
+
+    found = results(other)
+    for a, b in zip(found, results(kept), strict=True):
+        assert torch.equal(a, b)
+    assert all(torch.autograd.grad(part.sum(), other, retain_graph=True)[0].isfinite().all() for part in found)
+    with pytest.raises(ValueError, match=f"sigma: expected values >= 0 and finite, got {garbage}"):
+        Gaussian(other).scale(SITES)
+
+
+def test_density_on_a_circle_is_the_same_after_many_turns():
+    grid, basis = Grid((6,), 0.5, periodic=True), Gaussian(0.05)
+    positions = torch.tensor([[[0.0625], [1.0], [2.9375]]])  # and so many turns on, exact in float32
+    torch.testing.assert_close(
+        basis.density(positions + 3 * 2.0**14, grid), basis.density(positions, grid), rtol=1e-5, atol=1e-6
+    )

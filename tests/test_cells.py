@@ -8,7 +8,8 @@ from reference import bases as reference
 from scipy import stats
 from scipy.interpolate import RegularGridInterpolator
 
-from pcsargmax.bases import Gaussian, Triangular, Uniform
+from pcsargmax.bases import Gaussian
+from pcsargmax.cells import Triangular, Uniform
 from pcsargmax.grid import Grid
 
 GRIDS = [

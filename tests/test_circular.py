@@ -4,7 +4,9 @@ import re
 import pytest
 import torch
 
+from pcsargmax.argmax import soft_argmax
 from pcsargmax.circular import difference, embed, recover, wrap
+from pcsargmax.grid import Grid
 
 TURN = 2 * math.pi
 
@@ -90,12 +92,39 @@ def test_gradient():
     assert torch.autograd.gradcheck(lambda x: difference(x, embedded[:, :2], (2.0, None)), positions)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-22, 1e-12])
-def test_at_the_centre_the_gradient_is_finite(scale):
-    embedded = torch.full((1, 2), scale, requires_grad=True)
-    found = recover(embedded, (1.0,))
-    assert found.isfinite().all()
-    assert torch.autograd.grad(found.sum(), embedded)[0].isfinite().all()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-22, 0.1])
+def test_at_the_centre_the_gradient_is_0(scale, dtype):
+    radius = 10.0  # `scale` counts in the rounding error of the radius, or less
+    rounding = torch.finfo(dtype).eps * radius * scale
+    embedded = torch.full((1, 2), rounding, dtype=dtype, requires_grad=True)
+    found = recover(embedded, (TURN * radius,))
+    assert found.item() == 0
+    assert (torch.autograd.grad(found.sum(), embedded)[0] == 0).all()
+
+
+def test_off_the_centre_the_gradient_is_the_radius_by_the_distance():
+    embedded = torch.tensor([[0.0, 1e-3]], requires_grad=True)
+    found = recover(embedded, (TURN * 10,))
+    assert found.item() == pytest.approx(TURN * 10 / 4)
+    (gradient,) = torch.autograd.grad(found.sum(), embedded)
+    torch.testing.assert_close(gradient, torch.tensor([[-10 / 1e-3, 0.0]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("cells", [3, 36, 1000])
+def test_a_uniform_map_has_no_direction_and_no_gradient(cells, dtype):
+    logits = torch.zeros(1, 1, cells, dtype=dtype, requires_grad=True)
+    for noise in (0.0, torch.finfo(dtype).eps):
+        found = soft_argmax(logits + noise * (torch.arange(cells) % 2), Grid((cells,), 10.0, periodic=True))
+        assert torch.autograd.grad(found.sum(), logits)[0].abs().max() < 1e-3
+
+
+def test_they_are_reached_as_the_readme_says():
+    import pcsargmax
+
+    assert pcsargmax.circular.embed is embed
+    assert pcsargmax.circular.recover is recover
 
 
 def test_half_precision_is_widened():

@@ -244,3 +244,11 @@ def test_extremes_are_finite(kind):
 def test_errors(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_closed_form_in_half_precision_is_that_in_single(kind):
+    offset, std = torch.tensor([[3.0, -0.5], [300.0, 200.0]]).half(), torch.tensor([[0.5], [100.0]]).half()
+    found = gaussian_expected_distance(offset, std, kind)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, gaussian_expected_distance(offset.float(), std.float(), kind))

@@ -8,7 +8,8 @@ from reference import mixture
 from scipy import stats
 
 from pcsargmax.argmax import soft_argmax
-from pcsargmax.bases import Gaussian, Triangular, Uniform
+from pcsargmax.bases import Gaussian
+from pcsargmax.cells import Triangular, Uniform
 from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.grid import Grid
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pcsargmax.argmax import sampling_argmax, soft_argmax
-from pcsargmax.bases import Gaussian, Triangular, Uniform
+from pcsargmax.bases import Gaussian
+from pcsargmax.cells import Triangular, Uniform
 from pcsargmax.grid import Grid
 from pcsargmax.grid_argmax import GridArgmax, _SignGradient
 from pcsargmax.relaxation import relaxed_categorical
@@ -34,6 +35,27 @@ def test_the_layer_samples_in_training_and_expects_in_evaluation(basis, relaxati
     assert expected.shape == (2, 3, 5, 2)
     assert torch.equal(layer.eval()(logits), soft_argmax(logits, GRID).unsqueeze(1))
     assert not layer.state_dict()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("relaxation", ["gumbel_softmax", "published", "straight_through"])
+@pytest.mark.parametrize("given", [None, Gaussian(0.7)])
+def test_the_layer_passes_all_on(relaxation, training, given):
+    logits, mask = random_logits(), torch.rand(2, 3, 4, generator=seeded(3)) > 0.3
+    layer = GridArgmax(GRID, Uniform(), 3, 0.5, relaxation).train(training)
+    found = layer(logits, basis=given, mask=mask, generator=seeded(1))
+    settings = {"num_samples": 3, "temperature": 0.5, "relaxation": relaxation, "mask": mask}
+    expected = soft_argmax(logits, GRID, mask=mask).unsqueeze(1)
+    if training:
+        expected = sampling_argmax(logits, GRID, basis=given or Uniform(), generator=seeded(1), **settings)
+    assert torch.equal(found, expected)
+    signed = GridArgmax(GRID, Uniform(), 3, 0.5, relaxation, "sign").train(training)
+    values = signed(logits, basis=given, mask=mask, generator=seeded(1))
+    weights = relaxed_categorical(
+        logits.flatten(2), generator=(generator := seeded(1)), **settings | {"mask": mask.flatten(1)}
+    )
+    noise = (given or Uniform()).noise(weights, GRID, mask.flatten(1), generator)
+    torch.testing.assert_close(values, weights @ GRID.positions() + noise if training else expected)
 
 
 @pytest.mark.parametrize("gradient", ["exact", "sign"])
@@ -141,8 +163,10 @@ def test_sign_gradient_by_the_logits_stands_for_the_noise_too(basis):
 def test_a_learned_sigma_keeps_its_own_gradient():
     sigma = torch.tensor(0.5, requires_grad=True)
     logits = random_logits().requires_grad_()
-    layer = GridArgmax(GRID, Gaussian(sigma), num_samples=2, coordinate_gradient="sign")
-    samples = layer(logits, generator=seeded(1))
+    with pytest.raises(ValueError, match="basis: expected a sigma without gradient"):
+        GridArgmax(GRID, Gaussian(sigma))
+    layer = GridArgmax(GRID, num_samples=2, coordinate_gradient="sign")
+    samples = layer(logits, basis=Gaussian(sigma), generator=seeded(1))
     found = torch.autograd.grad(samples.square().sum(), sigma)[0]
     generator = seeded(1)
     weights = relaxed_categorical(logits.flatten(2), num_samples=2, generator=generator).detach()

@@ -220,3 +220,37 @@ def test_a_divergence_needs_a_width():
     with pytest.raises(ValueError, match=re.escape("target_variance: expected a value, positive and finite, got 0.0")):
         distribution_regularizer(LOGITS, SITES, target_variance=0.0)
     assert variance_regularizer(LOGITS, SITES, target_variance=0.0).tolist() == [[0, 0, 0]] * 2
+
+
+def test_a_circular_axis_counts_once_in_the_spacing():
+    # Cells of 1 by 3, so the mean square is 5, not (1 + 1 + 9) / 3; the map is one cell, without variance.
+    grid = Grid((4, 8), (1.0, 3.0), periodic=(True, False))
+    logits = torch.full((1, 1, 4, 8), -1e4)
+    logits[..., 2, 3] = 0
+    assert variance_regularizer(logits, grid, target_variance=2.0).item() == pytest.approx((2.0 * 5) ** 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("regularizer", REGULARIZERS)
+def test_a_mask_of_the_shape_of_the_map(regularizer):
+    grid = Grid((3, 4))
+    logits = torch.randn(2, 3, 3, 4, generator=torch.Generator().manual_seed(0))
+    mask = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(1)) > 0.3
+    found = regularizer(logits, grid, mask=mask)
+    assert torch.equal(found, regularizer(logits.flatten(2), grid, mask=mask.flatten(1)))
+
+
+def test_rounding_takes_no_divergence_below_0():
+    # Maps that are their own discretised normals, symmetric so that the expectation is the centre.
+    grid = Grid((41,), origin=-20.0)
+    widths = torch.linspace(0.3, 40, 500)
+    for width in widths.tolist():
+        logits = -grid.positions().square().sum(-1) / (2 * width)
+        assert 0 <= distribution_regularizer(logits.expand(1, 1, -1), grid, target_variance=width).item() < 1e-6
+
+
+@pytest.mark.parametrize("regularizer", REGULARIZERS)
+def test_far_from_the_origin_no_digits_are_lost(regularizer):
+    logits = torch.randn(1, 2, 2000, generator=torch.Generator().manual_seed(0))
+    sites = (torch.rand(1, 2000, 3, generator=torch.Generator().manual_seed(1)) * 64).round() / 64  # exact also far off
+    near, far = (regularizer(logits, sites + offset, spacing=0.5) for offset in (0.0, 1024.0))
+    torch.testing.assert_close(far, near, rtol=1e-5, atol=1e-6)

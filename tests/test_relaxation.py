@@ -76,6 +76,17 @@ def test_the_noise_is_finite_at_the_ends_of_its_bits(monkeypatch):
         assert draw_log_exponential(torch.empty(3)).isfinite().all()
 
 
+def test_the_noise_is_as_fine_as_its_bits(monkeypatch):
+    # E decides who wins where it is small: there each of the 31-bit numbers has an E of its own, true to 6 digits.
+    first = torch.arange(1000, dtype=torch.int32)
+    monkeypatch.setattr(torch.Tensor, "random_", lambda self, generator=None: self.copy_(first))
+    found = draw_log_exponential(torch.empty(1000)).double().exp()
+    expected = -torch.log1p(-(first.double() + 0.5) * 2.0**-31)
+    torch.testing.assert_close(found, expected, rtol=3e-6, atol=0)  # log E is near −21, in float32
+    assert found[0].item() == pytest.approx(2.0**-32, rel=3e-6)
+    assert (found.diff()[:100] > 0).all()
+
+
 def test_noise_filled_in_parts_is_noise_filled_at_once():
     for dtype, size in ((torch.float32, 600_000), (torch.float64, 1000)):
         generator = seeded(5)
@@ -112,7 +123,7 @@ def test_a_noise_draw_of_zero_does_no_harm(monkeypatch):
     assert torch.autograd.grad(weights[..., 0].sum(), logits)[0].isfinite().all()
 
 
-@pytest.mark.parametrize("temperature", [1e-35, 1e-3, 2.0])
+@pytest.mark.parametrize("temperature", [1e-30, 1e-3, 2.0])
 def test_large_logits(temperature):
     logits = torch.tensor([[[1e4, -1e4, 0.0]]], requires_grad=True)
     weights = relaxed_categorical(logits, num_samples=20, temperature=temperature, generator=seeded())
@@ -176,6 +187,11 @@ LOGITS = torch.zeros(2, 3, 4)
         ({"temperature": 0.0}, "temperature: expected a temperature, positive and finite, got 0.0"),
         ({"temperature": math.nan}, "positive and finite, got nan"),
         ({"temperature": math.inf}, "positive and finite, got inf"),
+        ({"temperature": 1e-31}, "temperature: expected a temperature of at least 1e-30, got 1e-31"),
+        (
+            {"temperature": torch.tensor(1.0, requires_grad=True)},
+            "temperature: expected a number, got a tensor that requires grad, which it would not get",
+        ),
         ({"relaxation": "hard"}, "relaxation: expected one of 'gumbel_softmax', 'published', 'straight_through', got"),
     ],
 )
@@ -212,6 +228,16 @@ def test_the_published_schedule():
     for epoch, temperature in ((0, 2.0), (1, 1.94), (10, 1.4), (24, 0.56), (25, 0.5), (139, 0.5)):
         assert schedule(epoch / 140) == pytest.approx(temperature, rel=1e-12)
         assert schedule((epoch + 0.9) / 140) == pytest.approx(temperature, rel=1e-12)
+
+
+def test_the_published_schedule_knows_an_epoch_whatever_the_rounding():
+    for epochs in (3, 7, 25, 49, 93, 140, 200, 1000):
+        schedule = Published(epochs)
+        for epoch in range(epochs):
+            expected = max(0.5, 2 - 3 * epoch / 50)
+            assert schedule(epoch / epochs) == expected
+            assert schedule((epoch * 37) / (epochs * 37)) == expected
+            assert schedule((epoch * 37 + 36) / (epochs * 37)) == expected  # its last step
 
 
 def test_make_schedule():

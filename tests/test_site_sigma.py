@@ -4,7 +4,8 @@ import re
 import pytest
 import torch
 
-from pcsargmax.bases import Gaussian, SiteSigma
+from pcsargmax.bases import Gaussian
+from pcsargmax.site_sigma import SiteSigma
 
 
 def seeded(seed=0):

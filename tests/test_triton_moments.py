@@ -59,8 +59,8 @@ def key(device, value=2**40 + 7):
 
 
 def plain(logits, positions, variance, noise, temperature, relaxation):
-    """The moments written out, in float64, for given log E (B, S, K, L)."""
-    logits, positions, noise = logits.double().unsqueeze(1), positions.double().unsqueeze(1), noise.double()
+    """The moments written out, in float64, for given log E (B, K, S, L)."""
+    logits, positions, noise = logits.double().unsqueeze(2), positions.double().unsqueeze(1), noise.double()
     if relaxation == "published":
         weights = torch.softmax(logits - noise / temperature, dim=-1)
     else:
@@ -80,7 +80,7 @@ def assert_is_plain(logits, positions, variance, num_samples, temperature, relax
     leaves = [leaf.requires_grad_() for leaf in (logits, positions, variance) if leaf is not None]
     seed = key(logits.device)
     found = relaxed_moments(logits, positions, variance, **settings, seed=seed)
-    noise = log_exponential(seed, logits.shape[0], num_samples, *logits.shape[1:])
+    noise = log_exponential(seed, *logits.shape[:2], num_samples, logits.shape[2])
     expected = plain(logits, positions, variance, noise, temperature, relaxation)
     slopes = [random(logits.device, *moment.shape, seed=5) for moment in found]
     by_found = torch.autograd.grad(found, leaves, slopes)
@@ -157,8 +157,8 @@ def test_no_maps_at_all(device):
         relaxation="published",
         seed=key(device),
     )
-    assert mean.shape == (2, 3, 0, 3)
-    assert squares.shape == (2, 3, 0, 1)
+    assert mean.shape == (2, 0, 3, 3)
+    assert squares.shape == (2, 0, 3, 1)
     assert (torch.autograd.grad(mean.sum(), positions)[0] == 0).all()
 
 
@@ -167,10 +167,10 @@ def test_no_maps_at_all(device):
     [  # not "published" at a small temperature: there the noise decides, not the logits
         ("gumbel_softmax", 1.0),
         ("gumbel_softmax", 1e-6),
-        ("gumbel_softmax", 1e-40),
+        ("gumbel_softmax", 1e-30),
         ("published", 1.0),
         ("straight_through", 1e-6),
-        ("straight_through", 1e-40),
+        ("straight_through", 1e-30),
     ],
 )
 def test_extreme_logits_give_one_site_and_no_gradient(device, relaxation, temperature):
@@ -230,7 +230,7 @@ def test_a_seed_repeats_bit_for_bit_and_another_differs(device, small_blocks):
 def test_the_noise_is_minus_gumbel(device):
     from scipy.stats import kstest
 
-    noise = log_exponential(key(device), 2, 5, 2, 1000).cpu()
+    noise = log_exponential(key(device), 2, 2, 5, 1000).cpu()
     assert kstest(-noise.flatten().numpy(), "gumbel_r").pvalue > 0.01  # the seed is fixed
     for axis in range(3):  # also in each stream, and at each site over the streams
         parts = noise.movedim(axis, 0).flatten(1).numpy()
@@ -239,8 +239,8 @@ def test_the_noise_is_minus_gumbel(device):
 
 def test_streams_are_their_own_and_uncorrelated(device):
     sites = 2000
-    noise = log_exponential(key(device), 2, 6, 2, sites).cpu()
-    streams = torch.cat((noise.flatten(0, 2), log_exponential(key(device, 8), 1, 5, 1, sites).cpu().flatten(0, 2)))
+    noise = log_exponential(key(device), 2, 2, 6, sites).cpu()
+    streams = torch.cat((noise.flatten(0, 2), log_exponential(key(device, 8), 1, 1, 5, sites).cpu().flatten(0, 2)))
     # And each against itself some sites on.
     shifted = [streams[0].roll(step) for step in (1, 4, 128, 256)]
     correlation = torch.corrcoef(torch.cat((streams, torch.stack(shifted))))
@@ -249,9 +249,9 @@ def test_streams_are_their_own_and_uncorrelated(device):
 
 
 def test_a_draw_does_not_depend_on_the_shapes_around_it(device, small_blocks):
-    whole = log_exponential(key(device), 2, 6, 3, 40)
-    assert torch.equal(log_exponential(key(device), 2, 2, 1, 23), whole[:, :2, :1, :23])
-    high = log_exponential(key(device, 7), 2, 6, 3, 40)  # as above in its lower 32 bits alone
+    whole = log_exponential(key(device), 2, 3, 6, 40)
+    assert torch.equal(log_exponential(key(device), 2, 1, 2, 23), whole[:, :1, :2, :23])
+    high = log_exponential(key(device, 7), 2, 3, 6, 40)  # as above in its lower 32 bits alone
     assert not torch.equal(high, whole)
 
 
@@ -348,10 +348,7 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from pcsargmax import moments, sampler, triton_kernels, triton_moments
-from pcsargmax.argmax import sampling_argmax
-from pcsargmax.bases import Gaussian
-from pcsargmax.losses import expected_error
+from pcsargmax import triton_moments
 
 types = {"seed": "*i64", "winner": "*i32", "noise_scale": "fp32", "slope": "fp32"}
 integers = ("samples", "groups", "keypoints", "sites", "blocks", "position_stride", "variance_stride")
@@ -383,17 +380,17 @@ def test_the_kernels_compile_for_a_gpu(tmp_path):
 @pytest.mark.parametrize("relaxation", ["gumbel_softmax", "published", "straight_through"])
 def test_sampling_argmax_and_its_losses_take_the_kernels(device, relaxation, monkeypatch):
     for module in (moments, sampler):
-        monkeypatch.setattr(module, "has_kernel", lambda logits, draws: True)
+        monkeypatch.setattr(module, "has_kernel", lambda logits, sites, draws: True)
     logits = random(device, 2, 3, 40).requires_grad_()
     sites, sigma = random(device, 2, 40, 3, seed=1), random(device, 2, 40, 1, seed=2).abs()
     how = {"num_samples": 5, "temperature": 0.7, "relaxation": relaxation}
     generator = torch.Generator(device).manual_seed(3)
     found = sampling_argmax(logits, sites, basis=Gaussian(sigma), generator=generator, **how)
     generator.manual_seed(3)
-    normal = torch.randn(2, 3, 5, 3, generator=generator, device=device).transpose(1, 2)
+    normal = torch.randn(2, 3, 5, 3, generator=generator, device=device)
     seed = torch.randint(2**62, (1,), generator=generator, device=device)
     mean, squares = relaxed_moments(logits, sites, sigma.square(), seed=seed, **how)
-    torch.testing.assert_close(found, mean + squares.sqrt() * normal)
+    torch.testing.assert_close(found, (mean + squares.sqrt() * normal).transpose(1, 2))
     generator.manual_seed(3)
     target = torch.zeros(2, 3, 3, device=device)
     loss = expected_error(logits, sites, target, basis=Gaussian(sigma), generator=generator, **how)
