@@ -2,8 +2,8 @@
 
     python benchmarks/confidence_measures.py runs/mug-* runs/teeth-*
 
-Prints, as the mean over the runs of a kind, Pearson's r of each measure with an error of at most 2 % of the diagonal, then
-coverage and mean of the radius fitted on one half of the test shapes and measured on the other, 200 times.
+Prints, as the mean over the runs of a kind, Pearson's r of each measure with an error of at most 2 % of the diagonal,
+then coverage and mean of the radius fitted on one half of the test shapes and measured on the other, 200 times.
 """
 
 from __future__ import annotations

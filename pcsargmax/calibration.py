@@ -50,10 +50,11 @@ def confidence_measure(
     | "peak" | probability of the most probable site: the paper's | .17 .04 .28 .17 |
 
     The figures are of mugs by soft- and by sampling-argmax, then of teeth by both, each the mean of three runs on their
-    test splits (benchmarks/confidence_measures.py). They are why the first is the default; at thresholds of 0.01 (.51 .46 .17 .12) and 0.05 (.17 .17 .21
-    .39) it was the best too, or within .04 of it. And it is what confidence shall be, the probability of an error up to
-    the threshold, as the map itself estimates it: within [0, 1] and usable where nothing was calibrated. On clouds so
-    sparse that hardly a point lies within the threshold it tells little; "spread" does not depend on that.
+    test splits (benchmarks/confidence_measures.py). They are why the first is the default; at thresholds of 0.01 (.51
+    .46 .17 .12) and 0.05 (.17 .17 .21 .39) it was the best too, or within .04 of it. And it is what confidence shall be,
+    the probability of an error up to the threshold, as the map itself estimates it: within [0, 1] and usable where
+    nothing was calibrated. On clouds so sparse that hardly a point lies within the threshold it tells little; "spread"
+    does not depend on that.
 
     Args:
         maps: of B clouds in the unit frame.
