@@ -51,8 +51,8 @@ def confidence_measure(
 
     The figures are of mugs by soft- and by sampling-argmax, then of teeth by both, each the mean of three runs on their
     test splits (benchmarks/confidence_measures.py). They are why the first is the default; at thresholds of 0.01 (.51
-    .46 .17 .12) and 0.05 (.17 .17 .21 .39) it was the best too, or within .04 of it. And it is what confidence shall be,
-    the probability of an error up to the threshold, as the map itself estimates it: within [0, 1] and usable where
+    .46 .17 .12) and 0.05 (.17 .17 .21 .39) it was the best too, or within .04 of it. And it is what confidence shall
+    be, the probability of an error up to the threshold, as the map itself estimates it: within [0, 1] and usable where
     nothing was calibrated. On clouds so sparse that hardly a point lies within the threshold it tells little; "spread"
     does not depend on that.
 

@@ -80,7 +80,8 @@ class DetectorModule(lightning.LightningModule):
         """Collect the errors of a batch, and how sure its maps are."""
         clouds = batch.clouds
         scores = self(batch)
-        maps = KeypointDistribution(scores.logits, scores.sites, scores.mask, Gaussian(clouds.sigma))
+        sigma = basis_sigma(self.settings, clouds.sigma, clouds.frame_scale)
+        maps = KeypointDistribution(scores.logits, scores.sites, scores.mask, Gaussian(sigma))
         # Distances do not depend on where the frame lies, only on its scale.
         length = clouds.frame_scale[..., None] if self.length_unit == "raw" else 1.0
         self.val_pck.update(maps.mean * length, clouds.keypoint_pos * length, clouds.keypoint_visible)

@@ -22,6 +22,7 @@ from pcsargmax.template import Template
 from pcsargmax.training.data import model_ids, open_dataset, prepare
 from pcsargmax.training.discover_run import DiscoverRun, open_discovery
 from pcsargmax.training.estimates import ESTIMATES, ConfidenceScorer, Scorer, estimates, nearest_point
+from pcsargmax.training.objective import basis_sigma
 from pcsargmax.training.run_folder import BaseRun, Checkpoint, open_checkpoint, usable_device
 from pcsargmax.training.settings import TrainSettings
 from pcsargmax.transforms import to_raw
@@ -70,10 +71,11 @@ class Run(BaseRun):
         device = next(self.detector.parameters()).device
         pos = prepared.pos.to(device)
         scores = self.detector(pos, None, None, neighborhoods.to(device))
+        sigma = basis_sigma(self.settings, prepared.sigma, prepared.frame_scale)
         maps = KeypointDistribution(
             scores.logits,
             scores.sites,
-            basis=Gaussian(prepared.sigma.to(device)),
+            basis=Gaussian(sigma.to(device)),
             presence=scores.presence.sigmoid(),
         )
         return maps.to("cpu"), prepared

@@ -217,6 +217,13 @@ def test_a_prediction_has_a_radius_in_raw_units(sure, items):
         assert found.radius_coverage == 0.9
 
 
+def test_the_basis_is_as_wide_as_in_training(run, items):
+    wide = replace(run, settings=replace(run.settings, sigma="0.05"))
+    maps, prepared = wide.distribution(items[0])
+    assert maps.basis.sigma.item() == pytest.approx(0.05 / prepared.frame_scale.item(), rel=1e-6)
+    assert run.distribution(items[0])[0].basis.sigma.item() == pytest.approx(prepared.sigma.item(), rel=1e-6)
+
+
 def test_the_covariance_is_that_of_the_mixture_in_raw_units(run, items):
     item = mean_shift(items[0], 10.0, 0.0)
     found = run.predict(item)
