@@ -63,7 +63,9 @@ class DiscoverModule(lightning.LightningModule):
             found = skeleton_loss(drawn, scores.strengths, self.merger.offsets, scores.sites, scores.mask)
             loss = found.total.mean() + regularization(scores, self.settings, sigma)
             if self.settings.separation:
-                crowding = separation_penalty(drawn, self.settings.separation).mean()
+                # Of the expectations: samples of two maps that coincide would lie apart by chance.
+                expected = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
+                crowding = separation_penalty(expected, self.settings.separation).mean()
                 loss = loss + self.settings.separation_weight * crowding
         self._log("train", found, scores, loss)
         return loss

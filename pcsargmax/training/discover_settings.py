@@ -14,8 +14,8 @@ DISCOVER_OBJECTIVES = ("sampling", "soft", "soft_vr", "soft_dr")
 
 #: Named sets of settings that differ from the defaults; what is given explicitly wins over them.
 DISCOVER_RECIPES: dict[str, dict[str, Any]] = {
-    # The defaults: a small network, sampling-argmax, Adam.
-    "light": {},
+    # A small network and sampling-argmax, with what trains it well in minutes on a CPU.
+    "light": {"dropout": 0.0, "epochs": 30, "lr": 4e-3, "lr_schedule": "onecycle", "ema": 0.98},
     # Skeleton Merger as its authors train it; only the last batch of an epoch is not left out.
     "original": {
         "backbone": "original",

@@ -71,7 +71,8 @@ def test_every_setting_is_an_option_and_recipes_are_defaults(cli, box_root, tmp_
 
 def test_a_discovery_is_resumed(cli, box_root, tmp_path):
     run = ("--run", tmp_path / "run")
-    assert cli("discover", "box", "--root", box_root, *QUICK, "--objective", "soft", *run).exit_code == 0
+    free = ("--objective", "soft", "--lr-schedule", "constant")  # nothing that is made for the number of epochs
+    assert cli("discover", "box", "--root", box_root, *QUICK, *free, *run).exit_code == 0
     result = cli("discover", "box", "--epochs", 2, "--resume", *run)
     assert result.exit_code == 0, result.output
     assert DiscoverSettings.load(tmp_path / "run" / "settings.json").epochs == 2

@@ -62,6 +62,22 @@ def test_the_loss_of_a_soft_step_is_that_of_the_skeleton(merger, batch):
     assert logged["train/min_distance"] == pytest.approx(float(apart.mean()), rel=1e-5)
 
 
+@pytest.mark.parametrize("objective", ["soft", "sampling"])
+def test_what_is_kept_apart_are_the_expectations(merger, batch, objective):
+    # Samples of maps that coincide lie apart by chance: a penalty on them would let the keypoints fall together.
+    losses = {
+        distance: module(merger.eval(), objective=objective, separation=distance, separation_weight=3.0)[0]
+        .training_step(batch, 0)
+        .item()
+        for distance in (0.0, 2.0)
+    }
+    with torch.no_grad():
+        found = module(merger.eval())[0](batch)
+        crowding = separation_penalty(soft_argmax(found.logits, found.sites, mask=found.mask), 2.0).mean()
+    assert losses[2.0] - losses[0.0] == pytest.approx(3 * crowding.item(), rel=1e-4)
+    assert crowding > 0.1
+
+
 def test_validation_is_by_the_soft_argmax_whatever_the_objective(merger, batch):
     losses = []
     for objective in ("soft", "sampling", "soft_dr"):
