@@ -284,3 +284,18 @@ class PointNet2(nn.Module):
         ):
             x = layer(x, skip, index, weight)
         return x, pooled
+
+
+def multi_scale(in_channels: int = 0, *, skip_input: bool = True) -> PointNet2:
+    """Multi-scale grouping with the widths of the part-segmentation network (Qi et al. 2017)."""
+    return PointNet2(
+        (
+            Level(1024, (Scale(0.05, 16, (16, 16, 32)), Scale(0.1, 32, (32, 32, 64)))),
+            Level(256, (Scale(0.1, 16, (64, 64, 128)), Scale(0.2, 32, (64, 96, 128)))),
+            Level(64, (Scale(0.2, 16, (128, 196, 256)), Scale(0.4, 32, (128, 196, 256)))),
+            Level(16, (Scale(0.4, 16, (256, 256, 512)), Scale(0.8, 32, (256, 384, 512)))),
+        ),
+        ((256, 256), (256, 256), (256, 128), (128, 128, 128)),
+        in_channels=in_channels,
+        skip_input=skip_input,
+    )

@@ -4,8 +4,12 @@ Models are what is drawn, never single keypoints: the keypoints of one model err
 apart would make the interval too narrow.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 
 def bootstrap_interval(
@@ -79,3 +83,35 @@ def percentile_interval(replicates: Tensor, level: float = 0.95) -> tuple[Tensor
     tails = replicates.new_tensor([(1 - level) / 2, (1 + level) / 2])
     low, high = torch.nanquantile(replicates, tails, dim=0)
     return low, high
+
+
+def flat_rows(flat: list[Tensor], width: int) -> Tensor:
+    """The models that a metric collected as flat pieces of (M · width,): (M, width) float64 on the CPU."""
+    return (dim_zero_cat(flat) if len(flat) else torch.empty(0)).cpu().double().reshape(-1, width)
+
+
+def mean_with_interval(
+    metric: Metric, names: Sequence[str], values: Tensor, num_bootstrap: int, seed: int
+) -> dict[str, Tensor]:
+    """What a metric computes of one value a model and name.
+
+    Args:
+        metric: gives device and type of the result.
+        names: F of them.
+        values: (M, F) float64, M at least 1.
+        num_bootstrap: resamples for the intervals; 0 leaves them out.
+        seed: of the resampling.
+
+    Returns:
+        The mean over models by name, the ends of its interval by "name/low" and "name/high", NaN where a value is, and
+        "num_models".
+    """
+    result = dict(zip(names, values.mean(dim=0), strict=True))
+    for name, column in zip(names, values.T, strict=True) if num_bootstrap else ():
+        if column.isnan().any():
+            low, high = column.new_full((2,), torch.nan)
+        else:
+            low, high = bootstrap_interval(column, num=num_bootstrap, seed=seed)
+        result |= {f"{name}/low": low, f"{name}/high": high}
+    result = {key: value.to(metric.device, metric.dtype) for key, value in result.items()}
+    return result | {"num_models": torch.tensor(len(values), device=metric.device)}

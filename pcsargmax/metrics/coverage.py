@@ -10,10 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from pcsargmax.metrics.alignment import smallest_distance
-from pcsargmax.metrics.bootstrap import bootstrap_interval
+from pcsargmax.metrics.bootstrap import flat_rows, mean_with_interval
 from pcsargmax.metrics.pck import _checked_thresholds, threshold_name
 
 
@@ -203,22 +202,7 @@ class Coverage(Metric):
         """
         shares = [f"inclusivity@{threshold_name(t)}" for t in self.thresholds]
         names = ["coverage", "box_iou", *shares, "surface_distance", "spacing"]
-        return mean_with_interval("Coverage", names, self.flat_values, self.num_bootstrap, self.seed, self)
-
-
-def mean_with_interval(
-    of: str, names: Sequence[str], flat: list[Tensor], num_bootstrap: int, seed: int, metric: Metric
-) -> dict[str, Tensor]:
-    """Mean of each column of the flat (M · F,) values and, of more than 0 resamples, the ends of its interval."""
-    values = (dim_zero_cat(flat) if len(flat) else torch.empty(0)).cpu().double().reshape(-1, len(names))
-    if not len(values):
-        raise ValueError(f"{of} needs at least one model, got none")
-    result = dict(zip(names, values.mean(dim=0), strict=True))
-    for name, column in zip(names, values.T, strict=True) if num_bootstrap else ():
-        if column.isnan().any():
-            low, high = column.new_full((2,), torch.nan)
-        else:
-            low, high = bootstrap_interval(column, num=num_bootstrap, seed=seed)
-        result |= {f"{name}/low": low, f"{name}/high": high}
-    result = {key: value.to(metric.device, metric.dtype) for key, value in result.items()}
-    return result | {"num_models": torch.tensor(len(values), device=metric.device)}
+        values = flat_rows(self.flat_values, len(names))
+        if not len(values):
+            raise ValueError("Coverage needs at least one model, got none")
+        return mean_with_interval(self, names, values, self.num_bootstrap, self.seed)

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
-from pcsargmax.metrics.bootstrap import bootstrap_interval
+from pcsargmax.metrics.bootstrap import flat_rows, mean_with_interval
 from pcsargmax.metrics.pck import _checked_thresholds, threshold_name
 
 
@@ -143,16 +142,9 @@ class KeypointIoU(Metric):
         Raises:
             ValueError: no model with a keypoint was given.
         """
-        flat = dim_zero_cat(self.flat_iou) if len(self.flat_iou) else torch.empty(0)
-        iou = flat.reshape(-1, len(self.thresholds)).cpu().double()
+        iou = flat_rows(self.flat_iou, len(self.thresholds))
         iou = iou[~iou.isnan().any(dim=1)]
         if not len(iou):
             raise ValueError("KeypointIoU needs at least one model with keypoints, got none")
         names = [f"iou@{threshold_name(t)}" for t in self.thresholds]
-        result = dict(zip(names, iou.mean(dim=0), strict=True))
-        if self.num_bootstrap:
-            low, high = bootstrap_interval(iou, num=self.num_bootstrap, seed=self.seed)
-            result |= dict(zip([f"{name}/low" for name in names], low, strict=True))
-            result |= dict(zip([f"{name}/high" for name in names], high, strict=True))
-        result = {key: value.to(self.device, self.dtype) for key, value in result.items()}
-        return result | {"num_models": torch.tensor(len(iou), device=self.device)}
+        return mean_with_interval(self, names, iou, self.num_bootstrap, self.seed)

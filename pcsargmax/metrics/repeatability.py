@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.metrics.coverage import mean_with_interval
+from pcsargmax.metrics.bootstrap import flat_rows, mean_with_interval
 from pcsargmax.metrics.pck import _checked_thresholds, threshold_name
 
 
@@ -252,7 +252,10 @@ class Repeatability(Metric):
         limits = [threshold_name(t) for t in self.thresholds]
         names = [f"{kind}@{limit}" for kind in ("repeatability", "repeatability_any") for limit in limits]
         names.append("movement")
-        return mean_with_interval("Repeatability", names, self.flat_values, self.num_bootstrap, self.seed, self)
+        values = flat_rows(self.flat_values, len(names))
+        if not len(values):
+            raise ValueError("Repeatability needs at least one model, got none")
+        return mean_with_interval(self, names, values, self.num_bootstrap, self.seed)
 
 
 def _changed(transform: Any, pos: Tensor, keypoints: Tensor) -> Perturbed:

@@ -14,6 +14,7 @@ from pcsargmax.backbones.pointnet2 import (
     PointNet2,
     Scale,
     mlp,
+    multi_scale,
 )
 from pcsargmax.neighbors import ragged_farthest_point_order
 
@@ -26,20 +27,6 @@ def _ssg(in_channels: int) -> PointNet2:
             Level(256, (Scale(0.2, 32, (64, 64, 128)),)),
             Level(64, (Scale(0.4, 32, (128, 128, 256)),)),
             Level(16, (Scale(0.8, 32, (256, 256, 512)),)),
-        ),
-        ((256, 256), (256, 256), (256, 128), (128, 128, 128)),
-        in_channels=in_channels,
-    )
-
-
-def _msg(in_channels: int) -> PointNet2:
-    """Multi-scale grouping with the widths of the part-segmentation network (Qi et al. 2017)."""
-    return PointNet2(
-        (
-            Level(1024, (Scale(0.05, 16, (16, 16, 32)), Scale(0.1, 32, (32, 32, 64)))),
-            Level(256, (Scale(0.1, 16, (64, 64, 128)), Scale(0.2, 32, (64, 96, 128)))),
-            Level(64, (Scale(0.2, 16, (128, 196, 256)), Scale(0.4, 32, (128, 196, 256)))),
-            Level(16, (Scale(0.4, 16, (256, 256, 512)), Scale(0.8, 32, (256, 384, 512)))),
         ),
         ((256, 256), (256, 256), (256, 128), (128, 128, 128)),
         in_channels=in_channels,
@@ -73,7 +60,7 @@ def _light(in_channels: int) -> PointNet2:
 
 
 #: Backbones by name; each takes the number of input features.
-BACKBONES: dict[str, Callable[[int], PointNet2]] = {"fine": _fine, "light": _light, "ssg": _ssg, "msg": _msg}
+BACKBONES: dict[str, Callable[[int], PointNet2]] = {"fine": _fine, "light": _light, "ssg": _ssg, "msg": multi_scale}
 
 
 class Scores(NamedTuple):

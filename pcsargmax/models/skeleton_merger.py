@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.utils import to_dense_batch
 
-from pcsargmax.backbones.pointnet2 import Level, Neighborhoods, PointNet2, Scale, at_least_float32, mlp
+from pcsargmax.backbones.pointnet2 import Level, Neighborhoods, PointNet2, Scale, at_least_float32, mlp, multi_scale
 from pcsargmax.neighbors import ragged_farthest_point_order
 from pcsargmax.skeleton import EDGE_POINTS
 
@@ -29,17 +29,8 @@ def _original() -> PointNet2:
     are those of the cloud's farthest-point order, which has no random start. Biases in front of a batch normalisation,
     which subtracts them again, are left out.
     """
-    return PointNet2(
-        (
-            Level(1024, (Scale(0.05, 16, (16, 16, 32)), Scale(0.1, 32, (32, 32, 64)))),
-            Level(256, (Scale(0.1, 16, (64, 64, 128)), Scale(0.2, 32, (64, 96, 128)))),
-            Level(64, (Scale(0.2, 16, (128, 196, 256)), Scale(0.4, 32, (128, 196, 256)))),
-            Level(16, (Scale(0.4, 16, (256, 256, 512)), Scale(0.8, 32, (256, 384, 512)))),
-        ),
-        ((256, 256), (256, 256), (256, 128), (128, 128, 128)),
-        in_channels=6,  # xyz three times: once as the position, twice beside it
-        skip_input=False,
-    )
+    # xyz three times: once as the position, twice beside it.
+    return multi_scale(in_channels=6, skip_input=False)
 
 
 def _light() -> PointNet2:

@@ -122,17 +122,11 @@ class DiscoverSettings(RunSettings):
     def __post_init__(self) -> None:
         """Check what can be checked without data."""
         self.check_choices(
-            mesh_frame=("LPS", "RAS"),
             frame=("auto", "minmax", "centered"),
             backbone=("light", "original"),
             objective=DISCOVER_OBJECTIVES,
-            relaxation=("gumbel_softmax", "published", "straight_through"),
-            temperature_schedule=("constant", "linear", "exponential", "published"),
             optimizer=("adam", "adadelta"),
             lr_schedule=("constant", "onecycle"),
-            rotate_axis=("x", "y", "z", "any"),
-            device=("auto", "cpu", "cuda", "mps"),
-            precision=("32-true", "16-mixed", "bf16-mixed"),
         )
         self.check_counts("num_points", "num_samples", "epochs", "batch_size", "devices", "nodes")
         if self.keypoints < 2:

@@ -11,6 +11,16 @@ from typing import Any, Self, get_type_hints
 #: Settings that may differ when a run is resumed: they do not change what is learnt.
 _FREE = {"device", "devices", "nodes", "precision", "patience", "tensorboard", "epochs"}
 
+#: Choices that mean the same in every kind of training.
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "mesh_frame": ("LPS", "RAS"),
+    "relaxation": ("gumbel_softmax", "published", "straight_through"),
+    "temperature_schedule": ("constant", "linear", "exponential", "published"),
+    "rotate_axis": ("x", "y", "z", "any"),
+    "device": ("auto", "cpu", "cuda", "mps"),
+    "precision": ("32-true", "16-mixed", "bf16-mixed"),
+}
+
 
 def setting(default: Any, help: str) -> Any:
     """A field of a settings class: its default, and its text on the command line."""
@@ -100,8 +110,8 @@ class RunSettings:
             raise ValueError(f"{path}: {error}") from None
 
     def check_choices(self, **choices: tuple[str, ...]) -> None:
-        """Raise ValueError for a setting that is none of its choices, or a number that is not finite."""
-        for name, allowed in choices.items():
+        """Raise ValueError for a setting that is none of its choices, these or the common ones, or is not finite."""
+        for name, allowed in (_CHOICES | choices).items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         for name, value in self.to_dict().items():

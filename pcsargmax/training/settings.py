@@ -102,17 +102,11 @@ class TrainSettings(RunSettings):
     def __post_init__(self) -> None:
         """Check what can be checked without data."""
         self.check_choices(
-            mesh_frame=("LPS", "RAS"),
-            precision=("32-true", "16-mixed", "bf16-mixed"),
             unit=("auto", "raw", "diagonal"),
             objective=OBJECTIVES,
-            relaxation=("gumbel_softmax", "published", "straight_through"),
-            temperature_schedule=("constant", "linear", "exponential", "published"),
             distance=("l1", "l2", "squared_l2", "smooth_l1"),
             lr_schedule=("halving", "onecycle", "constant"),
-            rotate_axis=("x", "y", "z", "any"),
             mirror=("none", "x", "y", "z"),
-            device=("auto", "cpu", "cuda", "mps"),
         )
         self.check_counts("num_points", "num_samples", "epochs", "batch_size", "lr_period", "devices", "nodes")
         self.check_positive("lr", "temperature_start", "temperature_end", "smooth_l1_beta", "target_variance")
