@@ -197,18 +197,20 @@ def _search(points: Tensor, cloud: Tensor, edges: _Edges) -> tuple[Tensor, Tenso
     groups = cloud.new_empty(len(rows), len(cloud) // _GROUP)
     chunk = _CHUNK if cloud.device.type == "cpu" else _LARGE_CHUNK
     width = max(1, chunk // (_RUN * num_edges * _GROUP)) * _GROUP
+    # Memory that is taken once: a part's own would come from the system each time, which costs more than the sums.
+    work, nearest = cloud.new_empty(2, _RUN * num_edges, width), cloud.new_empty(num_edges, width)
     for c in range(0, len(cloud), width):
-        some = slice(c, c + width)
+        some, size = slice(c, c + width), min(width, len(cloud) - c)
         first = 0
         for j, count in enumerate(edges.blocks):
             block = slice(first, first := first + _RUN * count)
-            away = _squared_distance(rows[block], columns[:, some])
-            groups[block, c // _GROUP : (c + width) // _GROUP] = away.unflatten(1, (-1, _GROUP)).amin(dim=2)
-            nearest = away.unflatten(0, (_RUN, count)).amin(dim=0)
+            away = _squared_distance(rows[block], columns[:, some], work[:, : _RUN * count, :size])
+            groups[block, c // _GROUP : (c + size) // _GROUP] = away.unflatten(1, (-1, _GROUP)).amin(dim=2)
+            near = torch.amin(away.unflatten(0, (_RUN, count)), dim=0, out=nearest[:count, :size])
             best, best_run = squared[:count, some], run[:count, some]
             # the last run that was nearer; faster than a masked fill
-            torch.maximum(best_run, (nearest < best).int().mul_(j), out=best_run)
-            torch.minimum(best, nearest, out=best)
+            torch.maximum(best_run, (near < best).int().mul_(j), out=best_run)
+            torch.minimum(best, near, out=best)
     place = edges.by_count.argsort()
     squared, run = (values[place, : len(cloud) - missing].t().contiguous() for values in (squared, run))
     group = groups.argmin(dim=1)[edges.row]
@@ -216,14 +218,15 @@ def _search(points: Tensor, cloud: Tensor, edges: _Edges) -> tuple[Tensor, Tenso
     return _nearest(points, cloud, group * _GROUP, last, _GROUP), squared, run
 
 
-def _squared_distance(rows: Tensor, columns: Tensor) -> Tensor:
-    """Return the (R, N) squared distances of points (R, 3) and (3, N), exact for equal points.
+def _squared_distance(rows: Tensor, columns: Tensor, work: Tensor) -> Tensor:
+    """Return the (R, N) squared distances of points (R, 3) and (3, N), exact for equal points, in the first of `work`.
 
     A matrix product would take half the time, but with its rounding the choice could fall on a farther point.
     """
-    total = (rows[:, :1] - columns[0]).square_()
+    total, away = work
+    torch.sub(rows[:, :1], columns[0], out=total).square_()
     for axis in (1, 2):
-        away = rows[:, axis, None] - columns[axis]
+        torch.sub(rows[:, axis, None], columns[axis], out=away)
         total.addcmul_(away, away)
     return total
 

@@ -16,6 +16,7 @@ from pcsargmax.chamfer import CompositeChamfer, composite_chamfer
 
 __all__ = [
     "EDGE_POINTS",
+    "EDGE_SPACING",
     "CompositeChamfer",
     "SkeletonLoss",
     "composite_chamfer",
@@ -28,10 +29,10 @@ __all__ = [
 
 #: Rows of offsets an edge has: the most points it can be drawn with.
 EDGE_POINTS = 200
+#: Distance of neighbouring points of an edge.
+EDGE_SPACING = 0.01
 #: The fewest points of an edge.
 _FEWEST_POINTS = 15
-#: Distance of neighbouring points of an edge.
-_SPACING = 0.01
 #: Added to the squared length of an edge before its root is taken.
 _LENGTH_EPSILON = 1e-3
 #: Weight of the sum of the squared offsets.
@@ -65,27 +66,30 @@ def edge_pairs(num_keypoints: int, *, device: torch.device | None = None) -> Ten
     return torch.combinations(torch.arange(num_keypoints, device=device))
 
 
-def edge_count(keypoints: Tensor) -> Tensor:
-    """Say with how many points each edge is drawn: one for every 0.01 of its mean length, 15 to 200.
+def edge_count(keypoints: Tensor, spacing: float = EDGE_SPACING) -> Tensor:
+    """Say with how many points each edge is drawn: one for every 0.01, or `spacing`, of its mean length, 15 to 200.
 
     The mean is over the batch, so counts depend on what else is in it: pass them on where an item must give what it
     gives alone. A length is sqrt(1e-3 + ‖a − b‖²).
 
     Args:
         keypoints: (B, K, 3) finite.
+        spacing: distance of neighbouring points; those of a cloud of 2048 points in [−1, 1] lie some 0.04 apart.
 
     Returns:
         (P,) long, without gradient.
 
     Raises:
-        ValueError: a wrong shape, K < 2, or keypoints that are not finite.
+        ValueError: a wrong shape, K < 2, keypoints that are not finite, or a spacing that is not positive.
     """
     _check_keypoints(keypoints)
+    if not spacing > 0:
+        raise ValueError(f"spacing: expected more than 0, got {spacing}")
     first, second = _ends(_full(keypoints.detach()), edge_pairs(keypoints.shape[1], device=keypoints.device))
     length = ((first - second).square().sum(dim=-1) + _LENGTH_EPSILON).sqrt().mean(dim=0)
     if not length.isfinite().all():
         raise ValueError("keypoints: expected finite coordinates, got NaN or infinite ones")
-    return (length / _SPACING).long().clamp(_FEWEST_POINTS, EDGE_POINTS)
+    return (length / spacing).long().clamp(_FEWEST_POINTS, EDGE_POINTS)
 
 
 def decode(keypoints: Tensor, offsets: Tensor, counts: Tensor | None = None) -> tuple[Tensor, Tensor]:

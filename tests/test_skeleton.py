@@ -57,6 +57,7 @@ def test_counts_by_hand():
     assert edge_count(torch.zeros(1, 3, 3)).tolist() == [15, 15, 15]  # sqrt(1e-3) gives 3
     both = torch.cat([line, torch.tensor([[[0.0, 0, 0], [0, d[1], 0]]])])
     assert edge_count(both).tolist() == [40]  # (0.5 + 0.305) / 2 = 0.4025
+    assert edge_count(line, 0.02).tolist() == [25]
     assert not edge_count(line.requires_grad_()).requires_grad
 
 
@@ -412,6 +413,7 @@ def test_edges_out_of_order_are_an_error():
         (lambda k, o: edge_pairs(1), "num_keypoints: expected at least 2, the ends of an edge, got 1"),
         (lambda k, o: edge_count(k[0]), "keypoints: expected floating (B, K, 3), got torch.float64 (4, 3)"),
         (lambda k, o: edge_count(k[:0]), "keypoints: expected floating (B, K, 3), got torch.float64 (0, 4, 3)"),
+        (lambda k, o: edge_count(k, 0.0), "spacing: expected more than 0, got 0.0"),
         (lambda k, o: edge_count(k / 0), "keypoints: expected finite coordinates, got NaN or infinite ones"),
         (lambda k, o: decode(k[:, :3], o), "offsets: expected (P, R, 3) = (3, R, 3) for 3 keypoints, got (6, 200, 3)"),
         (lambda k, o: decode(k, o[:, :10]), "counts: expected 2 to 10 points an edge, the rows of offsets, got"),

@@ -16,7 +16,7 @@ from pcsargmax.metrics.alignment import smallest_distance
 from pcsargmax.models.skeleton_merger import SkeletonMerger, SkeletonScores
 from pcsargmax.regularizers import distribution_regularizer, variance_regularizer
 from pcsargmax.relaxation import Relaxation, make_schedule
-from pcsargmax.skeleton import SkeletonLoss, edge_pairs, skeleton_loss
+from pcsargmax.skeleton import SkeletonLoss, edge_count, edge_pairs, skeleton_loss
 from pcsargmax.training.data import DetectorBatch, mix_seed
 from pcsargmax.training.discover_settings import DiscoverSettings
 from pcsargmax.training.loop import one_cycle
@@ -60,12 +60,12 @@ class DiscoverModule(lightning.LightningModule):
         temperature = self.schedule(self.global_step / max(1, int(self.trainer.estimated_stepping_batches)))
         with torch.autocast(self.device.type, enabled=False):
             drawn = draw_keypoints(scores, self.settings, sigma, temperature, generator)
-            found = skeleton_loss(drawn, scores.strengths, self.merger.offsets, scores.sites, scores.mask)
+            found = self._loss(drawn, scores)
             loss = found.total.mean() + regularization(scores, self.settings, sigma)
             if self.settings.separation:
                 # Of the expectations: samples of two maps that coincide would lie apart by chance.
                 expected = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
-                crowding = separation_penalty(expected, self.settings.separation).mean()
+                crowding = separation_penalty(expected, self.settings.separation_distance).mean()
                 loss = loss + self.settings.separation_weight * crowding
         self._log("train", found, scores, loss)
         return loss
@@ -75,8 +75,12 @@ class DiscoverModule(lightning.LightningModule):
         scores = self(batch)
         with torch.autocast(self.device.type, enabled=False):
             keypoints = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
-            found = skeleton_loss(keypoints, scores.strengths, self.merger.offsets, scores.sites, scores.mask)
+            found = self._loss(keypoints, scores)
         self._log("val", found, scores, found.total.mean())
+
+    def _loss(self, keypoints: Tensor, scores: SkeletonScores) -> SkeletonLoss:
+        counts = edge_count(keypoints, self.settings.edge_spacing)
+        return skeleton_loss(keypoints, scores.strengths, self.merger.offsets, scores.sites, scores.mask, counts=counts)
 
     def _log(self, stage: str, found: SkeletonLoss, scores: SkeletonScores, loss: Tensor) -> None:
         keypoints = soft_argmax(scores.logits.detach(), scores.sites, mask=scores.mask)

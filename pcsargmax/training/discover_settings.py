@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,13 @@ DISCOVER_OBJECTIVES = ("sampling", "soft", "soft_vr", "soft_dr")
 #: Named sets of settings that differ from the defaults; what is given explicitly wins over them.
 DISCOVER_RECIPES: dict[str, dict[str, Any]] = {
     # A small network and sampling-argmax, with what trains it well in minutes on a CPU.
-    "light": {"dropout": 0.0, "epochs": 30, "lr": 4e-3, "lr_schedule": "onecycle", "ema": 0.98},
+    "light": {"dropout": 0.0, "epochs": 90, "lr": 4e-3, "lr_schedule": "onecycle", "ema": 0.98},
     # Skeleton Merger as its authors train it; only the last batch of an epoch is not left out.
     "original": {
         "backbone": "original",
         "objective": "soft",
         "dropout": 0.5,
+        "edge_spacing": 0.01,
         "separation": 0.0,
         "epochs": 80,
         "batch_size": 8,
@@ -95,8 +97,13 @@ class DiscoverSettings(RunSettings):
     regularizer_weight: float = _setting(1.0, "Weight of the regularizer of soft_vr and soft_dr.")
     target_variance: float = _setting(1.0, "Variance that soft_vr and soft_dr aim at, in squares of the basis' width.")
 
+    edge_spacing: float = _setting(
+        0.03, "Distance of neighbouring points of an edge, min-max frame; 0.01 in the paper's code, and slower."
+    )
     separation: float = _setting(
-        0.2, "Keypoints nearer to one another than this are pushed apart, min-max frame; 0 for not, as in the paper."
+        1.0,
+        "Keypoints nearer to one another than this are pushed apart, min-max frame; of ten keypoints, of k times "
+        "sqrt(10 / k); 0 for not, as in the paper.",
     )
     separation_weight: float = _setting(1.0, "Weight of that.")
 
@@ -119,6 +126,11 @@ class DiscoverSettings(RunSettings):
     precision: str = _setting("32-true", "32-true, 16-mixed or bf16-mixed.")
     tensorboard: bool = _setting(False, "Write TensorBoard logs too (extra `tensorboard`).")
 
+    @property
+    def separation_distance(self) -> float:
+        """`separation` for this number of keypoints: the more share a surface, the nearer they may be."""
+        return self.separation * math.sqrt(10 / self.keypoints)
+
     def __post_init__(self) -> None:
         """Check what can be checked without data."""
         self.check_choices(
@@ -131,7 +143,7 @@ class DiscoverSettings(RunSettings):
         self.check_counts("num_points", "num_samples", "epochs", "batch_size", "devices", "nodes")
         if self.keypoints < 2:
             raise ValueError(f"keypoints must be at least 2, the ends of an edge, got {self.keypoints}")
-        self.check_positive("lr", "temperature_start", "temperature_end", "target_variance")
+        self.check_positive("lr", "temperature_start", "temperature_end", "target_variance", "edge_spacing")
         self.check_shares("dropout", "ema")
         self.check_not_negative("rotate", "jitter", "patience", "regularizer_weight", "separation", "separation_weight")
         self.check_common()

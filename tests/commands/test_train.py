@@ -146,7 +146,7 @@ def test_a_folder_of_ones_own_trains(trained, landmark_root):
         (("box", "--objective", "hard"), "objective must be one of sampling, closed_form, soft, discrete, "),
         (("box", "--relaxation", "hard"), "relaxation must be one of gumbel_softmax, published, straight_through, "),
         (("box", "--objective", "soft_vr", "--sigma", "0"), "sigma must not be 0 for soft_vr"),
-        (("box", "--recipe", "slow"), "recipe must be one of paper, onecycle, got 'slow'"),
+        (("box", "--recipe", "slow"), "recipe must be one of paper, onecycle, light, got 'slow'"),
         (("box", "--backbone", "dgcnn"), "backbone must be one of fine, light, ssg, msg, got 'dgcnn'"),
         (("box", "--device", "tpu"), "device must be one of auto, cpu, cuda, mps, got 'tpu'"),
         (("box", "--precision", "3"), "precision must be one of 32-true, 16-mixed, bf16-mixed, got '3'"),

@@ -7,7 +7,7 @@ import torch
 from pcsargmax.argmax import soft_argmax
 from pcsargmax.models.skeleton_merger import SkeletonMerger, SkeletonScores
 from pcsargmax.regularizers import distribution_regularizer, variance_regularizer
-from pcsargmax.skeleton import skeleton_loss
+from pcsargmax.skeleton import edge_count, skeleton_loss
 from pcsargmax.training.data import PreparedClouds, collate, prepare
 from pcsargmax.training.discover_data import open_clouds
 from pcsargmax.training.discover_module import DiscoverModule, draw_keypoints, regularization, separation_penalty
@@ -48,13 +48,16 @@ def scores(generator_seed: int = 0) -> SkeletonScores:
     )
 
 
-def test_the_loss_of_a_soft_step_is_that_of_the_skeleton(merger, batch):
-    made, logged = module(merger.eval(), objective="soft", separation=0.0)
+@pytest.mark.parametrize("spacing", [0.03, 0.001])  # 15 points an edge, and more
+def test_the_loss_of_a_soft_step_is_that_of_the_skeleton(merger, batch, spacing):
+    made, logged = module(merger.eval(), objective="soft", separation=0.0, edge_spacing=spacing)
     loss = made.training_step(batch, 0)
     with torch.no_grad():
         found = made(batch)
         keypoints = soft_argmax(found.logits, found.sites, mask=found.mask)
-        expected = skeleton_loss(keypoints, found.strengths, merger.offsets, found.sites, found.mask)
+        counts = edge_count(keypoints, spacing)
+        expected = skeleton_loss(keypoints, found.strengths, merger.offsets, found.sites, found.mask, counts=counts)
+    assert (counts > 15).all() == (spacing < 0.01)
     torch.testing.assert_close(loss.detach(), expected.total.mean())
     assert logged["train/fidelity"] == pytest.approx(float(expected.fidelity.mean()))
     assert logged["train/coverage"] == pytest.approx(float(expected.coverage.mean()))
@@ -71,9 +74,10 @@ def test_what_is_kept_apart_are_the_expectations(merger, batch, objective):
         .item()
         for distance in (0.0, 2.0)
     }
+    distance = 2 * math.sqrt(10 / 3)  # of three keypoints
     with torch.no_grad():
         found = module(merger.eval())[0](batch)
-        crowding = separation_penalty(soft_argmax(found.logits, found.sites, mask=found.mask), 2.0).mean()
+        crowding = separation_penalty(soft_argmax(found.logits, found.sites, mask=found.mask), distance).mean()
     assert losses[2.0] - losses[0.0] == pytest.approx(3 * crowding.item(), rel=1e-4)
     assert crowding > 0.1
 

@@ -72,3 +72,9 @@ def test_the_length_of_the_training_is_free_where_nothing_is_made_for_it():
         DiscoverSettings(temperature_schedule="linear")
     ) == ["epochs"]  # the temperature anneals over them
     assert DiscoverSettings(epochs=3, seed=1).changed(DiscoverSettings()) == ["seed"]
+
+
+@pytest.mark.parametrize(("keypoints", "expected"), [(10, 0.6), (40, 0.3), (4, 0.6 * 2.5**0.5)])
+def test_more_keypoints_may_lie_nearer(keypoints, expected):
+    settings = DiscoverSettings(data="mug", keypoints=keypoints, separation=0.6)
+    assert settings.separation_distance == pytest.approx(expected)
