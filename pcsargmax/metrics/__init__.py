@@ -1,29 +1,66 @@
 """Metrics in the units they are given: pure functions under thin `torchmetrics.Metric` classes."""
 
-from pcsargmax.metrics.alignment import DAS
+from pcsargmax.metrics.alignment import DAS, das_from_labels
+from pcsargmax.metrics.average_precision import KeypointAP, keypoint_average_precision
 from pcsargmax.metrics.bootstrap import bootstrap_interval
+from pcsargmax.metrics.calibration import (
+    ConfidenceCalibration,
+    brier_score,
+    expected_calibration_error,
+    reliability_curve,
+)
 from pcsargmax.metrics.coverage import Coverage, box_coverage, box_iou, inclusivity
-from pcsargmax.metrics.iou import KeypointIoU, hungarian_iou
+from pcsargmax.metrics.geodesic import CloudGraph, geodesic_errors
+from pcsargmax.metrics.iou import KeypointIoU, hungarian_iou, keypoint_iou
+from pcsargmax.metrics.paired import paired_bootstrap, paired_permutation, paired_wilcoxon
 from pcsargmax.metrics.pck import PCK, average_visible, fraction_correct, keypoint_errors
+from pcsargmax.metrics.presence import KeypointPresence, claimed_counts, presence_average_precision
 from pcsargmax.metrics.repeatability import Repeatability, noisy, partial_view, repeatability, rotated, thinned
+from pcsargmax.metrics.self_alignment import SelfAlignment
+from pcsargmax.metrics.sparsification import SparsificationError, sparsification_curve, sparsification_error
+from pcsargmax.metrics.symmetry import label_permutations, nearest_target, symmetric_errors, symmetric_targets
 
 __all__ = [
     "DAS",
     "PCK",
+    "CloudGraph",
+    "ConfidenceCalibration",
     "Coverage",
+    "KeypointAP",
     "KeypointIoU",
+    "KeypointPresence",
     "Repeatability",
+    "SelfAlignment",
+    "SparsificationError",
     "average_visible",
     "bootstrap_interval",
     "box_coverage",
     "box_iou",
+    "brier_score",
+    "claimed_counts",
+    "das_from_labels",
+    "expected_calibration_error",
     "fraction_correct",
+    "geodesic_errors",
     "hungarian_iou",
     "inclusivity",
+    "keypoint_average_precision",
     "keypoint_errors",
+    "keypoint_iou",
+    "label_permutations",
+    "nearest_target",
     "noisy",
+    "paired_bootstrap",
+    "paired_permutation",
+    "paired_wilcoxon",
     "partial_view",
+    "presence_average_precision",
+    "reliability_curve",
     "repeatability",
     "rotated",
+    "sparsification_curve",
+    "sparsification_error",
+    "symmetric_errors",
+    "symmetric_targets",
     "thinned",
 ]

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
+
+from pcsargmax.metrics.agreement import corrected, pair_agreement
+from pcsargmax.metrics.bootstrap import flat_rows, percentile_interval, resample_weights
 
 
 class Nearest(NamedTuple):
@@ -42,6 +44,46 @@ def nearest_labels(predicted: Tensor, target: Tensor, visible: Tensor) -> Neares
     ids = distance.masked_fill(~visible[:, None], torch.inf).argmin(dim=2)
     keypoints = distance.nan_to_num(nan=0.0).argmin(dim=1)
     return Nearest(ids.masked_fill(~some, -1), keypoints.masked_fill(~visible, -1))
+
+
+def das_from_labels(
+    ids: Tensor, keypoints: Tensor, weights: Tensor | None = None, self_pairs: bool = True
+) -> dict[str, Tensor]:
+    """DAS of the labels that `nearest_labels` gives, also of R weightings of the models at a time.
+
+    Args:
+        ids: (M, K) long, the id of the annotation nearest to each keypoint; −1 for none.
+        keypoints: (M, G) long, the index of the keypoint nearest to each annotation; −1 for absent ones.
+        weights: (M,) or (R, M), how often each model counts, e.g. of `resample_weights`; None: once. A model that is
+            drawn twice is paired with the others twice, but not with its own copy; see `pair_agreement`.
+        self_pairs: count pairs of a model with itself, as published.
+
+    Returns:
+        "das", "das_forward" and "das_backward": (), or (R,) for weights (R, M), float64, 0 to 1; NaN without a pair.
+
+    Raises:
+        ValueError: labels not (M, K) and (M, G) long, or weights that do not fit them.
+    """
+    _check_labels(ids, keypoints)
+    forward, backward = (
+        pair_agreement(labels, weights, self_pairs=self_pairs).nanmean(dim=-1) for labels in (ids, keypoints)
+    )
+    return _directions("das", forward, backward)
+
+
+def corrected_das_from_labels(ids: Tensor, keypoints: Tensor, weights: Tensor | None = None) -> dict[str, Tensor]:
+    """DAS above chance (`corrected`) of labels, as `das_from_labels`.
+
+    Args:
+        ids: (M, K) long, those of merged keypoints (`merge_close`) for what `DAS` calls corrected.
+        keypoints: (M, G) long, likewise.
+        weights: (M,) or (R, M), how often each model counts; None: once.
+
+    Returns:
+        "das_corrected", "das_corrected_forward" and "das_corrected_backward": () or (R,) float64, at most 1.
+    """
+    _check_labels(ids, keypoints)
+    return _directions("das_corrected", corrected(ids, weights), corrected(keypoints, weights))
 
 
 def smallest_distance(keypoints: Tensor, present: Tensor | None = None) -> Tensor:
@@ -83,85 +125,6 @@ def merge_close(keypoints: Tensor, resolution: Tensor) -> Tensor:
     return keypoints.double().gather(1, first[..., None].expand(-1, -1, keypoints.shape[2]))
 
 
-def pair_agreement(labels: Tensor, *, self_pairs: bool = True) -> Tensor:
-    """Share of the ordered pairs of models that have equal labels, column by column.
-
-    From counts: of M models n_l have label l, so n_l² of the M² pairs agree on it, and n_l of those are a model with
-    itself.
-
-    Args:
-        labels: (M, C) long, −1 where the model has none.
-        self_pairs: count the pairs of a model with itself, which always agree.
-
-    Returns:
-        (C,) float64 over the models that have a label in the column; NaN where they make no pair.
-    """
-    counts = _label_counts(labels)
-    models = counts.sum(dim=1)
-    if self_pairs:
-        return counts.square().sum(dim=1) / models.square()
-    return (counts.square() - counts).sum(dim=1) / (models * (models - 1))
-
-
-def chance_agreement(labels: Tensor) -> Tensor:
-    """Agreement to expect of pairs of two models if each had its own labels in random order; see `corrected`.
-
-    With q_m the frequencies of the labels within model m, models m and m′ then agree with probability q_m · q_m′, in
-    whatever column: Cohen's chance agreement of two raters. The mean over the pairs is again a matter of sums:
-    (‖Σ q‖² − Σ ‖q‖²) / (M (M − 1)).
-
-    Args:
-        labels: (M, C) long, −1 where the model has none.
-
-    Returns:
-        (C,) float64 over the pairs of models that both have a label in the column; NaN where there is none.
-    """
-    has = (labels >= 0).double()
-    frequency = _label_counts(labels.T) / has.sum(dim=1, keepdim=True).clamp_min(1)  # (M, L)
-    models = has.sum(dim=0)
-    total = has.T @ frequency  # (C, L)
-    own = has.T @ frequency.square().sum(dim=1)
-    return (total.square().sum(dim=1) - own) / (models * (models - 1))
-
-
-def corrected(labels: Tensor) -> Tensor:
-    """Agreement above chance, κ = (A − E) / (1 − E), as Cohen's kappa and the adjusted Rand index.
-
-    A is the mean agreement of two different models, E what it would be on average if every model kept its labels but
-    had them in random order (`chance_agreement`), both averaged over the columns. Each model keeps its own
-    frequencies, so
-
-    - one label per model, whichever (keypoints in one place): order does not matter, A = E, κ = 0;
-    - one label everywhere: A = E = 1, and κ is 0 by definition;
-    - labels without order: the mean of A over all orders is E, so κ is 0 in the mean, exactly;
-    - the same labels on all models, more than one: A = 1, κ = 1.
-
-    Frequencies pooled over the models, as in Fleiss' kappa, would not give 0 in the first case. A model agrees with
-    itself in whatever order, so such pairs tell nothing and are left out. This is Conger's kappa of many raters
-    (1980, Psychological Bulletin 88), the models being the raters, for raters who have not judged everything. It
-    measures agreement, not richness: keypoints in two places, the same two on all models, get 1.
-
-    Args:
-        labels: (M, C) long, −1 where the model has none.
-
-    Returns:
-        () float64, at most 1; NaN where no two models share a column.
-    """
-    observed = pair_agreement(labels, self_pairs=False).nanmean()
-    chance = chance_agreement(labels).nanmean()
-    room = 1 - chance
-    return torch.where(room < 1e-12, torch.zeros_like(room), (observed - chance) / room)
-
-
-def _label_counts(labels: Tensor) -> Tensor:
-    """How often each label ≥ 0 stands in each column of labels (M, C): (C, L) float64."""
-    columns = labels.shape[1]
-    width = int(labels.max()) + 1 if labels.numel() else 0
-    place = torch.arange(columns, device=labels.device) * width + labels
-    counts = torch.bincount(place[labels >= 0], minlength=columns * width)
-    return counts.reshape(columns, width).double()
-
-
 def _pair_distance(keypoints: Tensor) -> Tensor:
     """Distances (B, K, K) between keypoints (B, K, D), float64."""
     keypoints = keypoints.double()
@@ -175,6 +138,13 @@ def _to_nearest_other(keypoints: Tensor, present: Tensor | None) -> Tensor:
     if present is not None:
         same = same | ~present[:, None] | ~present[:, :, None]
     return distance.masked_fill(same, torch.inf).amin(dim=2)
+
+
+def _check_labels(ids: Tensor, keypoints: Tensor) -> None:
+    if ids.ndim != 2 or keypoints.ndim != 2 or len(ids) != len(keypoints):
+        raise ValueError(
+            f"ids and keypoints must be (M, K) and (M, G), got {tuple(ids.shape)} and {tuple(keypoints.shape)}"
+        )
 
 
 def _check_models(predicted: Tensor, target: Tensor, visible: Tensor) -> None:
@@ -198,6 +168,24 @@ def _check_models(predicted: Tensor, target: Tensor, visible: Tensor) -> None:
         broken = int((bad if used is None else bad & used).sum())
         if broken:
             raise ValueError(f"{name} must be finite, got NaN or infinity at {broken} keypoints")
+
+
+class Labels(NamedTuple):
+    """What DAS counts, of M annotated models: long, −1 for none; see `Nearest`.
+
+    Attributes:
+        ids: (M, K) id of the annotation nearest to each keypoint.
+        keypoints: (M, G) index of the keypoint nearest to each annotation.
+        merged_ids: (M, K) the same after `merge_close`.
+        merged_keypoints: (M, G) likewise.
+        distances: (M, 2) float64, `smallest_distance` of the keypoints and `mean_spacing` of the annotations.
+    """
+
+    ids: Tensor
+    keypoints: Tensor
+    merged_ids: Tensor
+    merged_keypoints: Tensor
+    distances: Tensor
 
 
 class DAS(Metric):
@@ -224,6 +212,8 @@ class DAS(Metric):
 
     - "das", "das_forward", "das_backward";
     - "das_corrected", "das_corrected_forward", "das_corrected_backward": over pairs of two models;
+    - the same six with "/low" and "/high": ends of the 95 % bootstrap interval over models, all from the same draw;
+      a model drawn twice is never paired with its own copy (`das_from_labels`); NaN for a single model;
     - "min_distance", "min_distance_worst": smallest distance between two keypoints of a model, mean and minimum
       over the models; "annotation_spacing": distance of an annotation to the nearest other, mean over the models of
       their means; all in units of the frame;
@@ -236,25 +226,33 @@ class DAS(Metric):
     Args:
         self_pairs: count pairs of a model with itself, as the paper does.
         resolution: share of the spacing of a model's annotations under which two keypoints are one; 0: never.
+        num_bootstrap: resamples for the intervals; 0 leaves them out.
+        seed: of the resampling.
     """
 
     full_state_update = False
     higher_is_better = True
     is_differentiable = False
-    flat_rows: list[Tensor]
+    flat_labels: list[Tensor]
     num_keypoints: Tensor
     num_ids: Tensor
     num_unannotated: Tensor
 
-    def __init__(self, self_pairs: bool = True, resolution: float = 0.1) -> None:
+    def __init__(
+        self, self_pairs: bool = True, resolution: float = 0.1, num_bootstrap: int = 1000, seed: int = 0
+    ) -> None:
         """See the class."""
         super().__init__()
         if not 0 <= resolution < 1:
             raise ValueError(f"resolution must be at least 0 and less than 1, got {resolution}")
+        if num_bootstrap < 0:
+            raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
         self.self_pairs = self_pairs
         self.resolution = resolution
+        self.num_bootstrap = num_bootstrap
+        self.seed = seed
         # Flat, with the numbers of keypoints and ids apart: a process without any model can then still be gathered.
-        self.add_state("flat_rows", default=[], dist_reduce_fx="cat")
+        self.add_state("flat_labels", default=[], dist_reduce_fx="cat")
         self.add_state("num_keypoints", default=torch.tensor(0), dist_reduce_fx="max")
         self.add_state("num_ids", default=torch.tensor(0), dist_reduce_fx="max")
         self.add_state("num_unannotated", default=torch.tensor(0), dist_reduce_fx="sum")
@@ -283,7 +281,7 @@ class DAS(Metric):
         self.num_ids.fill_(sizes[1])
         annotated = visible.any(dim=1)
         self.num_unannotated += int((~annotated).sum())
-        self.flat_rows.append(rows[annotated].flatten().to(self.device, self.dtype))
+        self.flat_labels.append(rows[annotated].flatten().to(self.device, self.dtype))
 
     def compute(self) -> dict[str, Tensor]:
         """The results, see the class.
@@ -291,24 +289,41 @@ class DAS(Metric):
         Raises:
             ValueError: no model with an annotation was given.
         """
-        k, g = int(self.num_keypoints), int(self.num_ids)
-        flat = dim_zero_cat(self.flat_rows) if len(self.flat_rows) else torch.empty(0)
-        rows = flat.cpu().double().reshape(-1, 2 * (k + g) + 2)
-        if not len(rows):
+        labels = self.labels
+        if not len(labels.ids):
             raise ValueError(f"DAS needs at least one annotated model, got none in {int(self.num_unannotated)} models")
-        *labels, distances = rows.split([k, g, k, g, 2], dim=1)
-        forward, backward, merged_forward, merged_backward = (part.long() for part in labels)
-        result = _directions("das", *(self._score(part) for part in (forward, backward)))
-        result |= _directions("das_corrected", corrected(merged_forward), corrected(merged_backward))
-        result["min_distance"], result["annotation_spacing"] = distances.nanmean(dim=0)
-        result["min_distance_worst"] = distances[:, 0].amin()
+        result = self._scores(labels) | self._intervals(labels)
+        result["min_distance"], result["annotation_spacing"] = labels.distances.nanmean(dim=0)
+        result["min_distance_worst"] = labels.distances[:, 0].amin()
         result = {key: value.to(self.device, self.dtype) for key, value in result.items()}
         result["collapsed"] = result["min_distance"] < self.resolution * result["annotation_spacing"]
-        result["num_models"] = torch.tensor(len(rows), device=self.device)
-        return result | {"num_unannotated": self.num_unannotated.clone()}
+        result["num_models"] = torch.tensor(len(labels.ids), device=self.device)
+        return result | {"num_unannotated": self.num_unannotated.long()}
 
-    def _score(self, labels: Tensor) -> Tensor:
-        return pair_agreement(labels, self_pairs=self.self_pairs).nanmean()
+    @property
+    def labels(self) -> Labels:
+        """The labels of the annotated models given so far, in their order, on the CPU."""
+        k, g = int(self.num_keypoints), int(self.num_ids)
+        rows = flat_rows(self.flat_labels, 2 * (k + g) + 2)
+        ids, keypoints, merged_ids, merged_keypoints = rows[:, :-2].long().split([k, g, k, g], dim=1)
+        return Labels(ids, keypoints, merged_ids, merged_keypoints, rows[:, -2:])
+
+    def _scores(self, labels: Labels, weights: Tensor | None = None) -> dict[str, Tensor]:
+        scores = das_from_labels(labels.ids, labels.keypoints, weights, self_pairs=self.self_pairs)
+        return scores | corrected_das_from_labels(labels.merged_ids, labels.merged_keypoints, weights)
+
+    def _intervals(self, labels: Labels) -> dict[str, Tensor]:
+        """Interval ends of the scores, all from the same draw of models."""
+        if not self.num_bootstrap:
+            return {}
+        num_models = len(labels.ids)
+        ends: dict[str, Tensor] = {}
+        weights = resample_weights(num_models, self.num_bootstrap, seed=self.seed)
+        for name, replicates in self._scores(labels, weights).items():
+            if num_models < 2:
+                replicates = torch.full_like(replicates, torch.nan)
+            ends[f"{name}/low"], ends[f"{name}/high"] = percentile_interval(replicates)
+        return ends
 
 
 def _directions(name: str, forward: Tensor, backward: Tensor) -> dict[str, Tensor]:

@@ -1,4 +1,8 @@
-"""PCK and error of keypoints: Euclidean, raw units, over visible keypoints only, intervals over models."""
+"""PCK and error of keypoints: raw units, over visible keypoints only, intervals over models.
+
+Errors are Euclidean (`keypoint_errors`), or any others that `PCK.update_errors` is given: geodesic ones, or those of
+the best of several labellings.
+"""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -68,7 +72,7 @@ def average_visible(values: Tensor, average: Average = "pooled") -> Tensor:
 def _grouped(values: Tensor, average: str) -> tuple[Tensor, Tensor]:
     """An average as mean over groups G of Σ numerator / Σ denominator over models: both (M, G, ...)."""
     count = (~values.isnan()).to(values.dtype)
-    total = values.nan_to_num(nan=0.0)
+    total = values.masked_fill(values.isnan(), 0)  # not nan_to_num, which makes infinity a number
     if average == "id":
         return total, count
     total, count = total.sum(dim=1, keepdim=True), count.sum(dim=1, keepdim=True)
@@ -111,6 +115,20 @@ def fraction_correct(
     return hits.nanmean(dim=0).T if average is None else average_visible(hits, average)
 
 
+def correct_per_model(errors: Tensor, thresholds: Sequence[float], *, strict: bool = False) -> Tensor:
+    """PCK of each model, the share of its visible keypoints within each threshold: (M, T), e.g. for paired tests.
+
+    Args:
+        errors: (M, K) as `keypoint_errors` gives them, NaN where absent.
+        thresholds: T distances, raw units, positive and ascending.
+        strict: within means < instead of ≤.
+
+    Returns:
+        (M, T) 0 to 1, whose mean is the average "model"; NaN for a model without visible keypoints.
+    """
+    return correct(errors, thresholds, strict=strict).nanmean(dim=1)
+
+
 def threshold_name(threshold: float) -> str:
     """The threshold as it stands in a result's key: 0.1 + 0.2 is "0.3"."""
     return f"{threshold:.6g}"
@@ -126,18 +144,30 @@ def _checked_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
     return values
 
 
+def count_update(metric: Metric) -> None:
+    """Tell a metric that a method beside `update` adds to its states, which torchmetrics does not see by itself.
+
+    Else `compute` would return what it has computed before.
+    """
+    metric._computed = None
+    metric._update_count += 1
+
+
 class PCK(Metric):
     """PCK at several thresholds and the error of keypoints, with 95 % bootstrap intervals over models.
 
-    Positions are in raw units; absent keypoints do not count. `update` takes what `keypoint_errors` takes. It
-    keeps one error per keypoint, so the result is exact over batches and processes; note that a distributed
-    sampler which repeats models to even out the processes makes them count twice.
+    Positions are in raw units; absent keypoints do not count. `update` takes what `keypoint_errors` takes,
+    `update_errors` errors that were measured otherwise. It keeps one error per keypoint, so the result is exact over
+    batches and processes; note that a distributed sampler which repeats models to even out the processes makes them
+    count twice. The published protocol of KeypointNet is `PCK(average="model", strict=True)` of geodesic errors.
 
     `compute` returns tensors under these keys; shares run from 0 to 1:
 
     - "pck@0.01" and so on per threshold, "mean_error": averaged as `average` says (see `average_visible`);
     - the same with "/low" and "/high": ends of the interval; NaN for a single model, which has no spread;
     - "median_error": over all visible keypoints;
+    - "num_unreached": visible keypoints of infinite error, which geodesic errors may have. They count as wrong, and
+      make the mean error infinite, its interval NaN;
     - "pck_per_keypoint" (T, K), "error_per_keypoint" (K,): NaN for an id that no model has;
     - "num_models", "num_keypoints": models given, visible keypoints among them.
 
@@ -180,11 +210,24 @@ class PCK(Metric):
 
     def update(self, prediction: Tensor, target: Tensor, visible: Tensor) -> None:
         """Add models: prediction and target (B, K, D), raw units, visible (B, K) bool."""
-        errors = keypoint_errors(prediction, target, visible)
+        self._add("prediction", keypoint_errors(prediction, target, visible))
+
+    def update_errors(self, errors: Tensor) -> None:
+        """Add models by their errors (B, K), raw units: NaN where absent, infinite where nothing was reached.
+
+        Raises:
+            ValueError: errors not (B, K) of a floating type, of another K than before, or negative.
+        """
+        if errors.ndim != 2 or not errors.is_floating_point():
+            raise ValueError(f"errors must be (B, K) floating, got {errors.dtype} of shape {tuple(errors.shape)}")
+        if (errors < 0).any():
+            raise ValueError(f"errors must not be negative, got {int((errors < 0).sum())} that are")
+        count_update(self)
+        self._add("errors", errors)
+
+    def _add(self, name: str, errors: Tensor) -> None:
         if self.num_keypoints not in (0, errors.shape[1]):
-            raise ValueError(
-                f"prediction must have {int(self.num_keypoints)} keypoints as before, got {errors.shape[1]}"
-            )
+            raise ValueError(f"{name} must have {int(self.num_keypoints)} keypoints as before, got {errors.shape[1]}")
         self.num_keypoints.fill_(errors.shape[1])
         self.flat_errors.append(errors.detach().to(self.dtype).flatten())
 
@@ -209,20 +252,28 @@ class PCK(Metric):
         names = [f"pck@{threshold_name(t)}" for t in self.thresholds] + ["mean_error"]
         result = dict(zip(names, average_visible(values, self.average), strict=True))
         result |= self._intervals(names, values)
-        result["median_error"] = errors[~errors.isnan()].quantile(0.5)
+        result["median_error"] = _median(errors[~errors.isnan()])
         result["pck_per_keypoint"] = hits.nanmean(dim=0).T
         result["error_per_keypoint"] = errors.nanmean(dim=0)
         result = {key: value.to(self.device, self.dtype) for key, value in result.items()}
         result["num_models"] = torch.tensor(len(errors), device=self.device)
         result["num_keypoints"] = (~errors.isnan()).sum().to(self.device)
+        result["num_unreached"] = errors.isinf().sum().to(self.device)
         return result
 
     def _intervals(self, names: Sequence[str], values: Tensor) -> dict[str, Tensor]:
         """Interval ends of the averages of values (M, K, F), all from the same draw of models."""
         if not self.num_bootstrap:
             return {}
-        numerator, denominator = _grouped(values, self.average)
+        unbounded = values.isinf().flatten(0, 1).any(dim=0)  # (F,)
+        numerator, denominator = _grouped(values.masked_fill(unbounded, torch.nan), self.average)
         low, high = bootstrap_interval(numerator, denominator, mean_over=0, num=self.num_bootstrap, seed=self.seed)
         ends = [(name, "low", v) for name, v in zip(names, low, strict=True)]
         ends += [(name, "high", v) for name, v in zip(names, high, strict=True)]
         return {f"{name}/{end}": value for name, end, value in ends}
+
+
+def _median(values: Tensor) -> Tensor:
+    """Median of values (n,), the mean of the middle two, any of which may be infinite."""
+    ordered = values.sort().values
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2

@@ -1,4 +1,3 @@
-import itertools
 import subprocess
 import sys
 
@@ -8,14 +7,14 @@ from reference import alignment as plain
 
 from pcsargmax.metrics.alignment import (
     DAS,
-    chance_agreement,
-    corrected,
+    corrected_das_from_labels,
+    das_from_labels,
     mean_spacing,
     merge_close,
     nearest_labels,
-    pair_agreement,
     smallest_distance,
 )
+from pcsargmax.metrics.bootstrap import resample_weights
 
 NAN = float("nan")
 
@@ -92,54 +91,6 @@ def test_the_corrected_score_does_not_depend_on_the_protocol():
     assert with_self["das_corrected"] == without["das_corrected"]
     assert exact().protocol == "skeleton-merger"
     assert exact(self_pairs=False).protocol == "without self-pairs"
-
-
-def test_of_two_complete_models_it_is_cohens_kappa():
-    metrics = pytest.importorskip("sklearn.metrics")
-    labels = torch.randint(4, (2, 30), generator=torch.Generator().manual_seed(0))
-    labels[1, :15] = labels[0, :15]
-    assert corrected(labels).item() == pytest.approx(metrics.cohen_kappa_score(*labels.tolist()))
-
-
-class TestChance:
-    def test_one_label_per_model_gets_exactly_nothing(self):
-        generator = torch.Generator().manual_seed(0)
-        labels = torch.randint(3, (20, 1), generator=generator).repeat(1, 7)
-        labels[torch.rand(20, 7, generator=generator) < 0.4] = -1
-        assert pair_agreement(labels).nanmean() > 0.3
-        assert corrected(labels).item() == pytest.approx(0, abs=1e-12)
-
-    def test_one_label_everywhere_gets_nothing_by_definition(self):
-        assert corrected(torch.full((4, 3), 2)) == 0
-
-    @pytest.mark.parametrize("second", [[0, 1, 2], [0, 0, 1], [-1, 0, 1]])
-    def test_the_mean_over_all_orders_is_exactly_nothing(self, second):
-        first, third = [0, 0, 2], [1, 2, 1]
-        kept = [c for c in range(3) if second[c] >= 0]
-        values = []
-        for order in itertools.permutations(first):
-            for other in itertools.permutations([second[c] for c in kept]):
-                row = [-1] * 3
-                for c, label in zip(kept, other, strict=True):
-                    row[c] = label
-                values += [corrected(torch.tensor([order, row, last])) for last in itertools.permutations(third)]
-        assert torch.stack(values).mean().item() == pytest.approx(0, abs=1e-12)
-        assert torch.stack(values).std() > 0.1
-
-    def test_perfect_agreement_gets_one_even_where_ids_are_absent(self):
-        labels = torch.arange(5).repeat(6, 1)
-        labels[torch.rand(6, 5, generator=torch.Generator().manual_seed(0)) < 0.4] = -1
-        assert corrected(labels).item() == pytest.approx(1, abs=1e-12)
-
-    def test_it_is_nan_without_two_models(self):
-        assert corrected(torch.tensor([[0, 1]])).isnan()
-        assert corrected(torch.tensor([[0, -1], [-1, 1]])).isnan()
-
-    def test_chance_agreement_by_hand(self):
-        labels = torch.tensor([[0, 0, 1], [0, 1, -1], [1, -1, 1]])
-        # frequencies of labels 0 and 1: (2/3, 1/3), (1/2, 1/2), (0, 1); pairs 01: 1/2, 02: 1/3, 12: 1/2
-        expected = [(1 / 2 + 1 / 3 + 1 / 2) / 3, 1 / 2, 1 / 3]
-        assert chance_agreement(labels).tolist() == pytest.approx(expected)
 
 
 def scores(result):
@@ -236,6 +187,73 @@ class TestMugs:
         assert not result["collapsed"]
 
 
+class TestLabels:
+    def test_they_give_the_scores_again(self):
+        metric = exact(self_pairs=False, num_bootstrap=0)
+        result = metric(*random_models())
+        labels = metric.labels
+        again = das_from_labels(labels.ids, labels.keypoints, None, False)
+        again |= corrected_das_from_labels(labels.merged_ids, labels.merged_keypoints)
+        for name, value in again.items():
+            torch.testing.assert_close(result[name], value)
+        assert (labels.ids.shape, labels.keypoints.shape) == ((9, 6), (9, 5))
+
+    def test_a_row_of_weights_is_a_value(self):
+        metric = exact()
+        metric.update(*random_models())
+        labels, weights = metric.labels, resample_weights(9, 7)
+        for function in (das_from_labels, corrected_das_from_labels):
+            many = function(labels.ids, labels.keypoints, weights)
+            for name, values in many.items():
+                assert values.shape == (7,)
+                one = function(labels.ids, labels.keypoints, weights[4])[name]
+                assert values[4].item() == pytest.approx(one.item())
+
+    def test_bad_input_is_named(self):
+        with pytest.raises(ValueError, match=r"must be \(M, K\) and \(M, G\), got \(2, 3\) and \(3, 4\)"):
+            das_from_labels(torch.zeros(2, 3).long(), torch.zeros(3, 4).long())
+        with pytest.raises(ValueError, match=r"got \(2, 3\) and \(2,\)"):
+            corrected_das_from_labels(torch.zeros(2, 3).long(), torch.zeros(2).long())
+
+
+class TestIntervals:
+    @pytest.mark.parametrize("self_pairs", [True, False])
+    def test_they_are_those_of_models_drawn_again(self, self_pairs):
+        predicted, target, visible = random_models()
+        metric = exact(self_pairs=self_pairs, resolution=0, num_bootstrap=30, seed=4)
+        result = metric(predicted, target, visible)
+        forward, backward = plain.labels(predicted, target, visible)
+        replicates = []
+        for counts in resample_weights(9, 30, seed=4).long().tolist():
+            origin = [m for m, count in enumerate(counts) for _ in range(count)]
+            parts = [plain.agreement([rows[m] for m in origin], self_pairs, origin) for rows in (forward, backward)]
+            replicates.append(sum(parts) / 2)
+        low, high = torch.tensor(replicates).double().quantile(torch.tensor([0.025, 0.975]).double())
+        assert result["das/low"].item() == pytest.approx(low.item())
+        assert result["das/high"].item() == pytest.approx(high.item())
+
+    def test_they_hold_the_figure(self):
+        result = exact()(*random_models(num_models=40))
+        for name in ("das", "das_forward", "das_backward", "das_corrected", "das_corrected_forward"):
+            assert result[f"{name}/low"] < result[name] < result[f"{name}/high"]
+
+    def test_more_models_narrow_them(self):
+        few, many = (exact()(*random_models(num_models=m)) for m in (10, 160))
+        assert few["das/high"] - few["das/low"] > 2 * (many["das/high"] - many["das/low"])
+
+    def test_the_seed_repeats_them_and_they_can_be_left_out(self):
+        models = random_models()
+        first, again, other = (exact(seed=seed)(*models) for seed in (1, 1, 2))
+        assert first == again
+        assert first["das/low"] != other["das/low"]
+        assert not any("/" in name for name in exact(num_bootstrap=0)(*models))
+        with pytest.raises(ValueError, match="num_bootstrap must not be negative, got -2"):
+            DAS(num_bootstrap=-2)
+
+    def test_one_model_has_none(self):
+        assert exact()(*random_models(num_models=1))["das/low"].isnan()
+
+
 def test_smallest_distance():
     keypoints = torch.tensor([[[0.0, 0, 0], [3, 4, 0], [3, 5, 0]]])
     assert smallest_distance(keypoints).tolist() == [1]
@@ -283,7 +301,7 @@ def test_annotations_in_one_place_do_not_hide_a_collapse():
 
 def test_batches_order_and_padding_ids_do_not_matter():
     predicted, target, visible = random_models()
-    whole, parts = exact(), exact()
+    whole, parts = exact(num_bootstrap=0), exact(num_bootstrap=0)
     whole.update(predicted, target, visible)
     more = torch.nn.functional.pad(target, (0, 0, 0, 2), value=NAN)
     for i in (4, 0, 3, 8, 1, 2, 7, 5, 6):

@@ -2,8 +2,21 @@ from itertools import permutations
 
 import pytest
 import torch
+from reference import saliency_benchmark as plain
 
-from pcsargmax.metrics.iou import KeypointIoU, hungarian_iou, match_within
+from pcsargmax.metrics.bootstrap import bootstrap_interval
+from pcsargmax.metrics.iou import (
+    KeypointIoU,
+    hungarian_iou,
+    iou_terms,
+    keypoint_iou,
+    match_within,
+    pairwise_distances,
+    saliency,
+    salient_points,
+)
+
+INF = float("inf")
 
 
 def brute_force(distance, threshold):
@@ -100,6 +113,106 @@ def test_only_models_with_nothing_to_match_is_an_error():
     metric.update(torch.zeros(2, 1, 3), torch.zeros(2, 1, 3), none, present=none)
     with pytest.raises(ValueError, match="at least one model with keypoints, got none"):
         metric.compute()
+
+
+def random_distances(num_models=12, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    sizes = torch.randint(1, 7, (num_models, 2), generator=generator).tolist()
+    return [torch.rand(p, g, generator=generator, dtype=torch.float64) for p, g in sizes]
+
+
+class TestProtocols:
+    def test_by_hand(self):
+        # Predictions 0 and 1 are at annotation 0, prediction 2 is at none; annotation 1 is missed.
+        distance = torch.tensor([[0.1, 9.0], [0.2, 9.0], [9.0, 9.0]])
+        assert keypoint_iou([distance], (0.3,)).item() == pytest.approx(1 / (3 + 2 - 1))
+        for protocol in ("skeleton-merger", "keypointnet"):
+            assert keypoint_iou([distance], (0.3,), protocol).item() == pytest.approx((2 - 1) / (2 + 1))
+            assert keypoint_iou([distance[:2, :1]], (0.3,), protocol).item() == 1  # both at the one: no fault there
+
+    def test_keypoints_are_pooled_but_by_the_hungarian_protocol(self):
+        distances = [torch.tensor([[0.0]]), torch.tensor([[1.0, 1.0, 1.0]])]
+        assert keypoint_iou(distances, (0.5,)).item() == pytest.approx((1 + 0) / 2)
+        assert keypoint_iou(distances, (0.5,), "skeleton-merger").item() == pytest.approx((1 - 0 + 0) / (1 + 3 + 1))
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_it_equals_plain_loops(self, seed):
+        distances = random_distances(seed=seed)
+        found = keypoint_iou(distances, (0.2, 0.5), "skeleton-merger")
+        for value, threshold in zip(found, (0.2, 0.5), strict=True):
+            expected = plain.iou([(d.tolist(), d.shape[1]) for d in distances], threshold)
+            assert value.item() == pytest.approx(expected)
+        assert 0 < found[0] < found[1] < 1
+
+    @pytest.mark.parametrize("protocol", ["hungarian", "skeleton-merger", "keypointnet"])
+    def test_the_metric_is_the_function_with_an_interval(self, protocol):
+        distances = random_distances(num_models=30)
+        metric = KeypointIoU((0.2, 0.5), protocol=protocol, seed=2).set_dtype(torch.float64)
+        metric.update_distances(distances[:20])
+        metric.update_distances(distances[20:])
+        result = metric.compute()
+        found = keypoint_iou(distances, (0.2, 0.5), protocol)
+        assert [result["iou@0.2"].item(), result["iou@0.5"].item()] == pytest.approx(found.tolist())
+        terms = torch.stack([iou_terms(d, (0.5,), protocol)[0] for d in distances])
+        low, high = bootstrap_interval(terms[:, 0], terms[:, 1], seed=2)
+        assert result["iou@0.5/low"].item() == pytest.approx(low.item())
+        assert result["iou@0.5/high"].item() == pytest.approx(high.item())
+        assert low < found[1] < high
+
+    def test_a_threshold_itself_is_within(self):
+        for dtype in (torch.float32, torch.float64):
+            distance = torch.tensor([[0.05]], dtype=dtype)
+            for protocol in ("hungarian", "skeleton-merger", "keypointnet"):
+                assert keypoint_iou([distance], (0.05,), protocol).item() == 1
+
+    def test_what_no_path_reaches_is_beyond_every_threshold(self):
+        distance = torch.tensor([[INF, 0.1], [INF, 0.2]])
+        assert keypoint_iou([distance], (0.3,), "hungarian").item() == pytest.approx(1 / 3)
+        assert keypoint_iou([distance], (0.3,), "keypointnet").item() == pytest.approx(1 / 2)
+
+    def test_models_without_predictions_or_annotations(self):
+        unfound, unannotated = torch.empty(0, 2), torch.empty(2, 0)
+        for protocol in ("skeleton-merger", "keypointnet"):
+            assert iou_terms(unfound, (0.1,), protocol).tolist() == [[0, 2]]
+            assert iou_terms(unannotated, (0.1,), protocol).tolist() == [[0, 2]]
+            assert iou_terms(torch.empty(0, 0), (0.1,), protocol).tolist() == [[0, 0]]
+            assert keypoint_iou([], (0.1,), protocol).isnan().all()
+
+    def test_results_are_not_stale(self):
+        metric = KeypointIoU(num_bootstrap=0, protocol="keypointnet")
+        metric.update_distances([torch.zeros(1, 1)])
+        assert metric.compute()["iou@0.1"] == 1
+        metric.update_distances([torch.ones(1, 1)])
+        assert metric.compute()["iou@0.1"] == pytest.approx(1 / 3)
+
+    def test_bad_input_is_named(self):
+        with pytest.raises(ValueError, match="one of hungarian, skeleton-merger, keypointnet, got 'voc'"):
+            keypoint_iou([torch.zeros(1, 1)], (0.1,), "voc")
+        with pytest.raises(ValueError, match="one of hungarian, skeleton-merger, keypointnet, got 'geodesic'"):
+            KeypointIoU(protocol="geodesic")
+        with pytest.raises(ValueError, match=r"distances must be \(P, G\) .* got \(2,\) with 0 such"):
+            keypoint_iou([torch.zeros(2)], (0.1,))
+        with pytest.raises(ValueError, match=r"none NaN or negative, got \(1, 2\) with 2 such"):
+            keypoint_iou([torch.tensor([[-1.0, float("nan")]])], (0.1,))
+
+
+def test_pairwise_distances_are_those_of_what_is_there():
+    prediction, target = torch.zeros(2, 2, 3), torch.tensor([[[3.0, 4, 0]], [[0, 0, 1]]])
+    present, visible = torch.tensor([[True, True], [False, True]]), torch.tensor([[True], [False]])
+    found = pairwise_distances(prediction, target, visible, present)
+    assert [distance.tolist() for distance in found] == [[[5.0], [5.0]], [[]]]
+
+
+def test_saliency_is_the_probability_of_some_keypoint():
+    probability = torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.7, 0.1]])
+    assert saliency(probability).tolist() == pytest.approx([1 - 0.5 * 0.8, 1 - 0.5 * 0.3, 0.1])
+    some = saliency(probability, torch.tensor([0.0, 0.5]))
+    assert some.tolist() == pytest.approx([0.1, 0.35, 0.05])
+    assert salient_points(some, 0.04).tolist() == [0, 1, 2]
+    assert salient_points(torch.tensor([0.25, 0.5, 0.0]), 0.25).tolist() == [1]  # 0.25 itself is not above it
+    assert salient_points(torch.tensor([0.09, 0.11])).tolist() == [1]
+    with pytest.raises(ValueError, match=r"must be \(K, N\) and \(K,\), got \(2, 3\) and \(3,\)"):
+        saliency(probability, torch.ones(3))
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,16 @@ import pytest
 import torch
 
 from pcsargmax.metrics.bootstrap import bootstrap_interval
-from pcsargmax.metrics.pck import PCK, average_visible, fraction_correct, keypoint_errors, threshold_name
+from pcsargmax.metrics.pck import (
+    PCK,
+    average_visible,
+    correct_per_model,
+    fraction_correct,
+    keypoint_errors,
+    threshold_name,
+)
 
-NAN = float("nan")
+NAN, INF = float("nan"), float("inf")
 
 
 def random_models(num_models=12, num_keypoints=5, seed=0):
@@ -58,6 +65,17 @@ def test_an_id_that_no_model_has_is_nan_and_left_out_of_the_mean():
     assert fraction_correct(errors, [0.5], average=None)[0, 1].isnan()
 
 
+def test_each_model_by_hand():
+    errors = torch.tensor([[0.1, NAN, NAN], [0.9, 0.5, 0.2], [NAN, NAN, NAN]])
+    found = correct_per_model(errors, [0.2, 0.5])
+    assert found[:2].tolist() == [[1, 1], [pytest.approx(1 / 3), pytest.approx(2 / 3)]]
+    assert found[2].isnan().all()
+    assert found.nanmean(dim=0).tolist() == pytest.approx(
+        fraction_correct(errors, [0.2, 0.5], average="model").tolist()
+    )
+    assert correct_per_model(errors, [0.2, 0.5], strict=True)[1].tolist() == [0, pytest.approx(1 / 3)]
+
+
 def test_metric_agrees_with_numpy():
     prediction, target, visible = random_models()
     metric = PCK(thresholds=(0.02, 0.04)).set_dtype(torch.float64)
@@ -84,6 +102,43 @@ def test_pooled_pck_agrees_with_sklearn():
     hits = (errors[visible] <= 0.03).numpy()
     peer = metrics.accuracy_score(np.ones_like(hits), hits)
     assert fraction_correct(errors, [0.03]).item() == pytest.approx(peer)
+
+
+@pytest.mark.parametrize("average", ["pooled", "model", "id"])
+def test_errors_give_what_positions_give(average):
+    models = random_models()
+    positions = PCK(average=average, strict=True).set_dtype(torch.float64)
+    errors = PCK(average=average, strict=True).set_dtype(torch.float64)
+    expected = positions(*models)
+    errors.update_errors(keypoint_errors(*models)[:5])
+    errors.compute()  # what is kept of it must not outlive the next update
+    errors.update_errors(keypoint_errors(*models)[5:])
+    for name, value in errors.compute().items():
+        torch.testing.assert_close(value, expected[name], equal_nan=True)
+
+
+@pytest.mark.parametrize("average", ["pooled", "model", "id"])
+def test_what_is_not_reached_is_wrong_and_counted(average):
+    errors = torch.tensor([[0.01, INF, NAN], [0.01, 0.03, 0.3], [0.3, NAN, 0.3]])
+    metric = PCK((0.02, 0.1), average=average)
+    metric.update_errors(errors)
+    result = metric.compute()
+    known = errors.where(~errors.isinf(), 1e3)
+    assert result["pck@0.1"].item() == pytest.approx(fraction_correct(known, (0.1,), average=average).item())
+    assert (result["num_unreached"], result["num_keypoints"]) == (1, 7)
+    assert result["mean_error"] == INF
+    assert result["mean_error/low"].isnan()
+    assert result["pck@0.1/low"].isfinite()
+    assert result["median_error"].item() == pytest.approx(0.3)
+    assert result["error_per_keypoint"].tolist() == pytest.approx([0.32 / 3, INF, 0.3])
+
+
+def test_a_median_between_the_last_and_infinity_is_infinite():
+    metric = PCK(num_bootstrap=0)
+    metric.update_errors(torch.tensor([[0.1, INF]]))
+    assert metric.compute()["median_error"] == INF
+    metric.update_errors(torch.tensor([[0.3, NAN]]))
+    assert metric.compute()["median_error"].item() == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("average", ["pooled", "model", "id"])
@@ -170,6 +225,7 @@ def test_threshold_names_are_free_of_float_noise():
 
 PROCESS = """
 import datetime, sys, torch
+from pcsargmax.metrics.average_precision import KeypointAP
 from pcsargmax.metrics.iou import KeypointIoU
 from pcsargmax.metrics.pck import PCK
 rank, store = int(sys.argv[1]), sys.argv[2]
@@ -181,13 +237,14 @@ prediction = target.clone()
 prediction[..., 0] = torch.tensor([[0.1], [0.3], [0.2]])
 visible = torch.tensor([[True, True], [True, False], [True, True]])
 mine = slice(0, 2) if rank == 0 else slice(2, 3)
-uneven, empty, iou = PCK((0.25,)), PCK((0.25,)), KeypointIoU((0.25,))
+uneven, empty, iou, precision = PCK((0.25,)), PCK((0.25,)), KeypointIoU((0.25,)), KeypointAP((0.25,))
 uneven.update(prediction[mine], target[mine], visible[mine])
 if rank == 0:
     empty.update(prediction, target, visible)
     iou.update(prediction, target, visible)
-a, b, c = uneven.compute(), empty.compute(), iou.compute()
-figures = a["mean_error"], b["mean_error"], a["pck@0.25"], b["num_models"], c["num_models"]
+    precision.update_errors(prediction[..., 0].where(visible, torch.nan), -prediction[..., 0])
+a, b, c, d = uneven.compute(), empty.compute(), iou.compute(), precision.compute()
+figures = a["mean_error"], b["mean_error"], a["pck@0.25"], b["num_models"], c["num_models"], d["map@0.25"]
 print(*(f"{float(figure):.4f}" for figure in figures))
 torch.distributed.destroy_process_group()
 """
@@ -203,7 +260,7 @@ def test_two_processes_give_what_one_gives_even_if_one_has_no_model(tmp_path):
         for process in processes:
             output, _ = process.communicate(timeout=120)
             assert process.returncode == 0
-            assert output.split() == ["0.1800", "0.1800", "0.8000", "3.0000", "3.0000"]
+            assert output.split() == ["0.1800", "0.1800", "0.8000", "3.0000", "3.0000", "0.8333"]
     finally:
         for process in processes:
             process.kill()
@@ -257,6 +314,19 @@ def test_other_bad_arguments():
     metric.update(*random_models(num_keypoints=5))
     with pytest.raises(ValueError, match="must have 5 keypoints as before, got 4"):
         metric.update(*random_models(num_keypoints=4))
+
+
+def test_bad_errors_are_named():
+    with pytest.raises(ValueError, match=r"errors must be \(B, K\) floating, got torch\.float32 of shape \(3,\)"):
+        PCK().update_errors(torch.zeros(3))
+    with pytest.raises(ValueError, match=r"errors must be .* got torch\.int64"):
+        PCK().update_errors(torch.zeros(3, 2, dtype=torch.long))
+    with pytest.raises(ValueError, match="errors must not be negative, got 2 that are"):
+        PCK().update_errors(torch.tensor([[-1.0, NAN], [-2.0, 0.0]]))
+    metric = PCK()
+    metric.update_errors(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match="errors must have 3 keypoints as before, got 4"):
+        metric.update_errors(torch.zeros(2, 4))
 
 
 def test_nothing_visible_is_an_error():

@@ -1,0 +1,154 @@
+"""Distances along a cloud: shortest paths over the graph that joins each point to its nearest neighbours.
+
+KeypointNet's own benchmark (You et al., CVPR 2020) measures PCK, mIoU and mAP by them, over 20 neighbours. The two
+sides of a thin wall are then far apart, if the cloud is fine enough to tell them.
+
+    graph = CloudGraph(points)
+    errors = geodesic_errors(graph, found_index, target_index, visible)  # (K,)
+    pck.update_errors(errors[None])
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+#: Neighbours of a point in the data set's own benchmark.
+NEIGHBORS = 20
+
+
+class CloudGraph:
+    """The graph of a cloud's nearest neighbours, an edge as long as it is in space.
+
+    An edge joins two points if either is among the nearest neighbours of the other, as in the data set's own benchmark;
+    the path may take it both ways. Points in one place are joined by edges of length 0.
+
+    A cloud may fall into parts that no path joins, such as a seat and a cushion above it: the distance between them is
+    infinite here. In the benchmark's own code it is 0, since the function of an old scikit-learn that it calls gives 0
+    where there is no path, so that a keypoint on a part of its own counts as found. That is not repeated here.
+
+    Args:
+        points: (N, D) positions, any unit; distances come in the same.
+        neighbors: neighbours of a point; a cloud of fewer joins all its points.
+
+    Raises:
+        ValueError: `points` not (N, D), empty or not finite, or `neighbors` below 1.
+    """
+
+    def __init__(self, points: Tensor, neighbors: int = NEIGHBORS) -> None:
+        _check_points("points", points)
+        if neighbors < 1:
+            raise ValueError(f"neighbors must be at least 1, got {neighbors}")
+        self.num_points = len(points)
+        self.neighbors = neighbors
+        self._graph = _neighbor_graph(points.detach().cpu().double().numpy(), neighbors)
+
+    def distances(self, sources: Tensor) -> Tensor:
+        """Length of the shortest path from some points to all.
+
+        Args:
+            sources: (S,) long, rows of the points.
+
+        Returns:
+            (S, N) float64 on the CPU, the unit of the points; infinite where there is no path.
+
+        Raises:
+            ValueError: sources that are no rows of the points.
+        """
+        from scipy.sparse.csgraph import dijkstra
+
+        self._check_rows("sources", sources)
+        if not len(sources):
+            return torch.empty(0, self.num_points, dtype=torch.float64)
+        rows, place = sources.cpu().unique(return_inverse=True)
+        found = dijkstra(self._graph, directed=False, indices=rows.numpy())
+        return torch.from_numpy(found)[place]
+
+    @property
+    def parts(self) -> Tensor:
+        """(N,) long: which part each point belongs to, from 0; paths lead within a part only."""
+        from scipy.sparse.csgraph import connected_components
+
+        return torch.from_numpy(connected_components(self._graph, directed=False)[1]).long()
+
+    def _check_rows(self, name: str, rows: Tensor) -> None:
+        if rows.ndim != 1 or rows.is_floating_point() or rows.dtype == torch.bool:
+            raise ValueError(f"{name} must be (S,) long, got {rows.dtype} of shape {tuple(rows.shape)}")
+        if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= self.num_points):
+            raise ValueError(
+                f"{name} must be rows of the {self.num_points} points, "
+                f"got values from {int(rows.min())} to {int(rows.max())}"
+            )
+
+
+def geodesic_errors(points: Tensor | CloudGraph, found_index: Tensor, target_index: Tensor, visible: Tensor) -> Tensor:
+    """Geodesic distance of each keypoint found to its annotation, both points of the cloud.
+
+    Args:
+        points: (N, D) positions, any unit, or their `CloudGraph` where several guesses are measured on one cloud.
+        found_index: (K,) long, row of the point that was found; the benchmark takes the most probable one.
+        target_index: (K,) long, row of the annotated point; what stands at absent keypoints is ignored.
+        visible: (K,) bool, True where the keypoint is annotated.
+
+    Returns:
+        (K,) float64, the unit of the points: NaN where absent, infinite where no path joins the two.
+
+    Raises:
+        ValueError: shapes that do not agree, `visible` not bool, or an index in use that is no row of the points.
+    """
+    graph = points if isinstance(points, CloudGraph) else CloudGraph(points)
+    if visible.dtype != torch.bool or visible.ndim != 1:
+        raise ValueError(f"visible must be bool of shape (K,), got {visible.dtype} of shape {tuple(visible.shape)}")
+    for name, index in (("found_index", found_index), ("target_index", target_index)):
+        if index.shape != visible.shape:
+            raise ValueError(f"{name} must be long of shape {tuple(visible.shape)}, got {tuple(index.shape)}")
+    visible = visible.cpu()
+    found, target = found_index.cpu()[visible], target_index.cpu()[visible]
+    graph._check_rows("found_index", found)
+    graph._check_rows("target_index", target)
+    errors = torch.full(visible.shape, torch.nan, dtype=torch.float64)
+    errors[visible] = graph.distances(target).gather(1, found[:, None]).squeeze(1)
+    return errors
+
+
+def nearest_index(points: Tensor, query: Tensor) -> Tensor:
+    """Row of the point of a cloud that lies nearest to each place, the lowest among equals.
+
+    Args:
+        points: (N, D) positions, any unit.
+        query: (Q, D) places, same unit.
+
+    Returns:
+        (Q,) long.
+    """
+    _check_points("points", points)
+    if query.ndim != 2 or query.shape[1] != points.shape[1]:
+        raise ValueError(f"query must be (Q, {points.shape[1]}), got {tuple(query.shape)}")
+    # By differences, to be exact far from the origin.
+    distance = torch.cdist(query.double(), points.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    return distance.argmin(dim=1)
+
+
+def _neighbor_graph(points: np.ndarray, neighbors: int) -> object:
+    """CSR matrix (N, N) of the edges to the nearest neighbours; explicit zeros are edges of length 0."""
+    from scipy.sparse import csr_array
+    from scipy.spatial import KDTree
+
+    count = len(points)
+    neighbors = min(neighbors, count - 1)
+    distance, index = KDTree(points).query(points, k=[*range(1, neighbors + 2)])
+    # A point is its own nearest neighbour, but not the first among points in one place, and not always among them.
+    own = index == np.arange(count)[:, None]
+    own[~own.any(axis=1), -1] = True
+    kept = ~own
+    indptr = np.arange(0, count * neighbors + 1, neighbors) if neighbors else np.zeros(count + 1, dtype=int)
+    return csr_array((distance[kept], index[kept], indptr), shape=(count, count))
+
+
+def _check_points(name: str, points: Tensor) -> None:
+    if points.ndim != 2 or not points.shape[0] or not points.shape[1]:
+        raise ValueError(f"{name} must be (N, D) with at least one point, got {tuple(points.shape)}")
+    broken = int((~points.isfinite().all(dim=1)).sum())
+    if broken:
+        raise ValueError(f"{name} must be finite, got NaN or infinity at {broken} of {len(points)} points")

@@ -1,0 +1,193 @@
+"""How well a detector knows which keypoints a shape has, and what its positions are worth with that.
+
+PCK over visible keypoints asks for positions only, where there is something to find. A user is not told what is there:
+of a keypoint that the detector claims, the claim and the position must both be right. So beside it stand precision,
+recall and F1 of the claims within a distance (`claimed_counts`), as for any detector of objects (Lin et al. 2014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from pcsargmax.metrics.average_precision import average_precision
+from pcsargmax.metrics.bootstrap import bootstrap_interval, flat_rows
+from pcsargmax.metrics.calibration import brier_score, expected_calibration_error
+from pcsargmax.metrics.pck import correct, threshold_name
+
+
+def presence_average_precision(score: Tensor, visible: Tensor) -> Tensor:
+    """Average precision of telling, id by id, on which models a keypoint is.
+
+    AP = Σ_n (R_n − R_{n−1}) P_n over the distinct scores, falling: precision P_n and recall R_n of the models of that
+    score and above (the area without interpolation, as scikit-learn's `average_precision_score`).
+
+    Args:
+        score: (M, K) how sure the detector is that the model has the keypoint; any range.
+        visible: (M, K) bool, True where the model has it.
+
+    Returns:
+        (K,) float64. 1 for an id that all models have, whatever the scores; NaN for one that none has. What scores that
+        tell nothing would get is the share of the models that have it.
+
+    Raises:
+        ValueError: shapes that do not agree, `visible` not bool, or a score that is not finite.
+    """
+    _check(score, visible)
+    columns = zip(score.detach().double().T, visible.T, strict=True)
+    return torch.stack([average_precision(own, has, has.sum(), interpolation="none") for own, has in columns])
+
+
+def claimed_counts(errors: Tensor, claimed: Tensor, thresholds: Sequence[float], *, strict: bool = False) -> Tensor:
+    """Per model, how many claims are true: the keypoint is there, and its position within the threshold.
+
+    Args:
+        errors: (M, K) distance to the annotation, NaN where the keypoint is absent.
+        claimed: (M, K) bool, True where the detector says that it is there.
+        thresholds: T distances, the unit of the errors, positive and ascending.
+        strict: within means < instead of ≤.
+
+    Returns:
+        (M, T, 3) float64: of each model the true claims, the claims, and the keypoints that are there. A claim of what
+        is absent, or is elsewhere, is a false positive; a keypoint that is not claimed, or elsewhere, is missed. So
+        precision is true / claims, recall true / there (PCK of which claimed absent is wrong), and F1 2 · true /
+        (claims + there).
+
+    Raises:
+        ValueError: shapes that do not agree, `claimed` not bool, or thresholds that are none.
+    """
+    if errors.ndim != 2 or claimed.shape != errors.shape or claimed.dtype != torch.bool:
+        raise ValueError(
+            f"errors must be (M, K) and claimed bool of that shape, got {tuple(errors.shape)} and "
+            f"{claimed.dtype} of shape {tuple(claimed.shape)}"
+        )
+    hits = correct(errors, thresholds, strict=strict).nan_to_num(nan=0.0).double()  # (M, K, T)
+    true = (hits * claimed[..., None]).sum(dim=1)
+    claims, there = claimed.sum(dim=1, keepdim=True), (~errors.isnan()).sum(dim=1, keepdim=True)
+    return torch.stack([true, claims.expand_as(true), there.expand_as(true)], dim=-1)
+
+
+class KeypointPresence(Metric):
+    """Presence of keypoints: average precision, accuracy, and PCK of claims, with 95 % intervals over models.
+
+    `compute` returns float64 tensors under these keys; shares run from 0 to 1:
+
+    - "average_precision_per_keypoint" (K,), as in `presence_average_precision`, and "prevalence_per_keypoint" (K,), the
+      share of the models that have it, which chance would get;
+    - "average_precision", "prevalence": means over the ids that some models have and others lack, "num_varying" of
+      them, which alone tell anything; NaN where there is none;
+    - "average_precision_absent": the same of telling the models that lack the keypoint, mostly the fewer;
+    - "average_precision_pooled": of all ids together, so that one threshold must do for all;
+    - "accuracy" of claims at 0.5, "balanced_accuracy": the mean of the shares of the present and of the absent that are
+      told right, NaN where either is missing; "brier" and "ece": of the score as a probability, all ids together;
+    - "precision@0.01", "recall@0.01" and "f1@0.01" and so on, of `claimed_counts` over all models, NaN
+      where there is no claim or nothing to find;
+    - "accuracy", "precision@…", "recall@…" and "f1@…" with "/low" and "/high", the ends of the interval.
+
+    Args:
+        thresholds: of the PCK of claims, in the unit of the errors.
+        strict: within means < instead of ≤.
+        num_bootstrap: resamples for the intervals; 0 leaves them out.
+        seed: of the resampling.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    is_differentiable = False
+    flat_cases: list[Tensor]
+    num_keypoints: Tensor
+
+    def __init__(
+        self,
+        thresholds: Sequence[float] = (0.01, 0.02, 0.05),
+        strict: bool = False,
+        num_bootstrap: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        """See the class."""
+        super().__init__()
+        correct(torch.zeros(0, 1), thresholds)  # checks them
+        if num_bootstrap < 0:
+            raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
+        self.thresholds, self.strict = tuple(thresholds), strict
+        self.num_bootstrap, self.seed = num_bootstrap, seed
+        # Flat, with the number of keypoints apart: a process without any model can then still be gathered.
+        self.add_state("flat_cases", default=[], dist_reduce_fx="cat")
+        self.add_state("num_keypoints", default=torch.tensor(0), dist_reduce_fx="max")
+
+    def update(self, score: Tensor, errors: Tensor) -> None:
+        """Add models: score (B, K), probabilities of being there, and errors (B, K), NaN where the keypoint is not."""
+        _check(score, ~errors.isnan())
+        if outside := score[(score < 0) | (score > 1)].tolist():
+            raise ValueError(f"score must lie within [0, 1], got {outside[0]}")
+        if self.num_keypoints not in (0, score.shape[1]):
+            raise ValueError(f"score must have {int(self.num_keypoints)} keypoints as before, got {score.shape[1]}")
+        self.num_keypoints.fill_(score.shape[1])
+        self.flat_cases.append(torch.stack([score, errors.to(score)], dim=-1).detach().to(self.dtype).flatten())
+
+    def compute(self) -> dict[str, Tensor]:
+        """The results, see the class.
+
+        Raises:
+            ValueError: no model was given.
+        """
+        width = max(int(self.num_keypoints), 1)
+        score, errors = flat_rows(self.flat_cases, 2 * width).reshape(-1, width, 2).unbind(dim=-1)
+        if not len(score):
+            raise ValueError("KeypointPresence needs at least one model, got none")
+        result = self._ranking(score, ~errors.isnan()) | self._claims(score, errors)
+        return {name: value.to(self.device) for name, value in result.items()}
+
+    def _ranking(self, score: Tensor, visible: Tensor) -> dict[str, Tensor]:
+        """What does not depend on where a claim begins, and the shares told right."""
+        precision, share = presence_average_precision(score, visible), visible.double().mean(dim=0)
+        varying = (share > 0) & (share < 1)
+        absent = presence_average_precision(-score, ~visible)
+        right = ((score >= 0.5) == visible).double()
+        return {
+            "average_precision_per_keypoint": precision,
+            "prevalence_per_keypoint": share,
+            "average_precision": precision[varying].mean(),
+            "prevalence": share[varying].mean(),
+            "average_precision_absent": absent[varying].mean(),
+            "average_precision_pooled": presence_average_precision(score.reshape(-1, 1), visible.reshape(-1, 1))[0],
+            "num_varying": varying.sum(),
+            "balanced_accuracy": (right[visible].mean() + right[~visible].mean()) / 2,
+            "brier": brier_score(score.flatten(), visible.flatten()),
+            "ece": expected_calibration_error(score.flatten(), visible.flatten()),
+        }
+
+    def _claims(self, score: Tensor, errors: Tensor) -> dict[str, Tensor]:
+        """Accuracy, and precision, recall and F1 of the claims, each with its interval."""
+        claimed = score >= 0.5
+        right = (claimed == ~errors.isnan()).double().mean(dim=1)
+        counts = claimed_counts(errors, claimed, self.thresholds, strict=self.strict)
+        pairs = {"accuracy": (right, torch.ones_like(right))}
+        for number, threshold in enumerate(self.thresholds):
+            true, claims, there = counts[:, number].unbind(dim=-1)
+            name = threshold_name(threshold)
+            pairs |= {
+                f"precision@{name}": (true, claims),
+                f"recall@{name}": (true, there),
+                f"f1@{name}": (2 * true, claims + there),
+            }
+        above, below = (torch.stack(parts, dim=1) for parts in zip(*pairs.values(), strict=True))
+        result = dict(zip(pairs, above.sum(dim=0) / below.sum(dim=0), strict=True))
+        if self.num_bootstrap:
+            ends = bootstrap_interval(above, below, num=self.num_bootstrap, seed=self.seed)
+            for end, values in zip(("low", "high"), ends, strict=True):
+                result |= {f"{name}/{end}": value for name, value in zip(pairs, values, strict=True)}
+        return result
+
+
+def _check(score: Tensor, visible: Tensor) -> None:
+    if score.ndim != 2 or visible.shape != score.shape or visible.dtype != torch.bool:
+        raise ValueError(
+            "score must be (M, K) and visibility bool of that shape, got "
+            f"{tuple(score.shape)} and {visible.dtype} of shape {tuple(visible.shape)}"
+        )
+    if not score.isfinite().all():
+        raise ValueError(f"score must be finite, got {score[~score.isfinite()][0].item()}")

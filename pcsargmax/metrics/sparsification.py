@@ -1,0 +1,124 @@
+"""Sparsification: how the mean error falls when the least sure keypoints are left out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from pcsargmax.metrics.bootstrap import flat_rows
+from pcsargmax.metrics.calibration import checked_pair
+
+
+class Sparsification(NamedTuple):
+    """Mean error of the surest, by the share of the cases that is kept.
+
+    Attributes:
+        kept: (S,) shares, ascending to 1.
+        error: (S,) mean error of the surest share.
+        oracle: (S,) mean error of the share of least error: no order of confidence is better.
+    """
+
+    kept: Tensor
+    error: Tensor
+    oracle: Tensor
+
+
+def sparsification_curve(confidence: Tensor, error: Tensor, *, num_steps: int = 20) -> Sparsification:
+    """Mean error of the surest k/num_steps of the cases, k = 1 to num_steps (Ilg et al. 2018, Uncertainty Estimates).
+
+    Cases of equal confidence are taken in random order; what is returned is the mean over the orders.
+
+    Args:
+        confidence: (n,) higher is surer; any range.
+        error: (n,) in any unit.
+        num_steps: of the curve; the number kept is rounded up.
+
+    Returns:
+        The curve, float64.
+
+    Raises:
+        ValueError: no case, sets of unequal length, values that are not finite, or no step.
+    """
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+    by_confidence, by_error = _kept_means(*checked_pair(confidence, error, ("confidence", "error")))
+    step = torch.arange(1, num_steps + 1, device=by_error.device)
+    last = (step * len(by_error) + num_steps - 1) // num_steps - 1  # whole numbers, to round up exactly
+    return Sparsification(step.double() / num_steps, by_confidence[last], by_error[last])
+
+
+def sparsification_error(confidence: Tensor, error: Tensor) -> Tensor:
+    """Area between the sparsification curve and the oracle's (AUSE), exactly: the mean gap over all n numbers kept.
+
+    Ilg et al. (2018) divide it by the mean error of all. 0: the order of confidence is that of the error.
+
+    Returns:
+        () float64, the unit of the error. Arguments and errors as of `sparsification_curve`.
+    """
+    by_confidence, by_error = _kept_means(*checked_pair(confidence, error, ("confidence", "error")))
+    return (by_confidence - by_error).mean()
+
+
+class SparsificationError(Metric):
+    """The sparsification curve of confidence and its distance from the best there could be.
+
+    `compute` returns float64 tensors:
+
+    - "kept", "error", "oracle" (num_steps,): as in `sparsification_curve`;
+    - "ause": as in `sparsification_error`, the unit of the errors; "ause_relative": over the mean error, NaN where that
+      is 0; "ause_random": what confidence that tells nothing would have in the mean.
+
+    Args:
+        num_steps: of the curve.
+    """
+
+    full_state_update = False
+    higher_is_better = False
+    is_differentiable = False
+    flat_cases: list[Tensor]
+
+    def __init__(self, num_steps: int = 20) -> None:
+        """See the class."""
+        super().__init__()
+        if num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {num_steps}")
+        self.num_steps = num_steps
+        self.add_state("flat_cases", default=[], dist_reduce_fx="cat")
+
+    def update(self, confidence: Tensor, error: Tensor) -> None:
+        """Add keypoints: confidence (...), higher is surer, and error (...), NaN where absent."""
+        if confidence.shape != error.shape:
+            raise ValueError(
+                f"confidence and error must have one shape, got {tuple(confidence.shape)} and {tuple(error.shape)}"
+            )
+        cases = torch.stack([confidence, error], dim=-1)[~error.isnan()]
+        self.flat_cases.append(cases.detach().to(self.dtype).flatten())
+
+    def compute(self) -> dict[str, Tensor]:
+        """The results, see the class.
+
+        Raises:
+            ValueError: no keypoint was given, or values that are not finite.
+        """
+        confidence, error = flat_rows(self.flat_cases, 2).T
+        curve = sparsification_curve(confidence, error, num_steps=self.num_steps)._asdict()
+        area = sparsification_error(confidence, error)
+        curve |= {
+            "ause": area,
+            "ause_relative": area / error.mean() if error.any() else area.new_tensor(torch.nan),
+            "ause_random": sparsification_error(torch.zeros_like(error), error),
+        }
+        return {name: value.to(self.device) for name, value in curve.items()}
+
+
+def _kept_means(confidence: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean error of the k surest, and of the k of least error, for k = 1 to n: both (n,)."""
+    distinct, place = confidence.unique(return_inverse=True)
+    often = torch.bincount(place, minlength=len(distinct)).double()
+    alike = torch.zeros_like(distinct).index_add_(0, place, error) / often  # mean over the orders of equal ones
+    order = confidence.argsort(descending=True, stable=True)
+    number = torch.arange(1, len(error) + 1, dtype=torch.float64, device=error.device)
+    return alike[place][order].cumsum(0) / number, error.sort().values.cumsum(0) / number
