@@ -18,6 +18,7 @@ from pcsargmax.datasets.markups import Frame
 from pcsargmax.neighbors import farthest_point_order, mean_neighbor_distance
 from pcsargmax.training.run_settings import RunSettings, parse_shares
 from pcsargmax.training.settings import TrainSettings, parse_ids
+from pcsargmax.training.symmetry import carry_labelings, pad_labelings
 from pcsargmax.transforms import (
     NormalizeFrame,
     PointDropout,
@@ -50,6 +51,11 @@ def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, i
     if is_folder(settings):
         if settings.ids:
             raise ValueError(f"ids are for KeypointNet's semantic ids; {settings.data} is a folder of landmarks")
+        if settings.symmetry != "none":
+            raise ValueError(
+                f"symmetry {settings.symmetry!r} is for KeypointNet's annotated symmetries; {settings.data} is a "
+                "folder of landmarks"
+            )
         return LandmarkFolder(
             settings.data,
             split,
@@ -81,7 +87,7 @@ def prepare(
     The item gains `sigma (1,)`, the mean neighbour distance in that frame: the unit frame, or the one that
     `normalize` makes.
     """
-    item = (normalize or NormalizeFrame())(item)
+    item = carry_labelings(normalize or NormalizeFrame(), item)
     if not item.get("farthest_order"):
         item = reorder(item, farthest_point_order(item.pos))
     item.sigma = mean_neighbor_distance(item.pos)
@@ -154,7 +160,7 @@ class PreparedClouds(Dataset[tuple[Data, Neighborhoods]]):
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, number))
         for step in self.augment.transforms:
             step.generator = generator
-        augmented = self.augment(item)
+        augmented = carry_labelings(self.augment, item)
         if augmented.num_nodes != item.num_nodes:
             neighborhoods = self.backbone.neighborhoods(augmented.pos)
             augmented.sigma = mean_neighbor_distance(augmented.pos)
@@ -195,12 +201,18 @@ def _processes() -> tuple[int, int]:
 
 
 def collate(items: Sequence[tuple[Data, Neighborhoods]]) -> DetectorBatch:
-    """Join prepared items into a batch; nothing in it is float64, which not every device has."""
+    """Join prepared items into a batch; nothing in it is float64, which not every device has.
+
+    Where all items have `keypoint_labelings`, the batch has them as (B, P, K, 3).
+    """
     keys = ("pos", "keypoint_pos", "keypoint_visible", "sigma", "frame_scale")
     clouds = [Data(**{key: item[key] for key in keys if key in item}) for item, _ in items]
     for cloud in clouds:
         cloud.frame_scale = cloud.frame_scale.float()
-    return DetectorBatch(Batch.from_data_list(clouds), Neighborhoods.collate([n for _, n in items]))
+    batch = Batch.from_data_list(clouds)
+    if all("keypoint_labelings" in item for item, _ in items):
+        batch.keypoint_labelings = pad_labelings([item.keypoint_labelings for item, _ in items])
+    return DetectorBatch(batch, Neighborhoods.collate([n for _, n in items]))
 
 
 def train_loader(clouds: PreparedClouds, batch_size: int, seed: int) -> DataLoader[Any]:

@@ -13,11 +13,13 @@ from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import Calibration, CalibrationSamples
 from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
+from pcsargmax.metrics.symmetry import nearest_labeling
 from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
 from pcsargmax.training.data import DetectorBatch, mix_seed
 from pcsargmax.training.loop import one_cycle
-from pcsargmax.training.objective import basis_sigma, make_objective
+from pcsargmax.training.objective import basis_sigma, make_comparison, make_objective
 from pcsargmax.training.settings import TrainSettings
+from pcsargmax.training.symmetry import choose_labeling, least_loss_labeling
 
 
 class DetectorModule(lightning.LightningModule):
@@ -25,6 +27,11 @@ class DetectorModule(lightning.LightningModule):
 
     Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
     been interrupted, and nothing global is seeded.
+
+    Where `settings.symmetry` is not "none", batches bring `keypoint_labelings`: of each shape the labelling of least
+    loss is learnt, which may be the mirrored one of all shapes. Validation logs PCK and error both against the
+    annotation ("val/…") and against the nearest labelling ("val/symmetric/…"); the latter chooses the best checkpoint
+    and is what the calibration is of.
 
     Args:
         detector: the network.
@@ -50,8 +57,9 @@ class DetectorModule(lightning.LightningModule):
             length_unit,
             metadata,
         )
-        self.objective = make_objective(settings)
+        self.objective, self.comparison = make_objective(settings), make_comparison(settings)
         self.val_pck = PCK(num_bootstrap=0)
+        self.val_symmetric_pck = PCK(num_bootstrap=0)
         self.val_samples = CalibrationSamples()
         self.calibration = None
 
@@ -64,11 +72,16 @@ class DetectorModule(lightning.LightningModule):
         """Loss of a step: the objective over visible keypoints, and the presence head's."""
         clouds, visible = batch.clouds, batch.clouds.keypoint_visible
         step_seed = mix_seed(self.settings.seed, self.global_step, self.global_rank)
-        generator = torch.Generator(self.device).manual_seed(step_seed)
         scores = self(batch)
         sigma = basis_sigma(self.settings, clouds.sigma, clouds.frame_scale)
         progress = self.global_step / max(1, int(self.trainer.estimated_stepping_batches))
-        errors = self.objective(scores, clouds.keypoint_pos, sigma, progress, generator)
+
+        generator, target = torch.Generator(self.device), clouds.keypoint_pos
+        if self.settings.symmetry != "none":
+            labelings = clouds.keypoint_labelings
+            losses = self.comparison(scores, labelings, sigma, progress, generator.manual_seed(step_seed))
+            target = choose_labeling(labelings, least_loss_labeling(losses, visible))
+        errors = self.objective(scores, target, sigma, progress, generator.manual_seed(step_seed))
         location = errors.where(visible, 0).sum() / visible.sum().clamp_min(1)
         presence = functional.binary_cross_entropy_with_logits(scores.presence.float(), visible.float())
         count = len(visible)
@@ -85,22 +98,37 @@ class DetectorModule(lightning.LightningModule):
         # Distances do not depend on where the frame lies, only on its scale.
         length = clouds.frame_scale[..., None] if self.length_unit == "raw" else 1.0
         self.val_pck.update(maps.mean * length, clouds.keypoint_pos * length, clouds.keypoint_visible)
-        self.val_samples.update(maps, clouds.keypoint_pos, clouds.keypoint_visible)
+        target = clouds.keypoint_pos
+        if self.settings.symmetry != "none":
+            best = nearest_labeling(maps.mean, clouds.keypoint_labelings, clouds.keypoint_visible)
+            target = choose_labeling(clouds.keypoint_labelings, best)
+            self.val_symmetric_pck.update(maps.mean * length, target * length, clouds.keypoint_visible)
+        self.val_samples.update(maps, target, clouds.keypoint_visible)
 
     def on_validation_epoch_end(self) -> None:
         """Log what was collected, and calibrate by it."""
         found = self.val_pck.compute()
-        for name in ("pck@0.01", "pck@0.02", "pck@0.05", "mean_error"):
-            self.log(f"val/{name}", found[name].float(), prog_bar=name == "pck@0.02", sync_dist=True)
-        # One number to choose by: a single threshold is coarse on a small split.
-        shares = torch.stack([found[f"pck@{threshold}"] for threshold in ("0.01", "0.02", "0.05")])
-        self.log("val/pck", shares.mean().float(), sync_dist=True)
+        shares = self._log_pck("val", found)
+        if self.settings.symmetry != "none":
+            found = self.val_symmetric_pck.compute()
+            shares = self._log_pck("val/symmetric", found)
+            self.val_symmetric_pck.reset()
         # What the best checkpoint is chosen by; the error decides only where the shares are equal, such as all zero.
         error = found["mean_error"] / (1 + found["mean_error"])
-        self.log("val/score", (shares.mean() - 1e-6 * error).double(), sync_dist=True)
+        self.log("val/score", (shares - 1e-6 * error).double(), sync_dist=True)
         self.calibration = self.val_samples.fit()
         self.val_pck.reset()
         self.val_samples.reset()
+
+    def _log_pck(self, prefix: str, found: dict[str, Tensor]) -> Tensor:
+        """Log what a PCK computed; return the mean of its shares, float64."""
+        for name in ("pck@0.01", "pck@0.02", "pck@0.05", "mean_error"):
+            show = (prefix, name) == ("val", "pck@0.02")
+            self.log(f"{prefix}/{name}", found[name].float(), prog_bar=show, sync_dist=True)
+        # One number to choose by: a single threshold is coarse on a small split.
+        shares = torch.stack([found[f"pck@{threshold}"] for threshold in ("0.01", "0.02", "0.05")]).mean()
+        self.log(f"{prefix}/pck", shares.float(), sync_dist=True)
+        return shares
 
     def configure_optimizers(self) -> Any:
         """Adam with the schedule of the settings."""

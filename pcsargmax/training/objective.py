@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from pcsargmax.bases import Gaussian
-from pcsargmax.distances import Distance, SmoothL1
+from pcsargmax.distances import Distance, SmoothL1, distance, gaussian_expected_distance
 from pcsargmax.losses import (
     discrete_expected_error,
     distribution_regularized_error,
@@ -19,11 +19,15 @@ from pcsargmax.losses import (
 )
 from pcsargmax.models.keypoint_detector import Scores
 from pcsargmax.relaxation import Relaxation, make_schedule
+from pcsargmax.sampler import Sampler
 from pcsargmax.training.run_settings import RunSettings
 from pcsargmax.training.settings import TrainSettings
 
 #: scores, target (B, K, 3), sigma (B,), progress in [0, 1], generator -> loss of each item and keypoint (B, K)
 Objective = Callable[[Scores, Tensor, Tensor, float, torch.Generator | None], Tensor]
+
+#: The same of several targets (B, P, K, 3) -> (B, P, K), of one and the same samples, without gradient.
+Comparison = Callable[[Scores, Tensor, Tensor, float, torch.Generator | None], Tensor]
 
 
 def make_objective(settings: TrainSettings) -> Objective:
@@ -39,7 +43,54 @@ def make_objective(settings: TrainSettings) -> Objective:
     return makers[settings.objective](settings)
 
 
-def _sampling(settings: TrainSettings) -> Objective:
+def make_comparison(settings: TrainSettings) -> Comparison:
+    """Return what tells which of several targets has the least loss by the objective that the settings name.
+
+    With a generator in the same state it draws the same samples as the objective, once for all targets. What is the
+    same for all of them, a regularizer, is left out.
+    """
+    if settings.objective in ("sampling", "closed_form"):
+        return _samples_compared(settings)
+    error = discrete_expected_error if settings.objective == "discrete" else error_of_expectation
+    kind = _distance(settings)
+
+    @torch.no_grad()
+    def compare(
+        scores: Scores, targets: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
+    ) -> Tensor:
+        each = [error(scores.logits, scores.sites, t, distance=kind, mask=scores.mask) for t in targets.unbind(1)]
+        return torch.stack(each, dim=1)
+
+    return compare
+
+
+def _samples_compared(settings: TrainSettings) -> Comparison:
+    arguments, kind = _sampling_arguments(settings), _distance(settings)
+    closed_form = settings.objective == "closed_form"
+
+    @torch.no_grad()
+    def compare(
+        scores: Scores, targets: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
+    ) -> Tensor:
+        sampler = Sampler.of(scores.logits, scores.sites, **arguments(scores, sigma, progress))
+        normal = None if closed_form else sampler.normal(generator)
+        mean, squares = sampler.moments(generator)  # (B, K, S, 3)
+        std = sampler.std(squares)
+        if normal is not None:
+            mean = mean + std * normal
+        each = []
+        for target in targets.unbind(1):
+            offset = mean - (target - sampler.center).unsqueeze(2)
+            nothing = torch.zeros_like(offset)
+            away = gaussian_expected_distance(offset, std, kind) if closed_form else distance(offset, nothing, kind)
+            each.append(away.mean(dim=2))
+        return torch.stack(each, dim=1)
+
+    return compare
+
+
+def _sampling_arguments(settings: TrainSettings) -> Callable[[Scores, Tensor, float], dict[str, Any]]:
+    """What sampling takes besides logits and sites, of scores, sigma and progress."""
     schedule = make_schedule(
         settings.temperature_schedule,
         settings.temperature_start,
@@ -47,6 +98,17 @@ def _sampling(settings: TrainSettings) -> Objective:
         settings.temperature_share,
         epochs=settings.epochs,
     )
+    return lambda scores, sigma, progress: {
+        "basis": Gaussian(sigma),
+        "num_samples": settings.num_samples,
+        "temperature": schedule(progress),
+        "relaxation": cast(Relaxation, settings.relaxation),
+        "mask": scores.mask,
+    }
+
+
+def _sampling(settings: TrainSettings) -> Objective:
+    arguments = _sampling_arguments(settings)
 
     def objective(
         scores: Scores, target: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
@@ -55,14 +117,10 @@ def _sampling(settings: TrainSettings) -> Objective:
             scores.logits,
             scores.sites,
             target,
-            basis=Gaussian(sigma),
-            num_samples=settings.num_samples,
-            temperature=schedule(progress),
-            relaxation=cast(Relaxation, settings.relaxation),
             distance=_distance(settings),
-            mask=scores.mask,
             generator=generator,
             closed_form=settings.objective == "closed_form",
+            **arguments(scores, sigma, progress),
         )
 
     return objective

@@ -11,6 +11,9 @@ from pcsargmax.training.run_settings import setting as _setting
 #: Names that `objective` can take; `training.objective` holds what they mean.
 OBJECTIVES = ("sampling", "closed_form", "soft", "discrete", "soft_vr", "soft_dr")
 
+#: Names that `symmetry` can take; `training.symmetry` holds the kinds that they stand for.
+SYMMETRIES = ("none", "reflection", "rotation", "all")
+
 
 #: Named sets of settings that differ from the defaults; what is given explicitly wins over them.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -18,6 +21,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "paper": {},
     # One cycle to a higher rate; the moving average of the weights is what is evaluated.
     "onecycle": {"epochs": 120, "lr": 4.5e-3, "lr_schedule": "onecycle", "ema": 0.99},
+    # A small network, trained in minutes on one core; for comparing methods on procedural shapes, and for a first look.
+    "light": {"backbone": "light", "epochs": 60, "lr": 6e-3, "lr_schedule": "onecycle", "ema": 0.99},
 }
 
 
@@ -71,6 +76,11 @@ class TrainSettings(RunSettings):
     smooth_l1_beta: float = _setting(0.01, "Error per axis below which smooth_l1 is a parabola, in the unit frame.")
     regularizer_weight: float = _setting(1.0, "Weight of the regularizer of soft_vr and soft_dr.")
     target_variance: float = _setting(1.0, "Variance that soft_vr and soft_dr aim at, in squares of the basis' width.")
+    symmetry: str = _setting(
+        "none",
+        "Learn, of each shape, the labelling of least loss among those that its annotated symmetries allow: none, "
+        "reflection, rotation (circles too) or all.",
+    )
     presence_weight: float = _setting(
         0.1, "Weight of the loss of the presence head; it never touches the localisation."
     )
@@ -107,6 +117,7 @@ class TrainSettings(RunSettings):
             distance=("l1", "l2", "squared_l2", "smooth_l1"),
             lr_schedule=("halving", "onecycle", "constant"),
             mirror=("none", "x", "y", "z"),
+            symmetry=SYMMETRIES,
         )
         self.check_counts("num_points", "num_samples", "epochs", "batch_size", "lr_period", "devices", "nodes")
         self.check_positive("lr", "temperature_start", "temperature_end", "smooth_l1_beta", "target_variance")

@@ -25,6 +25,7 @@ from pcsargmax.training.loop import Loop, Progress, Selection
 from pcsargmax.training.run import Run, open_detector
 from pcsargmax.training.run_folder import CHECKPOINT_VERSION, open_checkpoint
 from pcsargmax.training.settings import TrainSettings
+from pcsargmax.training.symmetry import with_labelings
 
 
 def train(
@@ -79,21 +80,29 @@ def _prepare(
         torch.default_generator.manual_seed(mix_seed(settings.seed, 1))
         detector = KeypointDetector(raw.num_keypoints, settings.backbone)
 
-    def prepared(dataset: Any, what: str, split: str) -> list[Any]:
+    def prepared(dataset: Any, what: str, split: str, num_angles: int) -> list[Any]:
         items = []
         for i in range(len(dataset)):
-            items.append(prepare(dataset[i], detector.backbone))
+            item = dataset[i]
+            if settings.symmetry != "none":
+                item = with_labelings(item, dataset.semantic_ids, settings.symmetry, num_angles=num_angles)
+            items.append(prepare(item, detector.backbone))
             progress(what, i + 1, len(dataset))
         if not any(item.keypoint_visible.any() for item, _ in items):
             raise ValueError(f"none of the keypoints is on any cloud of the split {split!r} of {settings.data}")
         return items
 
-    items = prepared(raw, "preparing training clouds", settings.train_split)
+    items = prepared(raw, "preparing training clouds", settings.train_split, 36)
+    if settings.symmetry != "none" and all(len(item.keypoint_labelings) == 1 for item, _ in items):
+        raise ValueError(
+            f"symmetry {settings.symmetry!r}: no such symmetry is annotated with any of the {len(items)} shapes of the "
+            f"split {settings.train_split!r} of {settings.data}"
+        )
     augment = augmentation(settings, [item for item, _ in items])
     training = PreparedClouds(items, detector.backbone, augment, settings.seed)
     validation = None
     if held_out is not None:
-        clouds = prepared(held_out, "preparing validation clouds", settings.val_split)
+        clouds = prepared(held_out, "preparing validation clouds", settings.val_split, 360)
         validation = PreparedClouds(clouds, detector.backbone)
     unit = settings.unit if settings.unit != "auto" else "diagonal" if is_folder(settings) else "raw"
     metadata = {

@@ -11,7 +11,7 @@ from pcsargmax.losses import (
     variance_regularized_error,
 )
 from pcsargmax.models.keypoint_detector import Scores
-from pcsargmax.training.objective import basis_sigma, make_objective
+from pcsargmax.training.objective import basis_sigma, make_comparison, make_objective
 from pcsargmax.training.settings import OBJECTIVES, TrainSettings
 
 
@@ -133,3 +133,20 @@ def test_sigma_is_the_neighbour_distance_or_a_raw_length():
     assert raw.dtype == torch.float32
     assert raw.tolist() == pytest.approx([2.5, 0.01])
     assert basis_sigma(TrainSettings(sigma="0"), neighbors, scale).tolist() == [0, 0]
+
+
+TARGETS = torch.stack([TARGET, TARGET.flip(1), TARGET + 0.1], dim=1)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("relaxation", ["gumbel_softmax", "published", "straight_through"])
+def test_targets_are_compared_by_the_objective_itself(scores, name, relaxation):
+    kind = "l1" if name == "closed_form" else "smooth_l1"
+    settings = TrainSettings(objective=name, relaxation=relaxation, distance=kind, smooth_l1_beta=0.3, num_samples=4)
+    found = make_comparison(settings)(scores, TARGETS, SIGMA, 0.3, seeded())
+    objective = make_objective(settings)
+    each = torch.stack([objective(scores, target, SIGMA, 0.3, seeded()) for target in TARGETS.unbind(1)], dim=1)
+    same = each[:, :1] - found[:, :1]  # the regularizer, which tells no target from another
+    torch.testing.assert_close(found + same, each)
+    assert bool((same.abs() > 1e-5).any()) == name.startswith("soft_")
+    assert not found.requires_grad
