@@ -34,7 +34,8 @@ def command(
 
 
 def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, device: str) -> None:
-    from pcsargmax.commands.evaluate import print_metrics, write_metrics
+    from pcsargmax.commands.detector_tables import print_metrics
+    from pcsargmax.commands.evaluate import write_metrics
     from pcsargmax.commands.progress import console, progress_bars, quiet_lightning, training_progress
     from pcsargmax.datasets import make_procedural
     from pcsargmax.training.train import train
@@ -73,7 +74,7 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
 
 def _draw(run: Run, metrics: dict[str, Any]) -> list[Path]:
     """Write the page and, where a renderer is to be had, pictures of the first test shapes."""
-    from pcsargmax.commands.evaluate import metric_names
+    from pcsargmax.commands.detector_tables import metric_names
     from pcsargmax.commands.progress import console
     from pcsargmax.training.estimates import ESTIMATES
     from pcsargmax.visualize import RendererUnavailable, contact_sheet, render_all, training_curves, write_page

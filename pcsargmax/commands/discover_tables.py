@@ -22,26 +22,44 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 def print_discovery(metrics: dict[str, Any]) -> None:
-    """Print one evaluation: DAS and its protocol, DAS corrected for chance, mIoU, coverage, and collapse in words."""
+    """Print one evaluation: DAS with intervals and its protocol, mIoU by each protocol, coverage, collapse in words."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     table = Table(
         title=f"{metrics['data']}, split {metrics['split']!r}, discovered by {metrics['objective']}: "
-        f"{metrics['num_shapes']} shapes, {len(metrics['keypoint_names'])} keypoints",
+        f"{metrics['num_shapes']} shapes, {len(metrics['keypoint_names'])} keypoints\n"
+        "95 % intervals over shapes",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),  # within 80 columns
     )
-    shown = {heading: _number(metrics, way) for heading, way in _COLUMNS.items()}
-    shown |= {f"mIoU\n{name.removeprefix('iou')}": metrics["iou"][name] for name in _iou_names(metrics)}
-    known = {heading: value for heading, value in shown.items() if value is not None}
+    known = {heading: way for heading, way in _COLUMNS.items() if _number(metrics, way) is not None}
     for heading in known:
         table.add_column(heading, justify="right")
-    table.add_row(*(_text(heading, value) for heading, value in known.items()))
+    table.add_row(*(_with_interval(metrics, heading, way) for heading, way in known.items()))
     Console().print(table)
+    if metrics["miou"]:
+        _print_iou(metrics["miou"], metrics["unit"])
     for line in _remarks(metrics):
         typer.echo(line)
+
+
+def _print_iou(by_protocol: dict[str, dict[str, Any]], unit: str) -> None:
+    """Print mIoU, a row a protocol."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    lengths = "raw units" if unit == "raw" else "shares of the bounding-box diagonal"
+    table = Table(title=f"mIoU by protocol, thresholds in {lengths}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("")
+    names = [name for name in by_protocol["hungarian"] if name.startswith("iou@") and "/" not in name]
+    for name in names:
+        table.add_column(f"mIoU{name.removeprefix('iou')}", justify="right")
+    for protocol, values in by_protocol.items():
+        table.add_row(protocol, *(_with_interval(values, "mIoU", (name,)) for name in names))
+    Console().print(table)
 
 
 def print_discovery_comparison(results: list[dict[str, Any]]) -> None:
@@ -75,6 +93,12 @@ def _remarks(metrics: dict[str, Any]) -> list[str]:
         lines.append(f"DAS by the protocol {metrics['protocol']!r}, {metrics['num_annotated']} annotated shapes")
     else:
         lines.append("no annotations: nothing to align by")
+    alone = metrics["self_alignment"]
+    if alone["das_sc3k"] is not None:
+        lines.append(
+            f"DAS by the protocol 'sc3k': {100 * alone['das_sc3k']:.1f} of the first shape, "
+            f"{100 * alone['das_sc3k_all']:.1f} of all"
+        )
     lines += _repeatability(metrics["repeatability"])
     matched = metrics["correspondence"]
     if matched is not None:
@@ -104,15 +128,23 @@ def _objective(metrics: dict[str, Any]) -> str:
     return f"sampling {samples}" if metrics["objective"] == "sampling" else str(metrics["objective"])
 
 
-def _iou_names(metrics: dict[str, Any]) -> list[str]:
-    return [name for name in metrics["iou"] or () if name.startswith("iou@") and "/" not in name]
-
-
 def _number(metrics: dict[str, Any], way: tuple[str, ...]) -> float | None:
     value: Any = metrics
     for step in way:
         value = None if value is None else value[step]
     return value
+
+
+def _with_interval(metrics: dict[str, Any], heading: str, way: tuple[str, ...]) -> str:
+    """A number, and the ends of its interval below it where there is one."""
+    *before, name = way
+    values: dict[str, Any] = metrics
+    for step in before:
+        values = values[step]
+    text = _text(heading, values[name])
+    if values.get(f"{name}/low") is None:
+        return text
+    return f"{text}\n{_text(heading, values[f'{name}/low'])}–{_text(heading, values[f'{name}/high'])}"
 
 
 def _text(heading: str, value: float) -> str:

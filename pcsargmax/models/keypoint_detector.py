@@ -16,6 +16,7 @@ from pcsargmax.backbones.pointnet2 import (
     mlp,
     multi_scale,
 )
+from pcsargmax.models.presence import PresenceHead
 from pcsargmax.neighbors import ragged_farthest_point_order
 
 
@@ -87,6 +88,7 @@ class KeypointDetector(nn.Module):
         backbone: a name of `BACKBONES`, or a PointNet2 of your own.
         in_channels: input features per point besides the position.
         dropout: share of features dropped before the scores.
+        presence: "maps", a `PresenceHead`; "pooled", one linear layer on the pooled feature, as earlier runs have it.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class KeypointDetector(nn.Module):
         *,
         in_channels: int = 0,
         dropout: float = 0.0,
+        presence: str = "maps",
     ) -> None:
         super().__init__()
         if num_keypoints < 1:
@@ -104,10 +107,17 @@ class KeypointDetector(nn.Module):
             if backbone not in BACKBONES:
                 raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got {backbone!r}")
             backbone = BACKBONES[backbone](in_channels)
+        if presence not in ("maps", "pooled"):
+            raise ValueError(f"presence must be one of maps, pooled, got {presence!r}")
         self.backbone = backbone
         width = backbone.out_channels
         self.head = nn.Sequential(mlp((width, width)), nn.Dropout(dropout), nn.Linear(width, num_keypoints))
-        self.presence = nn.Linear(backbone.global_channels, num_keypoints)
+        # Last, so that the weights of all else are drawn the same with either.
+        self.presence: PresenceHead | nn.Linear = (
+            PresenceHead(num_keypoints, width, backbone.global_channels)
+            if presence == "maps"
+            else nn.Linear(backbone.global_channels, num_keypoints)
+        )
 
     def forward(
         self,
@@ -132,6 +142,12 @@ class KeypointDetector(nn.Module):
         else:
             features, pooled = self.backbone(pos, x, batch, neighborhoods)
         logits, mask = to_dense_batch(self.head(features).float(), batch)
+        logits = logits.transpose(1, 2)
         sites, _ = to_dense_batch(pos, batch)
-        # Presence reads the pooled features without shaping them: localisation is the same with and without it.
-        return Scores(logits.transpose(1, 2), sites, mask, self.presence(pooled.detach()))
+        # Presence reads features without shaping them: localisation is the same with and without it.
+        if isinstance(self.presence, PresenceHead):
+            seen, _ = to_dense_batch(features.detach(), batch)
+            presence = self.presence(seen, logits.detach(), mask, pooled.detach())
+        else:
+            presence = self.presence(pooled.detach())
+        return Scores(logits, sites, mask, presence)

@@ -19,7 +19,7 @@ from pcsargmax.correspondence import Correspondence
 from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.models.skeleton_merger import SkeletonMerger
 from pcsargmax.prediction import Prediction, Skeleton
-from pcsargmax.skeleton import decode_cloud, edge_pairs
+from pcsargmax.skeleton import decode_cloud, edge_count, edge_pairs
 from pcsargmax.training.data import PreparedClouds, eval_loader, prepare
 from pcsargmax.training.discover_data import open_clouds
 from pcsargmax.training.discover_repeatability import RepeatabilityScorer
@@ -99,7 +99,8 @@ class DiscoverRun(BaseRun):
         center, scale = prepared.frame_center, prepared.frame_scale
         points = to_raw(prepared.pos, center, scale)
         position = to_raw(maps.mean[0], center, scale)
-        reconstruction, edge = decode_cloud(maps.mean[0], self.merger.offsets.detach().cpu())
+        counts = edge_count(maps.mean, self.settings.edge_spacing)
+        reconstruction, edge = decode_cloud(maps.mean[0], self.merger.offsets.detach().cpu(), counts)
         diagonal = float((prepared.pos.amax(dim=0) - prepared.pos.amin(dim=0)).norm())
         return Prediction(
             name=name or str(item.get("model_id") or ""),
@@ -156,7 +157,9 @@ class DiscoverRun(BaseRun):
             what `DiscoverScorer.compute` gives. "repeatability" is what `RepeatabilityScorer.compute` gives, or None.
         """
         dataset = self.dataset(split)
-        scorer = DiscoverScorer(self.merger.offsets.detach().cpu(), self.unit, thresholds, self_pairs, seed)
+        scorer = DiscoverScorer(
+            self.merger.offsets.detach().cpu(), self.unit, thresholds, self_pairs, seed, self.settings.edge_spacing
+        )
         again = RepeatabilityScorer(self._keypoints, seed) if repeatability else None
         seconds, seen = 0.0, 0
         for i in range(len(dataset)):
@@ -166,7 +169,7 @@ class DiscoverRun(BaseRun):
             keypoints = maps.mean
             seconds += time.perf_counter() - start
             seen += item.model_id in self.trained_on
-            scorer.update(keypoints, strengths, prepared)
+            scorer.update(keypoints, strengths, prepared, maps.probabilities[0])
             if again is not None:
                 frame = prepared.frame_center, prepared.frame_scale
                 again.update(to_raw(prepared.pos, *frame), to_raw(keypoints[0], *frame))

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
+from torchmetrics import Metric
 
 from pcsargmax.calibration import THRESHOLD, Calibration
 from pcsargmax.metrics import PCK, KeypointIoU
+from pcsargmax.metrics.calibration import ConfidenceCalibration
+from pcsargmax.metrics.pck import Average
+from pcsargmax.metrics.sparsification import SparsificationError
 from pcsargmax.prediction import Prediction
 from pcsargmax.template import Template
 
@@ -44,12 +47,29 @@ def nearest_point(query: Tensor, points: Tensor) -> Tensor:
 
 
 class Scorer:
-    """PCK and mIoU of one way to guess, as JSON-able values."""
+    """PCK and mIoU of one way to guess, as JSON-able values.
 
-    def __init__(self, thresholds: tuple[float, ...], iou_threshold: float, seed: int) -> None:
+    Args:
+        thresholds: of PCK.
+        iou_threshold: of the mIoU.
+        seed: of the bootstrap.
+        average: of PCK and mean error.
+        strict: of PCK, < instead of ≤.
+    """
+
+    def __init__(
+        self,
+        thresholds: tuple[float, ...],
+        iou_threshold: float,
+        seed: int,
+        *,
+        average: Average = "pooled",
+        strict: bool = False,
+    ) -> None:
         # Metric.double() would do nothing: only set_dtype changes the type of a metric's states.
-        self.pck = PCK(thresholds, seed=seed).set_dtype(torch.float64)
-        self.iou = KeypointIoU((iou_threshold,), seed=seed).set_dtype(torch.float64)
+        self.pck, self.iou = PCK(thresholds, average, strict, seed=seed), KeypointIoU((iou_threshold,), seed=seed)
+        self.pck.set_dtype(torch.float64)
+        self.iou.set_dtype(torch.float64)
 
     def update(self, guess: Tensor, target: Tensor, visible: Tensor, claimed: Tensor) -> None:
         """Add clouds: guess and target (B, K, 3), visible (B, K) in truth, claimed (B, K) to exist by the guess."""
@@ -58,30 +78,35 @@ class Scorer:
 
     def compute(self) -> dict[str, Any]:
         """The values of both metrics."""
-        values = self.pck.compute() | self.iou.compute()
-        return {name: _plain(value.tolist()) for name, value in values.items()}
+        return computed(self.pck) | computed(self.iou)
 
 
 class ConfidenceScorer:
-    """How far confidence tells right from wrong, and how often the radius holds the true point.
+    """How far confidence tells right from wrong and keeps its word, and how often the radius holds the true point.
 
     Args:
         calibration: of the run; None where it has none, and confidence is that of the maps themselves.
+        seed: of the bootstrap.
     """
 
-    def __init__(self, calibration: Calibration | None) -> None:
+    def __init__(self, calibration: Calibration | None, *, seed: int = 0) -> None:
         self.calibration = calibration
         self.threshold = THRESHOLD if calibration is None else calibration.threshold
-        self.rows: list[np.ndarray] = []
+        self.kept = ConfidenceCalibration(self.threshold, seed=seed).set_dtype(torch.float64)
+        self.sparse = SparsificationError().set_dtype(torch.float64)
+        self.reach: list[np.ndarray] = []
 
     def update(self, found: Prediction, length: float) -> None:
         """Add the keypoints of a cloud whose truth is known; `length` is the raw length of a unit of the results."""
         if found.error is None:
             return
         diagonal = float(np.linalg.norm(np.ptp(found.points, axis=0))) or 1.0
-        radius = np.full(found.num_keypoints, np.nan) if found.radius is None else found.radius
-        rows = np.stack([found.confidence, found.error / diagonal, radius >= found.error, radius / length], axis=1)
-        self.rows.append(rows[~np.isnan(found.error)])
+        confidence, error = torch.from_numpy(found.confidence)[None], torch.from_numpy(found.error)[None]
+        self.kept.update(confidence, error / diagonal)
+        self.sparse.update(confidence, error / length)
+        if found.radius is not None:
+            reach = np.stack([found.radius >= found.error, found.radius / length], axis=1)
+            self.reach.append(reach[~np.isnan(found.error)])
 
     def compute(self) -> dict[str, dict[str, Any] | None]:
         """Return what was found, as JSON-able values.
@@ -93,38 +118,55 @@ class ConfidenceScorer:
 
         "radius": "nominal" (coverage), "coverage" (share of the true points within it), "mean" (radius, in the unit of
         the evaluation) and "form"; None where the predictions have none.
+
+        "calibration": what `ConfidenceCalibration` computes. "sparsification": what `SparsificationError` does, errors
+        in the unit of the evaluation. Both None where no truth is known.
         """
-        confidence, error, within, radius = np.concatenate([*self.rows, np.empty((0, 4))]).T
-        correct = error <= self.threshold
+        kept = self._computed(self.kept)
         fitted = self.calibration
         told: dict[str, Any] = {
             "calibrated": fitted is not None,
             "measure": None if fitted is None else fitted.measure,
             "threshold": self.threshold,
-            "correct": _mean(correct),
-            "mean": _mean(confidence),
-            "pearson": _correlation(confidence, correct),
-            "spearman": _correlation(rankdata(confidence), -rankdata(error)),
+            "correct": kept and kept["share_correct"],
+            "mean": kept and kept["mean_confidence"],
+            "pearson": kept and kept["pearson"],
+            "spearman": kept and kept["spearman"],
         }
+        return {
+            "confidence": told,
+            "radius": self._radius(),
+            "calibration": kept and {"threshold": self.threshold, **kept},
+            "sparsification": self._computed(self.sparse),
+        }
+
+    def _computed(self, metric: Metric) -> dict[str, Any] | None:
+        return computed(metric) if metric.update_called else None
+
+    def _radius(self) -> dict[str, Any] | None:
+        """How often the radius held the true point, and how large it was."""
+        fitted = self.calibration
         if fitted is None or fitted.quantile is None:
-            return {"confidence": told, "radius": None}
-        reach = {"nominal": fitted.coverage, "coverage": _mean(within), "mean": _mean(radius), "form": fitted.form}
-        return {"confidence": told, "radius": reach}
+            return None
+        within, radius = np.concatenate([*self.reach, np.empty((0, 2))]).T
+        return {"nominal": fitted.coverage, "coverage": _mean(within), "mean": _mean(radius), "form": fitted.form}
+
+
+def computed(metric: Metric) -> dict[str, Any]:
+    """What a metric computes, as JSON-able values."""
+    return {name: plain(value) for name, value in metric.compute().items()}
+
+
+def plain(values: Tensor) -> Any:
+    """As numbers for JSON, which can hold none that is not finite: None, nothing to measure it by."""
+    return _plain(values.tolist())
 
 
 def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Pearson's, None where there is none."""
-    if len(a) < 2 or np.ptp(a.astype(float)) == 0 or np.ptp(b.astype(float)) == 0:
-        return None
-    return float(np.corrcoef(a, b)[0, 1])
-
-
 def _plain(value: Any) -> Any:
-    """None for each number that is not finite, which JSON cannot hold: nothing to measure it by."""
     if isinstance(value, list):
         return [_plain(part) for part in value]
     return value if math.isfinite(value) else None

@@ -16,15 +16,19 @@ from torch_geometric.data import Data
 from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import Calibration, confidence_measure
 from pcsargmax.distribution import KeypointDistribution
+from pcsargmax.metrics.pck import Average
+from pcsargmax.metrics.symmetry import nearest_target
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.prediction import Prediction
 from pcsargmax.template import Template
 from pcsargmax.training.data import model_ids, open_dataset, prepare
 from pcsargmax.training.discover_run import DiscoverRun, open_discovery
-from pcsargmax.training.estimates import ESTIMATES, ConfidenceScorer, Scorer, estimates, nearest_point
+from pcsargmax.training.estimates import nearest_point
+from pcsargmax.training.evaluation import Evaluation, Protocol
 from pcsargmax.training.objective import basis_sigma
 from pcsargmax.training.run_folder import BaseRun, Checkpoint, open_checkpoint, usable_device
 from pcsargmax.training.settings import TrainSettings
+from pcsargmax.training.symmetry import SYMMETRY_KINDS
 from pcsargmax.transforms import to_raw
 
 
@@ -99,7 +103,11 @@ class Run(BaseRun):
         position = to_raw(maps.mean[0], center, scale)
         truth = None
         if "keypoint_pos" in item:
-            truth = item.keypoint_pos[0].double().masked_fill(~item.keypoint_visible[0, :, None], torch.nan)
+            target, visible = item.keypoint_pos[0].double(), item.keypoint_visible[0]
+            if kinds := SYMMETRY_KINDS[self.settings.symmetry]:  # trained up to these: so is the truth
+                ids = [int(name) for name in self.keypoint_names]
+                target = nearest_target(position, target, visible, item.get("symmetries"), ids, kinds)
+            truth = target.masked_fill(~visible[:, None], torch.nan)
         return Prediction(
             name=name or str(item.get("model_id") or ""),
             points=points.numpy(),
@@ -147,6 +155,10 @@ class Run(BaseRun):
         *,
         thresholds: tuple[float, ...] = (0.01, 0.02, 0.05),
         iou_threshold: float = 0.1,
+        average: Average = "pooled",
+        strict: bool = False,
+        geodesic: bool = False,
+        symmetry: str = "none",
         seed: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, Any]:
@@ -155,41 +167,44 @@ class Run(BaseRun):
         Args:
             split: of the data set the run was trained on.
             thresholds: of PCK, in `unit`.
-            iou_threshold: of the Hungarian-matched mIoU, in `unit`.
+            iou_threshold: of the mIoU, in `unit`.
+            average: of PCK and mean error: "pooled", every keypoint counts the same; "model", every shape; "id", every
+                keypoint id.
+            strict: a keypoint is right if its error is < instead of ≤ the threshold.
+            geodesic: also measure along the cloud, as KeypointNet's own benchmark.
+            symmetry: also measure up to the annotated symmetries: "reflection", "rotation" or "all"; "none" does not.
             seed: of the bootstrap.
             progress: called with (done, total).
 
         Returns:
-            JSON-able: "data", "split", "unit", "objective", "settings" (of the training), "checkpoint",
-            "keypoint_names", "presence_accuracy", "seconds_per_cloud", "seen_in_training" (how many of the shapes),
-            for each of `ESTIMATES` the values of `PCK.compute` and `KeypointIoU.compute`, and as
-            `ConfidenceScorer.compute` gives them "confidence" and "radius", the latter None where there is none.
+            JSON-able:
+
+            - "data", "split", "unit", "objective", "settings" (of the training), "checkpoint", "keypoint_names",
+              "seconds_per_cloud", "seen_in_training" (how many of the shapes), "protocol" (of what follows);
+            - for each of `ESTIMATES` the values of `PCK.compute` and `KeypointIoU.compute`;
+            - "confidence", "radius", "calibration" and "sparsification", see `ConfidenceScorer.compute`;
+            - "presence", what `KeypointPresence` computes, and "presence_accuracy"; "map", what `KeypointAP` does, the
+              score being confidence times presence; "snapped_iou", the mIoU as Skeleton Merger has it;
+            - "geodesic" and "symmetric": PCK and "errors" of the estimates again, by that protocol, the latter with
+              "num_symmetric", how many shapes have such symmetries annotated; None where not asked for;
+            - "shapes": "model_id" (M), "visible" (M, K), "errors" of each estimate (M, K), in `unit`, "confidence",
+              "peak" (the largest probability of a point) and "presence" (M, K), numbers with six digits, None for
+              errors of what is absent. From these any figure can be counted again.
+
+        Raises:
+            ValueError: arguments that do not fit, or other data than those of the training.
         """
+        protocol = Protocol(thresholds, iou_threshold, average, strict, geodesic, symmetry, seed)
         dataset = self.dataset(split)
-        seen = sum(name in self.trained_on for name in model_ids(dataset))
-        if seen:
-            warnings.warn(
-                f"{seen} of the {len(dataset)} shapes of split {split!r} were trained on or chose the checkpoint: "
-                "the figures flatter the run",
-                stacklevel=2,
-            )
-        scorers = {name: Scorer(thresholds, iou_threshold, seed) for name in ESTIMATES}
-        trust = ConfidenceScorer(self.calibration)
-        present: list[Tensor] = []
+        counted = Evaluation(protocol, self.template, self.calibration, getattr(dataset, "semantic_ids", None))
+        seen = self._seen(dataset, split)
         seconds = 0.0
         for i in range(len(dataset)):
             item = dataset[i]
             start = time.perf_counter()
             found = self.predict(item)
             seconds += time.perf_counter() - start
-            length = 1.0 if self.unit == "raw" else float(_diagonal(item.pos))
-            exists = torch.from_numpy(found.visibility) >= 0.5
-            for name, guess in estimates(found, self.template).items():
-                claimed = self.template.usual if name.startswith("template") else exists
-                truth = item.keypoint_pos.double() / length
-                scorers[name].update(guess[None] / length, truth, item.keypoint_visible, claimed[None])
-            trust.update(found, length)
-            present.append(exists == item.keypoint_visible[0])
+            counted.update(item, found, 1.0 if self.unit == "raw" else float(_diagonal(item.pos)))
             if progress is not None:
                 progress(i + 1, len(dataset))
         return {
@@ -200,12 +215,21 @@ class Run(BaseRun):
             "settings": self.settings.to_dict(),
             "checkpoint": self.checkpoint.name,
             "keypoint_names": list(self.keypoint_names),
-            **{name: scorer.compute() for name, scorer in scorers.items()},
-            **trust.compute(),
-            "presence_accuracy": torch.stack(present).double().mean().item(),
             "seconds_per_cloud": seconds / len(dataset),
             "seen_in_training": seen,
+            **counted.compute(),
         }
+
+    def _seen(self, dataset: Any, split: str) -> int:
+        """How many shapes of a split the weights have seen, with a warning."""
+        seen = sum(name in self.trained_on for name in model_ids(dataset))
+        if seen:
+            warnings.warn(
+                f"{seen} of the {len(dataset)} shapes of split {split!r} were trained on or chose the checkpoint: "
+                "the figures flatter the run",
+                stacklevel=3,
+            )
+        return seen
 
 
 def _presence(maps: KeypointDistribution, template: Template) -> Tensor:
@@ -251,9 +275,11 @@ def open_detector(found: Checkpoint, device: torch.device) -> Run:
     """The run of a checkpoint that `train` left."""
     metadata = found.metadata
     settings = TrainSettings.from_dict(metadata["settings"])
+    weights = found.weights_of("detector")
+    presence = "pooled" if "presence.weight" in weights else "maps"  # the former in runs of earlier versions
     with torch.random.fork_rng(devices=[]):  # the weights it begins with are drawn, and then replaced
-        detector = KeypointDetector(len(metadata["keypoint_names"]), settings.backbone)
-    detector.load_state_dict(found.weights_of("detector"))
+        detector = KeypointDetector(len(metadata["keypoint_names"]), settings.backbone, presence=presence)
+    detector.load_state_dict(weights)
     return Run(
         folder=found.folder,
         checkpoint=found.file,

@@ -105,6 +105,12 @@ def test_the_table_fits_80_columns_and_says_what_numbers_do_not(cli, folder, mon
         assert heading in text
     assert f"{100 * metrics['das']['das']:.1f}" in text
     assert "DAS by the protocol 'skeleton-merger', 12 annotated shapes" in text
+    low, high = metrics["das"]["das/low"], metrics["das"]["das/high"]
+    assert f"{100 * low:.1f}–{100 * high:.1f}" in text
+    for protocol, values in metrics["miou"].items():
+        (row,) = (line for line in text.splitlines() if line.strip().startswith(protocol))
+        assert row.split()[1:] == [f"{100 * values[f'iou@{t}']:.1f}" for t in ("0.02", "0.05", "0.1")]
+    assert f"'sc3k': {100 * metrics['self_alignment']['das_sc3k']:.1f} of the first shape" in text
     assert ("COLLAPSED" in text) is metrics["collapsed"]
     assert "repeatability" not in text
     again = cli("evaluate", folder, "--split", "val", "--repeatability").stdout
@@ -118,11 +124,11 @@ def test_collapse_is_said_in_words(folder, capsys):
     assert "COLLAPSED" in capsys.readouterr().out
     print_discovery(metrics | {"collapsed": False})
     assert "COLLAPSED" not in capsys.readouterr().out
-    bare = {"collapsed": False, "num_annotated": 0, "das": None, "iou": None, "protocol": None, "correspondence": None}
+    bare = {"collapsed": False, "num_annotated": 0, "das": None, "miou": None, "protocol": None, "correspondence": None}
     print_discovery(metrics | bare)
     text = capsys.readouterr().out
     assert "no annotations" in text
-    assert "DAS by" not in text
+    assert "'skeleton-merger'" not in text
 
 
 def test_runs_that_differ_in_the_seed_alone_are_compared(folder, capsys):

@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from pcsargmax.commands.evaluate import confidence_text, parse_thresholds, print_metrics
+from pcsargmax.commands.detector_tables import calibration_lines, confidence_text, presence_lines, print_metrics
+from pcsargmax.commands.evaluate import parse_thresholds
 from pcsargmax.training.estimates import ESTIMATES
 from pcsargmax.training.run import load_run
 
@@ -13,7 +14,10 @@ def test_metrics_are_printed_and_kept(cli, box_copy):
     result = cli("evaluate", box_copy, "--json")
     assert result.exit_code == 0, result.output
     metrics = json.loads(result.stdout)
-    assert metrics == json.loads((box_copy / "metrics-test.json").read_text())
+    kept = (box_copy / "metrics-test.json").read_text()
+    assert metrics == json.loads(kept)
+    assert kept.splitlines()[-2].startswith(' "shapes": {"model_id": ["m')  # on one line, the rest a figure a line
+    assert '\n "split": "test",\n' in kept
     expected = load_run(box_copy).evaluate("test")
     del metrics["seconds_per_cloud"], expected["seconds_per_cloud"]
     assert metrics == expected
@@ -27,6 +31,23 @@ def test_options_reach_the_evaluation(cli, box_copy):
     assert {"pck@0.1", "pck@0.3"} < set(metrics["expectation"])
     assert metrics["expectation"]["num_models"] == 2
     assert (box_copy / "metrics-val.json").is_file()
+
+
+def test_protocols_reach_the_evaluation_and_are_named(cli, box_copy, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    options = ("--average", "model", "--strict", "--geodesic", "--symmetry", "all")
+    text = cli("evaluate", box_copy, *options).stdout
+    metrics = json.loads((box_copy / "metrics-test.json").read_text())
+    expected = load_run(box_copy).evaluate("test", average="model", strict=True, geodesic=True, symmetry="all")
+    del metrics["seconds_per_cloud"], expected["seconds_per_cloud"]
+    assert metrics == expected
+    plain = re.sub(r"\s+", " ", text)
+    assert plain.count("mean over shapes, strict <") == 3
+    assert "along the cloud, 20 neighbours a point" in plain
+    assert "up to symmetry: reflection and rotation, 0 shapes annotated with any" in plain
+    assert f"iou@0.1 {metrics['geodesic']['saliency_iou']['iou@0.1']:.1%}" in plain
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "…" not in text
 
 
 def test_the_table_has_a_row_for_each_estimate_within_80_columns(cli, box_copy, monkeypatch):
@@ -63,6 +84,25 @@ def test_a_line_tells_of_confidence_and_radius(cli, box_copy):
     assert confidence_text(metrics).endswith("not calibrated: no val split")
 
 
+def test_lines_tell_of_presence_and_calibration(cli, box_copy, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = cli("evaluate", box_copy).stdout
+    metrics = json.loads((box_copy / "metrics-test.json").read_text())
+    lines = [*presence_lines(metrics), *calibration_lines(metrics)]
+    assert all(line in text and len(line) <= 80 for line in lines)
+    found, kept, sparse = (metrics[name] for name in ("presence", "calibration", "sparsification"))
+    assert lines[0].startswith(f"presence: {found['accuracy']:.1%} right, average precision ")
+    assert f"(chance {found['prevalence']:.1%})" in lines[0]
+    assert lines[1].startswith(f"claims within 0.01: precision {found['precision@0.01']:.1%}, recall ")
+    assert f"ECE {kept['ece']:.1%}, Brier {kept['brier']:.3f}" in lines[2]
+    assert f"of the surest half {sparse['error'][9]:.4f} (at best {sparse['oracle'][9]:.4f})" in lines[3]
+    found |= {"average_precision": None, "precision@0.01": None}
+    assert presence_lines(metrics)[0] == f"presence: {found['accuracy']:.1%} right"
+    assert "precision –, recall" in presence_lines(metrics)[1]
+    metrics["calibration"] = None
+    assert calibration_lines(metrics) == []
+
+
 def test_several_runs_are_compared(cli, box_copy, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     other = shutil.copytree(box_copy, tmp_path / "other")
@@ -97,6 +137,8 @@ def test_a_table_of_numbers_that_are_not_there(cli, box_copy, tmp_path, monkeypa
         (("--thresholds", "0.1,0.05"), "thresholds must be positive, ascending"),
         (("--checkpoint", "third"), "checkpoint must be best or last, got 'third'"),
         (("--device", "tpu"), "device must be cpu, cuda or mps"),
+        (("--average", "mean"), 'average must be "pooled", "model" or "id", got \'mean\''),
+        (("--symmetry", "x"), "symmetry must be one of none, reflection, rotation, all, got 'x'"),
     ],
 )
 def test_a_mistake_is_one_line(cli_error, box_copy, options, message):

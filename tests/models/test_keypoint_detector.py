@@ -52,7 +52,23 @@ def test_presence_does_not_reach_the_backbone(detector):
     detector.train()
     detector(torch.cat([cloud(50), cloud(50, 1)]), batch=torch.tensor([0] * 50 + [1] * 50)).presence.sum().backward()
     assert all(p.grad is None for p in detector.backbone.parameters())
-    assert detector.presence.weight.grad is not None
+    assert all(p.grad is None for p in detector.head.parameters())
+    assert all(p.grad is not None for p in detector.presence.parameters())
+
+
+def test_localisation_is_the_same_with_either_presence_head():
+    scores = []
+    for presence in ("maps", "pooled"):
+        torch.manual_seed(0)
+        detector = KeypointDetector(5, "light", presence=presence).train()
+        pos = torch.cat([cloud(50), cloud(60, 1)])
+        scores.append(detector(pos, batch=torch.tensor([0] * 50 + [1] * 60)))
+    assert torch.equal(scores[0].logits, scores[1].logits)
+    assert not torch.equal(scores[0].presence, scores[1].presence)
+
+
+def test_presence_needs_no_more_than_one_cloud_in_training(detector):
+    assert detector.train()(cloud(50)).presence.isfinite().all()
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -66,5 +82,7 @@ def test_every_backbone_scores_a_cloud(name):
 def test_errors_say_what_was_expected():
     with pytest.raises(ValueError, match="num_keypoints must be at least 1, got 0"):
         KeypointDetector(0)
+    with pytest.raises(ValueError, match="presence must be one of maps, pooled, got 'none'"):
+        KeypointDetector(2, presence="none")
     with pytest.raises(ValueError, match="backbone must be one of fine, light, ssg, msg, got 'dgcnn'"):
         KeypointDetector(2, "dgcnn")

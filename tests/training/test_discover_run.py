@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from pcsargmax.metrics import DAS
+from pcsargmax.metrics import DAS, das_from_labels
+from pcsargmax.metrics.alignment import corrected_das_from_labels
+from pcsargmax.metrics.bootstrap import resample_weights
 from pcsargmax.prediction import load_prediction
 from pcsargmax.skeleton import decode_cloud, edge_pairs
 from pcsargmax.training.discover import discover
@@ -87,8 +89,46 @@ def test_the_evaluation_is_that_of_the_metrics(run):
     assert (metrics["kind"], metrics["protocol"], metrics["unit"]) == ("skeleton_merger", "skeleton-merger", "raw")
     assert (metrics["num_shapes"], metrics["num_annotated"], metrics["seen_in_training"]) == (3, 3, 3)
     assert {"iou@0.05", "iou@0.5"} < set(metrics["iou"])
+    assert list(metrics["miou"]) == ["hungarian", "skeleton-merger", "keypointnet"]
+    assert metrics["miou"]["hungarian"] == metrics["iou"] != metrics["miou"]["skeleton-merger"]
     assert {"coverage", "inclusivity@0.03"} < set(metrics["coverage"])
     assert run.evaluate("test", self_pairs=False)["protocol"] == "without self-pairs"
+
+
+def test_the_kept_labels_of_the_shapes_give_the_scores_again(run):
+    metrics = run.evaluate("all")
+    shapes = json.loads(json.dumps(metrics["shapes"]))
+    assert shapes["model_id"] == [f"m{number:02d}" for number in range(12)]
+    ids, keypoints, merged_ids, merged_keypoints = (torch.tensor(shapes[key]) for key in list(shapes)[1:])
+    assert list(shapes) == ["model_id", "ids", "keypoints", "merged_ids", "merged_keypoints"]
+    assert (ids.shape, keypoints.shape) == ((12, 4), (12, 5))
+    assert (keypoints[:, 3] == -1).all()
+    again = das_from_labels(ids, keypoints) | corrected_das_from_labels(merged_ids, merged_keypoints)
+    for name, value in again.items():
+        assert metrics["das"][name] == pytest.approx(value.item(), abs=1e-12), name
+    weights = resample_weights(12, 1000)
+    low, high = das_from_labels(ids, keypoints, weights)["das"].quantile(torch.tensor([0.025, 0.975]).double())
+    assert metrics["das"]["das/low"] == pytest.approx(low.item())
+    assert metrics["das"]["das/high"] == pytest.approx(high.item())
+
+
+def test_shapes_without_annotation_are_not_among_those_kept():
+    pos = torch.tensor([[-1.0, 0, 0], [1, 0, 0], [0.3, 0, 0]])
+    truth = torch.tensor([[[-0.9, 0, 0], [0.25, 0, 0]]])
+    its, keypoints = scorer("raw"), torch.tensor([[[-1.0, 0, 0], [0.3, 0, 0]]])
+    for name, where in (("bare", None), ("first", truth), ("second", truth)):
+        made = item(pos, where)
+        made.model_id = name
+        its.update(keypoints, torch.ones(1), made, MAPS)
+    found = its.compute()
+    assert (found["num_shapes"], found["num_annotated"]) == (3, 2)
+    assert found["shapes"]["model_id"] == ["first", "second"]
+    assert found["shapes"]["ids"] == found["shapes"]["keypoints"] == [[0, 1]] * 2
+    assert found["self_alignment"]["num_models"] == 3
+    assert found["self_alignment"]["das_sc3k"] == 1
+
+
+MAPS = torch.tensor([[0.05, 0.9, 0.05], [0.05, 0.05, 0.9]])
 
 
 def item(pos: torch.Tensor, keypoints: torch.Tensor | None = None) -> Data:
@@ -107,9 +147,22 @@ def test_keypoints_are_snapped_and_measured_in_the_unit():
     truth = torch.tensor([[[-0.9, 0, 0], [0.25, 0, 0]]])
     for unit, thresholds in {"raw": (0.15, 0.25), "diagonal": (0.04, 0.06)}.items():  # 0.1 of 2 is 0.2 raw
         its = scorer(unit, *thresholds)
-        its.update(torch.tensor([[[-1.2, 0, 0], [0.3, 0.1, 0]]]), torch.ones(1), item(pos, truth))
+        its.update(torch.tensor([[[-1.2, 0, 0], [0.3, 0.1, 0]]]), torch.ones(1), item(pos, truth), MAPS)
         values = list(its.compute()["iou"].values())
         assert values[:2] == [pytest.approx(1 / 3), 1.0]
+
+
+def test_miou_by_each_protocol():
+    pos = torch.tensor([[-1.0, 0, 0], [1, 0, 0], [0.3, 0, 0]])
+    truth = torch.tensor([[[-0.9, 0, 0], [0.25, 0, 0]]])
+    its = scorer("raw", 0.25, 2.0)
+    # Both keypoints snap to the third point, 0.1 from the second annotation and 2.4 from the first.
+    its.update(torch.tensor([[[0.2, 0, 0], [0.3, 0.1, 0]]]), torch.ones(1), item(pos, truth), MAPS)
+    found = {name: list(values.values())[:2] for name, values in its.compute()["miou"].items()}
+    # The points 1 and 2 are salient, 1.4 apart; the annotations are the points 0 and 2.
+    assert found["hungarian"] == [pytest.approx(1 / 3)] * 2
+    assert found["skeleton-merger"] == [0.5, 0.5]
+    assert found["keypointnet"] == [pytest.approx(1 / 3), 0.5]
 
 
 def test_collapse_is_said_with_and_without_annotations():
@@ -118,7 +171,7 @@ def test_collapse_is_said_with_and_without_annotations():
     for keypoints in (None, truth):
         for apart, collapsed in ((0.001, True), (0.5, False)):
             its = scorer("raw")
-            its.update(torch.tensor([[[0, 0, 0], [apart, 0, 0]]]), torch.ones(1), item(pos, keypoints))
+            its.update(torch.tensor([[[0, 0, 0], [apart, 0, 0]]]), torch.ones(1), item(pos, keypoints), MAPS)
             found = its.compute()
             assert found["collapsed"] is collapsed
             assert found["min_distance"] == pytest.approx(apart)

@@ -124,3 +124,21 @@ def test_confidence_that_cannot_be_scored_is_none(found, fitted):
     assert same.compute()["radius"] is None
     assert same.compute()["confidence"]["pearson"] is None
     assert same.compute()["confidence"]["spearman"] is None
+    assert none.compute()["calibration"] is None
+    assert none.compute()["sparsification"] is None
+
+
+def test_calibration_and_sparsification_are_scored_by_hand(found, fitted):
+    scorer = ConfidenceScorer(fitted)
+    scorer.update(found, length=10.0)
+    scorer.update(found, length=10.0)
+    values = scorer.compute()
+    kept, sparse = values["calibration"], values["sparsification"]
+    # confidence .75 .25 .5, of which the first is right: each in a bin of its own
+    assert kept["ece"] == pytest.approx((0.25 + 0.25 + 0.5) / 3)
+    assert kept["brier"] == pytest.approx((0.25**2 + 0.25**2 + 0.5**2) / 3)
+    assert kept["threshold"] == 0.1
+    assert kept["ece/low"] == pytest.approx(kept["ece/high"])  # the same cloud twice
+    assert sparse["error"][-1] == pytest.approx(0.1)  # 0.04, 0.06 and 0.2 in units of 10
+    assert sparse["error"][9] == pytest.approx((2 * 0.04 + 0.2) / 3)  # 3 of 6 kept
+    assert sparse["oracle"][9] == pytest.approx((2 * 0.04 + 0.06) / 3)

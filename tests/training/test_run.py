@@ -11,7 +11,8 @@ import torch
 from torch_geometric.data import Data
 
 from pcsargmax.argmax import soft_argmax
-from pcsargmax.metrics import PCK, KeypointIoU
+from pcsargmax.metrics import PCK, CloudGraph, KeypointIoU
+from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.training.data import open_dataset, prepare
 from pcsargmax.training.estimates import ESTIMATES
 from pcsargmax.training.run import load_run, usable_device
@@ -428,7 +429,7 @@ def test_evaluations_are_plain_json(run, split, tmp_path, monkeypatch):
 def test_lengths_of_a_folder_are_shares_of_the_diagonal(box_settings, landmark_root, tmp_path):
     settings = box_settings(data=str(landmark_root), num_points=100)
     run = train(settings, tmp_path / "run")
-    metrics = run.evaluate("test")
+    metrics = run.evaluate("test", geodesic=True)
     errors = []
     for item in open_dataset(settings, "test"):
         diagonal = (item.pos.amax(dim=0) - item.pos.amin(dim=0)).norm().item()
@@ -436,6 +437,15 @@ def test_lengths_of_a_folder_are_shares_of_the_diagonal(box_settings, landmark_r
     assert metrics["unit"] == "diagonal"
     assert metrics["expectation"]["mean_error"] == pytest.approx(np.mean(errors))
     assert metrics["expectation"]["mean_error"] < 1
+    for item, row in zip(open_dataset(settings, "test"), metrics["geodesic"]["errors"]["mode"], strict=True):
+        found = run.predict(item)
+        points, truth = torch.from_numpy(found.points), item.keypoint_pos[0].double()
+        away = CloudGraph(points).distances(nearest_index(points, truth))
+        diagonal = (item.pos.amax(dim=0) - item.pos.amin(dim=0)).norm().item()
+        expected = away[range(len(truth)), found.probability.argmax(axis=1)] / diagonal
+        assert row == pytest.approx(expected.tolist(), rel=1e-5)
+    with pytest.raises(ValueError, match="symmetry must be 'none' for data that annotate none, got 'all'"):
+        run.evaluate("test", symmetry="all")
 
 
 def test_an_unknown_split_is_an_error(run):
@@ -467,6 +477,20 @@ def test_data_that_moved_are_found(run, box_root, tmp_path):
 def test_only_best_and_last_are_checkpoints(box_run):
     with pytest.raises(ValueError, match="checkpoint must be best or last, got 'worst'"):
         load_run(box_run, checkpoint="worst")
+
+
+def test_a_run_saved_before_the_presence_head_opens(box_copy, run, items):
+    for path in (box_copy / "checkpoints").iterdir():
+        content = torch.load(path, weights_only=True)
+        weights = content["state_dict"]
+        for name in [name for name in weights if name.startswith("detector.presence.")]:
+            del weights[name]
+        weights["detector.presence.weight"], weights["detector.presence.bias"] = torch.zeros(5, 128), torch.ones(5)
+        torch.save(content, path)
+    old = load_run(box_copy)
+    found = old.predict(items[0])
+    np.testing.assert_array_equal(found.position, run.predict(items[0]).position)
+    np.testing.assert_allclose(found.visibility[:3], torch.ones(3).sigmoid())
 
 
 def test_a_run_saved_before_a_setting_existed_opens(box_copy):

@@ -250,10 +250,10 @@ def test_without_validation_the_last_checkpoint_is_taken(box_settings, tmp_path)
 def test_the_moving_average_is_what_is_kept(box_settings, tmp_path):
     run = train(box_settings(ema=0.9), tmp_path / "run")
     content = checkpoint(tmp_path / "run")
-    name = "detector.presence.bias"
+    name = "detector.head.2.bias"
     assert not torch.equal(content["state_dict"][name], content["current_model_state"][name])
     weights = checkpoint(tmp_path / "run", "best")["state_dict"]
-    assert torch.equal(run.detector.presence.bias, weights[name])
+    assert torch.equal(run.detector.head[2].bias, weights[name])
 
 
 def test_the_moving_average_forgets_its_start():

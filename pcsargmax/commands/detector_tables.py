@@ -1,0 +1,168 @@
+"""Tables of how good a detector is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+#: What counts the same, in words, by the name of the average.
+_AVERAGES = {"pooled": "over keypoints", "model": "over shapes", "id": "over keypoint ids"}
+
+
+def metric_names(metrics: dict[str, Any]) -> list[str]:
+    """The numbers that a table shows, in order: PCK and mIoU at their thresholds, the mean error."""
+    shares = [key for key in metrics["expectation"] if key.startswith(("pck@", "iou@")) and "/" not in key]
+    return [*shares, "mean_error"]
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """Print the result as tables: a row a way to guess, the template baseline among them; below them a few lines."""
+    from rich.console import Console
+
+    found = metrics["expectation"]
+    unit = "raw units" if metrics["unit"] == "raw" else "shares of the bounding-box diagonal"
+    title = (
+        f"{metrics['data']}, {metrics['split']} split, trained by {metrics['objective']}: "
+        f"{found['num_models']} shapes, {found['num_keypoints']} keypoints\n"
+        f"lengths in {unit}, 95 % intervals over shapes{_protocol_text(metrics['protocol'])}"
+    )
+    Console().print(_table(title, metrics, metric_names(metrics)))
+    shares = [name for name in metric_names(metrics) if not name.startswith("iou@")]
+    if metrics["geodesic"] is not None:
+        told = metrics["geodesic"]
+        title = f"along the cloud, {told['neighbors']} neighbours a point{_protocol_text(told)}"
+        Console().print(_table(title, told, shares))
+        typer.echo(_saliency_text(told))
+    if metrics["symmetric"] is not None:
+        told = metrics["symmetric"]
+        title = (
+            f"up to symmetry: {' and '.join(told['kinds'])}, "
+            f"{told['num_symmetric']} shapes annotated with any{_protocol_text(told)}"
+        )
+        Console().print(_table(title, told, shares))
+    for line in (*presence_lines(metrics), confidence_text(metrics), *calibration_lines(metrics)):
+        typer.echo(line)
+
+
+def _table(title: str, values: dict[str, Any], names: list[str]) -> Table:
+    """A row an estimate that there are values of."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from pcsargmax.training.estimates import ESTIMATES
+
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # within 80 columns
+    table.add_column("")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for estimate in ESTIMATES:
+        if estimate in values:
+            table.add_row(estimate.replace("_", " "), *(_cell(values[estimate], name) for name in names))
+    return table
+
+
+def _protocol_text(told: dict[str, Any]) -> str:
+    """How it was counted, where that is not the usual way."""
+    text = "" if told["average"] == "pooled" else f", mean {_AVERAGES[told['average']]}"
+    return text + (", strict <" if told["strict"] else "")
+
+
+def presence_lines(metrics: dict[str, Any]) -> list[str]:
+    """What the detector knew of which keypoints are there, and how many of its claims were true."""
+    found = metrics["presence"]
+    text = f"presence: {_percent(found['accuracy'])} right"
+    if found["average_precision"] is not None:
+        text += (
+            f", average precision {_percent(found['average_precision'])} (chance {_percent(found['prevalence'])}), "
+            f"of absence {_percent(found['average_precision_absent'])}"
+        )
+    threshold = next(name.removeprefix("f1@") for name in found if name.startswith("f1@"))
+    shares = ", ".join(f"{name} {_percent(found[f'{name}@{threshold}'])}" for name in ("precision", "recall", "f1"))
+    return [text, f"claims within {threshold}: {shares}; {metrics['seconds_per_cloud'] * 1e3:.0f} ms a shape"]
+
+
+def calibration_lines(metrics: dict[str, Any]) -> list[str]:
+    """Whether confidence kept its word, and what leaving out the least sure would gain."""
+    kept, sparse = metrics["calibration"], metrics["sparsification"]
+    if kept is None:
+        return []
+    half = sparse["kept"].index(0.5)
+    return [
+        f"calibration: ECE {_percent(kept['ece'])}, Brier {kept['brier']:.3f}; "
+        f"said {_percent(kept['mean_confidence'])} on average, was {_percent(kept['share_correct'])}",
+        f"sparsification: mean error {sparse['error'][-1]:.4f}, of the surest half {sparse['error'][half]:.4f} "
+        f"(at best {sparse['oracle'][half]:.4f})",
+    ]
+
+
+def _saliency_text(told: dict[str, Any]) -> str:
+    """Two figures of KeypointNet's own benchmark, of points without ids."""
+    names = [(part, name) for part in ("saliency_iou", "saliency_map") for name in told[part] if "@" in name]
+    shown = [f"{name} {_percent(told[part][name])}" for part, name in names if "/" not in name]
+    return f"salient points: {', '.join(shown)}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def confidence_text(metrics: dict[str, Any]) -> str:
+    """One line: what confidence and radius were worth."""
+    found, radius = metrics["confidence"], metrics["radius"]
+    told = "–" if found["pearson"] is None else f"{found['pearson']:.2f}"
+    text = f"confidence: r = {told} (error <= {100 * found['threshold']:g}% diagonal)"
+    if not found["calibrated"]:
+        return f"{text}; not calibrated: no val split"
+    if radius is None:
+        return f"{text}; no radius: too few val shapes"
+    return f"{text}; radius {radius['mean']:.3f} holds {radius['coverage']:.0%}, {radius['nominal']:.0%} meant"
+
+
+def print_comparison(results: list[dict[str, Any]]) -> None:
+    """Print mean and standard deviation over the runs that differ in nothing but the seed."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for metrics in results:
+        settings = {name: value for name, value in metrics["settings"].items() if name != "seed"}
+        groups.setdefault(json.dumps([settings, metrics["split"], metrics["protocol"]]), []).append(metrics)
+    names = metric_names(results[0])
+    table = Table(title="mean ± standard deviation over runs", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for alike in groups.values():
+        data, objective = Path(alike[0]["data"]).name, alike[0]["objective"]
+        for estimate in ("expectation", "snapped"):
+            spreads = [_spread([one[estimate][name] for one in alike], name) for name in names]
+            table.add_row(f"{data}, {objective}\n{estimate}, {len(alike)} runs", *spreads)
+    Console().print(table)
+
+
+def _spread(values: list[float | None], name: str) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return "–"
+    digits, factor = (1, 100) if name.startswith(("pck", "iou")) else (4, 1)
+    text = f"{factor * fmean(known):.{digits}f}"
+    return f"{text}\n± {factor * stdev(known):.{digits}f}" if len(known) > 1 else text
+
+
+def _cell(values: dict[str, Any], key: str) -> str:
+    if values[key] is None:
+        return "–"
+    share = key.startswith(("pck", "iou"))
+    text = f"{100 * values[key]:.1f}" if share else f"{values[key]:.4f}"
+    if values.get(f"{key}/low") is not None:
+        low, high = values[f"{key}/low"], values[f"{key}/high"]
+        text += f"\n{100 * low:.1f}–{100 * high:.1f}" if share else f"\n{low:.3f}–{high:.3f}"
+    return text

@@ -1,0 +1,271 @@
+"""What an evaluation of a detector counts, shape by shape, beyond the scores of single guesses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from pcsargmax.calibration import Calibration
+from pcsargmax.metrics.average_precision import KeypointAP, saliency_average_precision
+from pcsargmax.metrics.geodesic import NEIGHBORS, CloudGraph, nearest_index
+from pcsargmax.metrics.iou import KeypointIoU, saliency, salient_points
+from pcsargmax.metrics.pck import Average, keypoint_errors, threshold_name
+from pcsargmax.metrics.presence import KeypointPresence
+from pcsargmax.metrics.symmetry import symmetric_errors
+from pcsargmax.prediction import Prediction
+from pcsargmax.template import Template
+from pcsargmax.training.estimates import ESTIMATES, ConfidenceScorer, Scorer, computed, estimates, plain
+from pcsargmax.training.symmetry import SYMMETRY_KINDS
+
+#: Guesses that are points of the cloud, between which there are distances along it.
+ON_CLOUD = ("snapped", "mode", "template_snapped")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How an evaluation counts.
+
+    Args:
+        thresholds: of PCK, in the unit of the evaluation, positive and ascending.
+        iou_threshold: of the mIoU, same unit.
+        average: of PCK and mean error, "pooled", "model" or "id"; see `average_visible`.
+        strict: a keypoint is right if its error is < instead of ≤ the threshold.
+        geodesic: also measure along the cloud, over 20 neighbours, as KeypointNet's own benchmark.
+        symmetry: also measure against the nearest labelling that the annotated symmetries allow: "reflection",
+            "rotation" or "all"; "none" does not.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: naming the argument, what was expected and what came.
+    """
+
+    thresholds: tuple[float, ...] = (0.01, 0.02, 0.05)
+    iou_threshold: float = 0.1
+    average: Average = "pooled"
+    strict: bool = False
+    geodesic: bool = False
+    symmetry: str = "none"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what no metric checks when it is made."""
+        if self.symmetry not in SYMMETRY_KINDS:
+            raise ValueError(f"symmetry must be one of {', '.join(SYMMETRY_KINDS)}, got {self.symmetry!r}")
+
+    def told(self, distance: str = "euclidean") -> dict[str, Any]:
+        """What a reader must know to compare figures."""
+        return {"distance": distance, "average": self.average, "strict": self.strict}
+
+    def scorer(self) -> Scorer:
+        """PCK and mIoU by this protocol."""
+        return Scorer(self.thresholds, self.iou_threshold, self.seed, average=self.average, strict=self.strict)
+
+
+@dataclass
+class Shapes:
+    """What is kept of each shape, so that any figure can be counted again from the result; lists of plain values."""
+
+    model_id: list[str] = field(default_factory=list)
+    visible: list[list[bool]] = field(default_factory=list)
+    errors: dict[str, list[list[float | None]]] = field(default_factory=lambda: {name: [] for name in ESTIMATES})
+    confidence: list[list[float | None]] = field(default_factory=list)
+    peak: list[list[float | None]] = field(default_factory=list)
+    presence: list[list[float | None]] = field(default_factory=list)
+
+    def update(self, item: Data, found: Prediction, errors: dict[str, Tensor]) -> None:
+        """Add a shape; errors (K,) of each estimate, NaN where absent."""
+        self.model_id.append(str(item.model_id))
+        self.visible.append(item.keypoint_visible[0].tolist())
+        for name, values in errors.items():
+            self.errors[name].append(rounded(values))
+        self.confidence.append(rounded(torch.from_numpy(found.confidence)))
+        self.peak.append(rounded(torch.from_numpy(found.probability.max(axis=1))))
+        self.presence.append(rounded(torch.from_numpy(found.visibility)))
+
+
+class Evaluation:
+    """Everything that `Run.evaluate` counts.
+
+    Args:
+        protocol: how.
+        template: the baseline.
+        calibration: of the run.
+        semantic_ids: that of each channel; None where the data have none, nor symmetries.
+
+    Raises:
+        ValueError: symmetries are asked for and the data have none.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        template: Template,
+        calibration: Calibration | None,
+        semantic_ids: Sequence[int] | None,
+    ) -> None:
+        self.protocol, self.template = protocol, template
+        seed, strict = protocol.seed, protocol.strict
+        self.scorers = {name: protocol.scorer() for name in ESTIMATES}
+        self.symmetric = None if protocol.symmetry == "none" else SymmetricScorer(protocol, semantic_ids)
+        self.geodesic = GeodesicScorer(protocol) if protocol.geodesic else None
+        self.trust = ConfidenceScorer(calibration, seed=seed)
+        self.presence = KeypointPresence(protocol.thresholds, strict, seed=seed)
+        self.precision = KeypointAP(protocol.thresholds, strict=strict, seed=seed)
+        self.snapped_iou = KeypointIoU((protocol.iou_threshold,), seed=seed, protocol="skeleton-merger")
+        for metric in (self.presence, self.precision, self.snapped_iou):
+            metric.set_dtype(torch.float64)
+        self.shapes = Shapes()
+
+    def update(self, item: Data, found: Prediction, length: float) -> None:
+        """Add a shape, in raw units, and what was found on it; `length` is the raw length of a unit of the results."""
+        target, visible = item.keypoint_pos.double(), item.keypoint_visible
+        guesses = estimates(found, self.template)
+        exists = torch.from_numpy(found.visibility) >= 0.5
+        claimed = {name: self.template.usual if name.startswith("template") else exists for name in guesses}
+        errors = {}
+        for name, guess in guesses.items():
+            self.scorers[name].update(guess[None] / length, target / length, visible, claimed[name][None])
+            errors[name] = keypoint_errors(guess[None], target, visible)[0] / length
+        if self.symmetric is not None:
+            self.symmetric.update(item, guesses, length)
+        if self.geodesic is not None:
+            self.geodesic.update(item, found, guesses, length)
+        snapped = guesses["snapped"][None] / length
+        self.snapped_iou.update(snapped, target / length, visible, exists[None])
+        self.trust.update(found, length)
+        score = torch.from_numpy(found.visibility)
+        self.presence.update(score[None], errors["expectation"][None])
+        self.precision.update_errors(errors["expectation"][None], (score * torch.from_numpy(found.confidence))[None])
+        self.shapes.update(item, found, errors)
+
+    def compute(self) -> dict[str, Any]:
+        """The values, JSON-able; see `Run.evaluate`."""
+        presence = computed(self.presence)
+        result: dict[str, Any] = {name: scorer.compute() for name, scorer in self.scorers.items()}
+        result |= self.trust.compute()
+        return result | {
+            "protocol": self.protocol.told(),
+            "presence": {"estimate": "expectation", **presence},
+            "presence_accuracy": presence["accuracy"],
+            "map": {"estimate": "expectation", "score": "confidence x presence", **computed(self.precision)},
+            "snapped_iou": {"estimate": "snapped", "protocol": "skeleton-merger", **computed(self.snapped_iou)},
+            "symmetric": None if self.symmetric is None else self.symmetric.compute(),
+            "geodesic": None if self.geodesic is None else self.geodesic.compute(),
+            "shapes": vars(self.shapes),
+        }
+
+
+class ErrorScorer:
+    """PCK of errors that were measured otherwise, of several estimates.
+
+    Args:
+        protocol: thresholds, average and strictness.
+        names: of the estimates.
+    """
+
+    def __init__(self, protocol: Protocol, names: Iterable[str]) -> None:
+        self.scorers = {name: protocol.scorer().pck for name in names}
+        self.errors: dict[str, list[list[float | None]]] = {name: [] for name in self.scorers}
+
+    def update(self, errors: dict[str, Tensor]) -> None:
+        """Add a shape: errors (K,) of each estimate, NaN where absent, infinite where not reached."""
+        for name, scorer in self.scorers.items():
+            scorer.update_errors(errors[name][None])
+            self.errors[name].append(rounded(errors[name]))
+
+    def compute(self) -> dict[str, Any]:
+        """The values of `PCK.compute` of each estimate, and "errors" of each, (M, K), None where not finite."""
+        return {name: computed(scorer) for name, scorer in self.scorers.items()} | {"errors": self.errors}
+
+
+class SymmetricScorer:
+    """PCK against the labelling nearest to each guess, of those that a shape's annotated symmetries allow.
+
+    Args:
+        protocol: kinds of symmetry; thresholds, average and strictness of PCK.
+        semantic_ids: that of each channel.
+
+    Raises:
+        ValueError: no semantic ids, so that the data have no symmetries.
+    """
+
+    def __init__(self, protocol: Protocol, semantic_ids: Sequence[int] | None) -> None:
+        if semantic_ids is None:
+            raise ValueError(f"symmetry must be 'none' for data that annotate none, got {protocol.symmetry!r}")
+        self.protocol, self.semantic_ids = protocol, semantic_ids
+        self.kinds = SYMMETRY_KINDS[protocol.symmetry]
+        self.guesses = ErrorScorer(protocol, ESTIMATES)
+        self.annotated = 0
+
+    def update(self, item: Data, guesses: dict[str, Tensor], length: float) -> None:
+        """Add a shape and the guesses (K, 3) on it, in raw units."""
+        target, visible = item.keypoint_pos[0].double(), item.keypoint_visible[0]
+        symmetries = item.get("symmetries") or {}
+        errors = {
+            name: symmetric_errors(guess, target, visible, symmetries, self.semantic_ids, self.kinds) / length
+            for name, guess in guesses.items()
+        }
+        self.guesses.update(errors)
+        self.annotated += any(symmetries.get(kind) for kind in self.kinds)
+
+    def compute(self) -> dict[str, Any]:
+        """The values, JSON-able, with the kinds and how many shapes are annotated with any."""
+        told = {"kinds": list(self.kinds), "num_symmetric": self.annotated}
+        return self.protocol.told() | told | self.guesses.compute()
+
+
+class GeodesicScorer:
+    """PCK, mIoU and mAP along the cloud, the last two those of KeypointNet's own benchmark (You et al., CVPR 2020).
+
+    Args:
+        protocol: thresholds, average and strictness of PCK; the others are strict or not as published.
+    """
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+        self.guesses = ErrorScorer(protocol, ON_CLOUD)
+        self.iou = KeypointIoU((protocol.iou_threshold,), seed=protocol.seed, protocol="keypointnet")
+        self.iou.set_dtype(torch.float64)
+        self.distances: list[Tensor] = []
+        self.saliency: list[Tensor] = []
+
+    def update(self, item: Data, found: Prediction, guesses: dict[str, Tensor], length: float) -> None:
+        """Add a shape, what was found on it and the guesses (K, 3), all in raw units."""
+        points, visible = torch.from_numpy(found.points), item.keypoint_visible[0]
+        away = torch.full((len(visible), len(points)), torch.nan, dtype=torch.float64)
+        away[visible] = CloudGraph(points).distances(_annotated(item, points)[visible]) / length
+        rows = {name: nearest_index(points, guesses[name]) for name in ON_CLOUD}
+        self.guesses.update({name: away.gather(1, row[:, None]).squeeze(1) for name, row in rows.items()})
+        score = saliency(torch.from_numpy(found.probability), torch.from_numpy(found.visibility))
+        self.distances.append(away[visible].T)
+        self.saliency.append(score)
+        self.iou.update_distances([away[visible].T[salient_points(score)]])
+
+    def compute(self) -> dict[str, Any]:
+        """The values, JSON-able; None for a mean error that is infinite, since some points were not reached."""
+        found = saliency_average_precision(self.distances, self.saliency, self.protocol.thresholds)
+        names = [f"map@{threshold_name(t)}" for t in self.protocol.thresholds]
+        return {
+            **self.protocol.told("geodesic"),
+            "neighbors": NEIGHBORS,
+            **self.guesses.compute(),
+            "saliency_iou": computed(self.iou),
+            "saliency_map": dict(zip(names, plain(found), strict=True)),
+        }
+
+
+def _annotated(item: Data, points: Tensor) -> Tensor:
+    """(K,) rows of the annotated points, anything at absent ones."""
+    if item.get("farthest_order") and "keypoint_site" in item:
+        return item.keypoint_site[0].clamp_min(0)  # the annotation names them
+    return nearest_index(points, item.keypoint_pos[0].double())
+
+
+def rounded(values: Tensor) -> list[float | None]:
+    """The values (n,) with six significant digits, None where not finite."""
+    return [float(f"{value:.6g}") if abs(value) < float("inf") else None for value in values.tolist()]
