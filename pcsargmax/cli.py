@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pcsargmax.commands import data, demo, discover, evaluate, predict, train, view
+from pcsargmax.commands import benchmark, data, demo, discover, evaluate, predict, robustness, tables, train, view
 
 app = typer.Typer(
     name="pcsargmax",
@@ -20,7 +20,10 @@ app = typer.Typer(
 app.command("train")(train.command)
 app.command("discover")(discover.command)
 app.command("evaluate")(evaluate.command)
+app.command("benchmark")(benchmark.command)
+app.command("tables")(tables.command)
 app.command("predict")(predict.command)
+app.command("robustness")(robustness.command)
 app.command("view")(view.command)
 app.command("demo")(demo.command)
 app.add_typer(data.app, name="data")

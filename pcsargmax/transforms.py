@@ -262,6 +262,47 @@ class PointDropout(BaseTransform):
         return f"PointDropout({self.share:g})"
 
 
+class Outliers(BaseTransform):
+    """Move a share of the points, chosen at random, to places uniform in the bounding box or around it.
+
+    The number of points stays. `normal` and `color` of a moved point stay too, and `keypoint_site` is -1 where the
+    point went; `keypoint_pos` and `keypoint_visible` stay. A farthest-point order is one no longer.
+
+    Args:
+        share: the share of the points to move, rounded to whole points; 0 to 1.
+        reach: the box that they go to, in lengths of the bounding box about the same middle; 1 leaves the bounding box
+            nearly as it is, 2 makes it up to twice as long.
+        generator: the source of randomness.
+    """
+
+    def __init__(self, share: float, reach: float = 1.0, generator: torch.Generator | None = None) -> None:
+        """Check and keep the settings; see the class."""
+        if not 0 <= share <= 1:
+            raise ValueError(f"share: expected 0 to 1, got {share}")
+        if not 0 < reach < math.inf:
+            raise ValueError(f"reach: expected a finite number above 0, got {reach}")
+        self.share, self.reach, self.generator = float(share), float(reach), generator
+
+    def forward(self, data: Data) -> Data:
+        """Return `data` with some of its points elsewhere."""
+        pos = _positions(data)
+        moved = torch.randperm(len(pos), generator=self.generator)[: round(len(pos) * self.share)].to(pos.device)
+        # A place for every point, so that the points of a smaller share go where they would go in a larger one.
+        place = torch.rand(pos.shape, generator=self.generator, dtype=torch.float64).to(pos.device)[moved] - 0.5
+        low, high = pos.double().amin(0), pos.double().amax(0)
+        data.pos = pos.clone()
+        data.pos[moved] = (low + (high - low) * (0.5 + self.reach * place)).to(pos.dtype)
+        if "keypoint_site" in data:
+            data.keypoint_site = data.keypoint_site.masked_fill(torch.isin(data.keypoint_site, moved), -1)
+        if "farthest_order" in data:
+            data.farthest_order = False
+        return data
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal transform."""
+        return f"Outliers({self.share:g}, reach={self.reach:g})"
+
+
 class RandomMirror(BaseTransform):
     """Reflect points, normals and keypoints through the plane across an axis, half of the time.
 

@@ -2,7 +2,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
-COMMANDS = ["train", "evaluate", "predict", "view", "demo", "data"]
+COMMANDS = ["train", "evaluate", "benchmark", "predict", "view", "demo", "data"]
 
 
 def test_help_lists_the_commands(cli):

@@ -8,6 +8,7 @@ from torch_geometric.transforms import Compose
 from pcsargmax.transforms import (
     NormalizeFrame,
     NormalizeMinMax,
+    Outliers,
     PointDropout,
     RandomJitter,
     RandomMirror,
@@ -45,6 +46,7 @@ RANDOM = [
     lambda: RandomScale(0.5, 2.0, per_axis=True),
     lambda: RandomJitter(0.1, clip=0.2),
     lambda: PointDropout(0.5),
+    lambda: Outliers(0.3, reach=1.5),
 ]
 
 
@@ -335,6 +337,50 @@ def test_mirror_reflects_half_of_the_time_and_exchanges_channels(axis):
         assert torch.equal(result.keypoint_pos[0, 0].abs(), torch.zeros(3, dtype=torch.float64))
     assert torch.equal(item.pos, before.pos)
     assert torch.equal(item.keypoint_site, before.keypoint_site)
+
+
+def test_outliers_are_moved_into_the_box_and_no_further():
+    item = cloud(1000)
+    item.keypoint_site = torch.tensor([[0, -1, 999]])
+    before = item.clone()
+    changed = seeded(Outliers(0.25))(item)
+    moved = (changed.pos != item.pos).any(dim=1)
+    assert int(moved.sum()) == 250
+    low, high = item.pos.amin(0), item.pos.amax(0)
+    assert ((changed.pos >= low) & (changed.pos <= high)).all()
+    middle = changed.pos[moved].mean(0)  # uniform: the mean of 250 is within 0.15 of the middle of the box
+    assert ((middle - (low + high) / 2).abs() < 0.15 * (high - low)).all()
+    assert changed.keypoint_site.tolist() == [[-1 if moved[0] else 0, -1, -1 if moved[999] else 999]]
+    assert torch.equal(changed.normal, item.normal)
+    assert torch.equal(changed.keypoint_pos, item.keypoint_pos)
+    assert (changed.farthest_order, item.farthest_order) == (False, True)
+    assert torch.equal(item.pos, before.pos)
+    assert torch.equal(item.keypoint_site, before.keypoint_site)
+
+
+def test_every_point_may_become_an_outlier_and_its_site_is_lost():
+    item = seeded(Outliers(1.0, reach=3.0))(cloud())
+    assert item.keypoint_site.tolist() == [[-1, -1, -1]]
+    extent = (cloud().pos.amax(0) - cloud().pos.amin(0)) * 3
+    assert ((item.pos.amax(0) - item.pos.amin(0)) / extent > 0.8).all()
+    assert ((item.pos.amax(0) - item.pos.amin(0)) <= extent).all()
+    assert torch.equal(seeded(Outliers(0.0))(cloud()).pos, cloud().pos)
+
+
+def test_more_outliers_are_the_same_ones_and_others():
+    few, many = (seeded(Outliers(share))(cloud()).pos for share in (0.1, 0.4))
+    moved = (few != cloud().pos).any(dim=1)
+    assert torch.equal(few[moved], many[moved])
+
+
+def test_bad_outliers_are_named():
+    for share in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match="share: expected 0 to 1, got"):
+            Outliers(share)
+    for reach in (0, -1, math.inf):
+        with pytest.raises(ValueError, match="reach: expected a finite number above 0, got"):
+            Outliers(0.1, reach=reach)
+    assert repr(Outliers(0.1, reach=2)) == "Outliers(0.1, reach=2)"
 
 
 def test_a_bad_mirror_is_named():

@@ -1,0 +1,245 @@
+"""Results read from their files and sorted: what may stand in one table, and what may not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pcsargmax.benchmark import paper
+from pcsargmax.benchmark.experiments import SETTINGS, counted_settings, other_settings
+from pcsargmax.benchmark.results import read_results
+
+_DEFAULTS = {kind: other_settings(counted_settings(settings(), "")) for kind, settings in SETTINGS.items()}
+
+#: Objectives in the order of the paper's rows, with the name that a table has for each.
+_LABELS = {
+    "soft": "soft-argmax",
+    "soft_vr": "soft-argmax, V.R.",
+    "soft_dr": "soft-argmax, D.R.",
+    "discrete": "discrete",
+    "closed_form": "closed form",
+    "sampling": "sampling",
+}
+
+_REGULARIZED = {"regularizer_weight", "target_variance"}
+_RELAXED = {"relaxation", "temperature_schedule", "temperature_start", "temperature_end", "temperature_share"}
+
+#: Settings that have an effect on some objectives only: they tell variants of a method apart, and not tables.
+_OWN = {
+    "soft_vr": _REGULARIZED,
+    "soft_dr": _REGULARIZED,
+    "sampling": _RELAXED,
+    "closed_form": _RELAXED,
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a result file says; `metrics` is what the evaluation returned."""
+
+    path: Path
+    kind: str
+    data: str
+    method: str
+    seed: int
+    settings: dict[str, Any]
+    commit: str | None
+    metrics: dict[str, Any]
+
+    @property
+    def objective(self) -> str:
+        """The method without its number of samples."""
+        return self.method.partition("-")[0]
+
+    @property
+    def in_paper(self) -> bool:
+        """Whether the data are a category of KeypointNet, which the paper's rows are about.
+
+        A folder of one's own may have the same name, and has another unit; procedural shapes are named after theirs.
+        """
+        made = any(name.startswith(self.data) for name in self.metrics["shapes"]["model_id"])
+        return self.data in paper.CATEGORIES and self.metrics["unit"] == "raw" and not made
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row: a method, with the settings of its own that differ from their defaults.
+
+    Attributes:
+        method: such as "soft" or "sampling-10".
+        changes: such as "target_variance=4", or empty.
+    """
+
+    method: str
+    changes: str = ""
+
+    @property
+    def objective(self) -> str:
+        """The method without its number of samples."""
+        return self.method.partition("-")[0]
+
+    @property
+    def num_samples(self) -> int:
+        """N_s, 0 of a method that draws none."""
+        number = self.method.partition("-")[2]
+        return int(number) if number.isdigit() else 0
+
+    @property
+    def label(self) -> str:
+        """As a table names it."""
+        name = _LABELS.get(self.objective, self.method)
+        parts = [name, f"N_s = {self.num_samples}" if self.num_samples else "", self.changes]
+        return ", ".join(part for part in parts if part)
+
+    @property
+    def order(self) -> tuple[int, int, str, str]:
+        """By the paper's order of objectives, then by the number of samples."""
+        names = list(_LABELS)
+        place = names.index(self.objective) if self.objective in names else len(names)
+        return place, self.num_samples, self.method, self.changes
+
+
+@dataclass(frozen=True)
+class Group:
+    """Results that may stand in one table: nothing but data, method and seed tells them apart.
+
+    Attributes:
+        kind: "detector" or "discovery".
+        split: of the evaluation.
+        unit: of the lengths.
+        settings: what all of them have in common, those of `_OWN` left out.
+        cells: the results by variant and data, ordered by seed.
+        differs: what tells this group from others of its kind, empty where there is only one.
+    """
+
+    kind: str
+    split: str
+    unit: str
+    settings: dict[str, Any]
+    cells: dict[tuple[Variant, str], list[Result]] = field(default_factory=dict)
+    differs: str = ""
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Those that have results, in the order of a table."""
+        return sorted({variant for variant, _ in self.cells}, key=lambda variant: variant.order)
+
+    @property
+    def data(self) -> list[str]:
+        """Those that have results: the paper's categories in its order, then others by name."""
+        return sorted({data for _, data in self.cells}, key=data_order)
+
+    @property
+    def results(self) -> list[Result]:
+        """All of them."""
+        return [result for cell in self.cells.values() for result in cell]
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The settings in common that differ from their defaults."""
+        defaults = _DEFAULTS[self.kind]
+        return {name: value for name, value in self.settings.items() if value != defaults.get(name)}
+
+
+def data_order(name: str) -> tuple[int, str]:
+    """The paper's categories in its order, then others by name."""
+    known = name in paper.CATEGORIES
+    return paper.CATEGORIES.index(name) if known else len(paper.CATEGORIES), name
+
+
+def open_results(paths: Iterable[str | Path]) -> list[Result]:
+    """Read result files, and of each folder all that lie in it.
+
+    Args:
+        paths: files or folders; a file that is named twice is read once.
+
+    Raises:
+        FileNotFoundError: a path that is not there.
+        ValueError: there are no results, or a file is none or has no values by shape; it is named.
+    """
+    found: dict[Path, Result] = {}
+    for path, content in read_results(paths):
+        metrics = content["metrics"]
+        if content["kind"] not in SETTINGS:
+            raise ValueError(f"{path}: kind must be one of {', '.join(SETTINGS)}, got {content['kind']!r}")
+        if missing := [name for name in ("split", "unit", "shapes") if name not in metrics]:
+            raise ValueError(f"{path}: no {' and no '.join(missing)} among its metrics: evaluate the run again")
+        names = ("kind", "data", "method", "seed", "settings", "commit", "metrics")
+        found[path.resolve()] = Result(path, **{name: content[name] for name in names})
+    if not found:
+        raise ValueError(f"no results (*.json) in {', '.join(map(str, paths))}")
+    return list(found.values())
+
+
+def grouped(results: Iterable[Result], kind: str) -> list[Group]:
+    """Sort the results of a kind into groups that may be averaged and compared.
+
+    Results that differ in the data, the method or the seed alone share a group. So do those that differ in settings
+    that have an effect on one method only: they are variants of it.
+
+    Args:
+        results: of any kinds; a discovery on shapes without annotations has no scores, and no place in a group.
+        kind: "detector" or "discovery".
+
+    Returns:
+        The groups, the one of most results first.
+
+    Raises:
+        ValueError: two results of one experiment, or seeds that were measured on different shapes.
+    """
+    groups: dict[str, Group] = {}
+    apart = set().union(*_OWN.values(), ("unit",))  # the unit that it came to stands in the metrics
+    for result in results:
+        if result.kind != kind or result.metrics["shapes"] is None:
+            continue
+        settings = _DEFAULTS[kind] | other_settings(result.settings)
+        common = {name: settings[name] for name in sorted(settings) if name not in apart}
+        split, unit = result.metrics["split"], result.metrics["unit"]
+        group = groups.setdefault(json.dumps([split, unit, common]), Group(kind, split, unit, common))
+        group.cells.setdefault((_variant(result, settings), result.data), []).append(result)
+    for group in groups.values():
+        for cell in group.cells.values():
+            cell.sort(key=lambda result: result.seed)
+            _check_cell(cell)
+    return _told_apart(sorted(groups.values(), key=lambda group: -len(group.results)))
+
+
+def _variant(result: Result, settings: dict[str, Any]) -> Variant:
+    defaults = _DEFAULTS[result.kind]
+    names = sorted(_OWN.get(result.objective, ()))
+    changes = [f"{name}={settings[name]}" for name in names if settings[name] != defaults[name]]
+    return Variant(result.method, ", ".join(changes))
+
+
+def _check_cell(cell: list[Result]) -> None:
+    first = cell[0]
+    for before, result in pairwise(cell):
+        if before.seed == result.seed:
+            raise ValueError(
+                f"{result.data}, {result.method}, seed {result.seed}: two results, {before.path} and {result.path}"
+            )
+        if result.metrics["shapes"]["model_id"] != first.metrics["shapes"]["model_id"]:
+            raise ValueError(
+                f"{result.data}, {result.method}: {first.path} and {result.path} were measured on different shapes"
+            )
+
+
+def _told_apart(groups: list[Group]) -> list[Group]:
+    """The groups with what differs between them."""
+    described = [group.settings | {"split": group.split, "unit": group.unit} for group in groups]
+    names = [name for name in described[0] if len({repr(one.get(name)) for one in described}) > 1] if groups else []
+    return [
+        Group(
+            group.kind,
+            group.split,
+            group.unit,
+            group.settings,
+            group.cells,
+            ", ".join(f"{name}={one[name]}" for name in names),
+        )
+        for group, one in zip(groups, described, strict=True)
+    ]

@@ -1,0 +1,272 @@
+"""One experiment from wherever it stands to its result; every engine runs this function."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from pcsargmax.benchmark.experiments import Experiment, counted_settings, differing
+from pcsargmax.benchmark.results import BrokenResult, commit, kept_result, machine, make_result, write_result
+from pcsargmax.benchmark.status import Status
+from pcsargmax.training.run_settings import RunSettings
+
+Outcome = Literal["done", "elsewhere"]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a benchmark keeps what.
+
+    Attributes:
+        results: folder of the results, one JSON file for each experiment.
+        runs: folder of the run folders, and of the logs beside them.
+    """
+
+    results: Path
+    runs: Path
+
+    def result(self, experiment: Experiment) -> Path:
+        """The result file."""
+        return self.results / f"{experiment.name}.json"
+
+    def run(self, experiment: Experiment) -> Path:
+        """The run folder."""
+        return self.runs / experiment.name
+
+    def log(self, experiment: Experiment) -> Path:
+        """What the experiment printed."""
+        return self.runs / f"{experiment.name}.log"
+
+    def status(self, experiment: Experiment) -> Path:
+        """How far it is."""
+        return self.runs / f"{experiment.name}.status"
+
+    @contextmanager
+    def lock(self, experiment: Experiment) -> Iterator[None]:
+        """Keep an experiment to one process; a lock is the operating system's, and ends with its process.
+
+        Both folders are locked, as two benchmarks may share the one and not the other.
+
+        Raises:
+            Timeout: another process has it.
+        """
+        with _locked(self.results, experiment.name), _locked(self.runs, experiment.name):
+            yield
+
+    def is_locked(self, experiment: Experiment) -> bool:
+        """Whether another process is at the experiment."""
+        try:
+            with self.lock(experiment):
+                return False
+        except Timeout:
+            return True
+
+
+@contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    locks = folder / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    ignored = locks / ".gitignore"
+    if not ignored.exists():
+        ignored.write_text("*\n")
+    with FileLock(locks / f"{name}.lock", timeout=0):
+        yield
+
+
+def run_experiment(experiment: Experiment, places: Places, threads: int = 1) -> Outcome:
+    """Train, evaluate and keep the result; do only what is missing of it.
+
+    A result that is there is left as it is; a run folder that was trained to its end is only evaluated; one that was
+    not goes on from its last whole epoch, as if nothing had happened. What is broken is moved aside, and named in log
+    and status.
+
+    Args:
+        experiment: what to run.
+        places: where its files are.
+        threads: of torch.
+
+    Returns:
+        "done", or "elsewhere" where another process is at it.
+
+    Raises:
+        ValueError, OSError: settings or data that do not fit; a result of other settings has the name.
+    """
+    try:
+        with places.lock(experiment):
+            places.runs.mkdir(parents=True, exist_ok=True)
+            _clear_temporaries(experiment, places)
+            status = Status(places.status(experiment))
+            if not _has_result(experiment, places, status):
+                _run(experiment, places, status, threads)
+            status.phase("done")
+            return "done"
+    except Timeout:
+        return "elsewhere"
+
+
+def _run(experiment: Experiment, places: Places, status: Status, threads: int) -> None:
+    import torch
+
+    from pcsargmax.training.run_folder import usable_device
+
+    torch.set_num_threads(threads)
+    folder, device, code = places.run(experiment), experiment.settings.device, commit()
+    stage = _stage(folder, experiment, status)
+    if stage != "trained":
+        _train(experiment, folder, stage == "resumable", status)
+    metrics = _evaluate(experiment, folder, device, status)
+    seconds = {"train": status.values["train_seconds"], "evaluate": status.values["evaluate_seconds"]}
+    told = make_result(experiment, metrics, seconds, machine(threads, str(usable_device(device))), code)
+    write_result(places.result(experiment), told)
+
+
+def _has_result(experiment: Experiment, places: Places, status: Status) -> bool:
+    file = places.result(experiment)
+    try:
+        return kept_result(file, experiment) is not None
+    except BrokenResult as error:
+        status.note(f"{error}; moved to {_move_aside(file).name}, run anew")
+        return False
+
+
+def _clear_temporaries(experiment: Experiment, places: Places) -> None:
+    """Remove what writers left half-written when they were killed."""
+    for file in [
+        *places.results.glob(f".{experiment.name}-*.json"),
+        *places.runs.glob(f".{experiment.name}.status-*"),
+        *places.run(experiment).glob("checkpoints/.*.ckpt"),
+    ]:
+        file.unlink()
+
+
+def _move_aside(path: Path) -> Path:
+    """Rename a file or folder to the first free of NAME.broken, NAME.broken-2, …"""
+    number, aside = 1, path.with_name(f"{path.name}.broken")
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.broken-{number}")
+    path.rename(aside)
+    return aside
+
+
+def _stage(folder: Path, experiment: Experiment, status: Status) -> Literal["new", "resumable", "trained"]:
+    """What there is of a run; a folder that is no use is taken out of the way."""
+    if not folder.exists():
+        status.write(train_seconds=0.0)
+        return "new"
+    last = folder / "checkpoints" / "last.ckpt"
+    try:
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: not a folder")
+        if not last.is_file() and {path.name for path in folder.iterdir()} <= {"settings.json", "checkpoints", "log"}:
+            shutil.rmtree(folder)  # the first epoch never ended
+            status.write(train_seconds=0.0)
+            return "new"
+        return _stage_of_checkpoint(folder, last, experiment)
+    except (ValueError, KeyError, OSError) as error:
+        status.note(f"{error}; moved to {_move_aside(folder).name}, run anew")
+        status.write(train_seconds=0.0)
+        return "new"
+
+
+def _stage_of_checkpoint(folder: Path, last: Path, experiment: Experiment) -> Literal["resumable", "trained"]:
+    from pcsargmax.training.run import load_run
+    from pcsargmax.training.run_folder import read_checkpoint
+
+    content = read_checkpoint(last)
+    for checkpoint in ("best", "last"):
+        load_run(folder, checkpoint=checkpoint)  # both must be whole, and of the network as it is now
+    told = content["pcsargmax"]
+    kept = type(experiment.settings).from_dict(told["settings"])
+    if changed := differing(counted_settings(kept, experiment.data), experiment.counted):
+        raise ValueError(f"{folder}: a run of other settings: {'; '.join(changed)}")
+    _follow_data(folder, experiment.settings)
+    if not _ended(content, experiment.settings):
+        return "resumable"
+    unnamed = told["kind"] == "skeleton_merger" and told["correspondence"] is None and told["annotations"]
+    return "resumable" if unnamed else "trained"  # a discovery names its keypoints when its last epoch is over
+
+
+def _follow_data(folder: Path, settings: RunSettings) -> None:
+    """Let a run go on where its data have moved."""
+    from pcsargmax.datasets.cache import atomic_path
+
+    with atomic_path(folder / "settings.json") as temporary:
+        settings.save(temporary)
+
+
+def _ended(content: dict[str, Any], settings: RunSettings) -> bool:
+    """Whether a checkpoint is that of the last epoch, be it the last for want of patience."""
+    stopped = any(
+        state.get("stopped_epoch", 0) > 0
+        for name, state in content.get("callbacks", {}).items()
+        if name.startswith("EarlyStopping")
+    )
+    return stopped or content["epoch"] + 1 >= settings.epochs
+
+
+def _train(experiment: Experiment, folder: Path, resume: bool, status: Status) -> None:
+    from pcsargmax.training.discover import discover
+    from pcsargmax.training.discover_settings import DiscoverSettings
+    from pcsargmax.training.settings import TrainSettings
+    from pcsargmax.training.train import train
+
+    def reading(what: str, done: int, total: int) -> None:
+        if done == total:
+            print(f"{what}: {done}", flush=True)
+
+    status.phase("reading")
+    settings = experiment.settings
+    options: dict[str, Any] = {"resume": resume, "callbacks": [_epochs(status)], "progress": reading}
+    if isinstance(settings, TrainSettings):
+        train(settings, folder, **options)
+    elif isinstance(settings, DiscoverSettings):
+        discover(settings, folder, **options)
+
+
+def _epochs(status: Status) -> Any:
+    """A Lightning callback that keeps the status."""
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.callbacks import Callback
+
+    class Epochs(Callback):
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            self.start, self.before = time.monotonic(), status.values["train_seconds"]
+            epoch = trainer.current_epoch
+            status.phase("training", done=epoch, before=epoch, total=int(trainer.max_epochs or 0))
+
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            spent = time.monotonic() - self.start
+            so_far = None if self.before is None else self.before + spent
+            status.write(done=trainer.current_epoch + 1, train_seconds=so_far)
+            loss = trainer.callback_metrics.get("train/loss")
+            told = "" if loss is None else f"  loss {float(loss):.4f}"
+            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}{told}  {spent:.0f} s", flush=True)
+
+    return Epochs()
+
+
+def _evaluate(experiment: Experiment, folder: Path, device: str, status: Status) -> dict[str, Any]:
+    from pcsargmax.training.run import load_run
+
+    status.phase("evaluating")
+
+    def count(done: int, total: int) -> None:
+        status.write(done=done, total=total)
+
+    start = time.monotonic()
+    run = load_run(folder, device=device)
+    settings = experiment.settings
+    run = run.with_data(settings.data if run.source == "folder" else settings.root)
+    split = "test" if experiment.kind == "detector" else "all"
+    evaluate: Callable[..., dict[str, Any]] = run.evaluate
+    metrics = evaluate(split, progress=count)
+    status.values["evaluate_seconds"] = time.monotonic() - start
+    return metrics

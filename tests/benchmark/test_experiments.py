@@ -1,0 +1,180 @@
+import re
+from dataclasses import replace
+
+import pytest
+
+from pcsargmax.benchmark.experiments import (
+    counted_settings,
+    differing,
+    other_settings,
+    parse_changes,
+    parse_method,
+    parse_seeds,
+    plan,
+)
+from pcsargmax.benchmark.sources import Source
+from pcsargmax.training.discover_settings import DISCOVER_RECIPES, DiscoverSettings
+from pcsargmax.training.settings import RECIPES, TrainSettings
+
+MUG, CHAIR = Source("mug", "mug", "/data"), Source("chair", "chair", "/data")
+
+
+def one(method="soft", seed=0, source=MUG, **options):
+    (experiment,) = plan([source], [method], [seed], **options)
+    return experiment
+
+
+def test_a_plan_is_categories_by_methods_by_seeds_the_seeds_outermost():
+    planned = plan([MUG, CHAIR], ["soft", "sampling-1"], [0, 4])
+    assert [(one.seed, one.data, one.method) for one in planned] == [
+        (0, "mug", "soft"),
+        (0, "mug", "sampling-1"),
+        (0, "chair", "soft"),
+        (0, "chair", "sampling-1"),
+        (4, "mug", "soft"),
+        (4, "mug", "sampling-1"),
+        (4, "chair", "soft"),
+        (4, "chair", "sampling-1"),
+    ]
+    last = planned[-1].settings
+    assert (last.data, last.root, last.seed, last.objective, last.num_samples) == ("chair", "/data", 4, "sampling", 1)
+
+
+def test_a_name_tells_data_kind_method_seed_and_digits_of_the_rest():
+    assert re.fullmatch(r"mug-detector-sampling-10-seed2-[0-9a-f]{8}", one("sampling-10", 2).name)
+    assert re.fullmatch(r"mug-discovery-soft-seed0-[0-9a-f]{8}", one(kind="discovery").name)
+
+
+def test_the_digits_are_those_of_the_settings_that_are_not_the_defaults():
+    # echo -n '{}' | sha256sum, and '{"epochs": 3, "mirror": "x"}'
+    assert one("soft").name == "mug-detector-soft-seed0-44136fa3"
+    assert one("soft", changes={"mirror": "x", "epochs": 3}).name == "mug-detector-soft-seed0-0abc9c37"
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"device": "cuda"}, True),
+        ({"tensorboard": True}, True),
+        ({"lr": TrainSettings().lr}, True),
+        ({"precision": "bf16-mixed"}, False),
+        ({"lr": 0.5}, False),
+        ({"ids": "0-9"}, False),
+    ],
+)
+def test_what_counts_changes_the_name_and_paths_and_device_do_not(changes, same):
+    assert (one().name == one(changes=changes).name) is same
+
+
+def test_where_the_data_are_does_not_count():
+    moved = one(source=Source("mug", "mug", "/elsewhere"))
+    assert moved.name == one().name
+    assert moved.counted == one().counted
+    assert moved.settings.root == "/elsewhere"
+
+
+def test_counted_settings_hold_no_path():
+    settings = TrainSettings(data="/home/me/scans", root="/data")
+    counted = counted_settings(settings, "scans")
+    assert counted["data"] == "scans"
+    assert not {"root", "device", "tensorboard"} & set(counted)
+    assert set(settings.to_dict()) - set(counted) == {"root", "device", "tensorboard"}
+
+
+def test_the_number_of_samples_of_a_method_without_is_that_of_the_setting():
+    assert one("sampling").method == "sampling-10"
+    assert one("sampling", changes={"num_samples": 5}).method == "sampling-5"
+    assert one("sampling", kind="discovery").method == "sampling-1"
+    assert one("sampling-3", changes={"num_samples": 5}).settings.num_samples == 3
+    assert one("sampling").name == one("sampling-10").name
+
+
+def test_a_method_that_draws_none_has_one_name_whatever_the_number():
+    assert one("soft", changes={"num_samples": 5}) == one("soft")
+
+
+def test_the_recipe_gives_settings_and_changes_win_over_it():
+    settings = one(recipe="onecycle", changes={"epochs": 7}).settings
+    assert (settings.epochs, settings.lr) == (7, RECIPES["onecycle"]["lr"])
+    assert one(kind="discovery").settings.lr == DISCOVER_RECIPES["light"]["lr"]
+    assert one(kind="discovery", recipe="original").settings.backbone == "original"
+
+
+def test_settings_in_common_are_alike_for_all_methods_and_seeds():
+    planned = plan([MUG, CHAIR], ["soft", "soft_dr", "sampling-30"], [0, 1], recipe="onecycle")
+    first = other_settings(planned[0].counted)
+    assert all(other_settings(one.counted) == first for one in planned)
+    assert other_settings(one(changes={"lr": 0.5}).counted) != other_settings(one().counted)
+
+
+def test_differing_settings_are_named():
+    kept = one(changes={"epochs": 3}).counted
+    assert differing(kept, one().counted) == ["epochs: was 3, now 100"]
+    assert differing(kept | {"gone": 1}, kept | {"new": 2}) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"methods": ["softer"]}, "methods of a detector must be of sampling, closed_form, soft, .* got 'softer'"),
+        ({"methods": ["closed_form"], "kind": "discovery"}, "methods of a discovery must be of .* got 'closed_form'"),
+        ({"methods": ["soft-3"]}, "soft draws no samples to give a number of, got 'soft-3'"),
+        ({"methods": ["sampling-0"]}, "methods must look like soft or sampling-10, got 'sampling-0'"),
+        ({"methods": ["sampling-x"]}, "methods must look like soft or sampling-10, got 'sampling-x'"),
+        ({"methods": ["sampling-"]}, "methods must look like soft or sampling-10, got 'sampling-'"),
+        ({"recipe": "heavy"}, "recipe must be one of paper, .* got 'heavy'"),
+        ({"changes": {"seed": 3}}, "seed cannot be set: it is what --seeds gives, got 3"),
+        ({"changes": {"objective": "soft"}}, "objective cannot be set: it is what --methods gives"),
+        ({"changes": {"lr": -1.0}}, "lr must be positive, got -1.0"),
+        ({"methods": ["sampling", "sampling-10"]}, "named twice: mug-detector-sampling-10-seed0-[0-9a-f]{8}"),
+        ({"methods": []}, "nothing to run"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(arguments, message):
+    given = {"methods": ["soft"]} | arguments
+    with pytest.raises(ValueError, match=message):
+        plan([MUG], given.pop("methods"), [0], **given)
+
+
+def test_methods_are_read():
+    assert parse_method(" sampling-30 ") == ("sampling", 30)
+    assert parse_method("soft_vr") == ("soft_vr", None)
+
+
+def test_seeds_are_read():
+    assert parse_seeds("0-2,7") == (0, 1, 2, 7)
+
+
+@pytest.mark.parametrize("text", ["", "a", "2-0", "1,,2"])
+def test_seeds_that_are_none_are_refused(text):
+    with pytest.raises(ValueError, match=f"seeds must look like 0-2 or 0,3,5, got {text!r}"):
+        parse_seeds(text)
+
+
+def test_changes_are_read_with_the_type_of_their_setting():
+    changes = parse_changes(["epochs=3", "lr = 0.5", "batch-size=2", "ids=0-9", "tensorboard=no"])
+    assert changes == {"epochs": 3, "lr": 0.5, "batch_size": 2, "ids": "0-9", "tensorboard": False}
+    assert isinstance(changes["lr"], float)
+    assert parse_changes(["separation=0"], "discovery") == {"separation": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["epochs"], "--set must look like NAME=VALUE, got 'epochs'"),
+        (["epoch=3"], "--set: a detector has no setting 'epoch'; did you mean epochs"),
+        (["separation=0"], "--set: a detector has no setting 'separation'"),
+        (["epochs=3", "epochs=4"], "--set: epochs is set twice"),
+        (["epochs=many"], "--set: epochs must be of type int, got 'many'"),
+        (["tensorboard=maybe"], "--set: tensorboard must be true or false, got 'maybe'"),
+    ],
+)
+def test_changes_that_cannot_be_are_refused(texts, message):
+    with pytest.raises(ValueError, match=message):
+        parse_changes(texts)
+
+
+def test_the_settings_of_an_experiment_are_those_of_its_kind():
+    assert isinstance(one().settings, TrainSettings)
+    assert isinstance(one(kind="discovery").settings, DiscoverSettings)
+    assert replace(one(), seed=1) != one()

@@ -1,0 +1,41 @@
+import pytest
+from reference.benchmark_results import detector_result, discovery_result, write_results
+
+from pcsargmax.benchmark import paper
+from pcsargmax.benchmark.groups import open_results
+from pcsargmax.benchmark.measures import confidence_measure, corrected_das_measure, das_measure, pck_measure
+
+
+@pytest.fixture
+def results(tmp_path):
+    return open_results([write_results(tmp_path, [detector_result(), discovery_result()])])
+
+
+def test_the_papers_number_of_several_data_is_their_mean():
+    measure = pck_measure("expectation")
+    assert measure.number("soft", ["mug"]) == 23.9
+    assert measure.number("soft", ["mug", "chair"]) == pytest.approx((23.9 + 37.2) / 2)
+    assert measure.number("soft", ["mug", "teeth"]) is None
+    assert measure.number("closed_form-10", ["mug"]) is None
+    # As printed, where the mean of the rounded numbers would be 63.0.
+    assert das_measure().number("sampling-1", paper.CATEGORIES) == 62.9
+
+
+def test_the_paper_stands_beside_its_own_threshold_only():
+    assert pck_measure("snapped", 0.01).paper == paper.PCK
+    assert pck_measure("snapped", 0.02).paper == {}
+    assert "PCK@0.02 of the snapped" in pck_measure("snapped", 0.02).title
+
+
+@pytest.mark.parametrize("measure", [pck_measure("expectation"), confidence_measure("expectation")])
+def test_results_without_the_values_are_named(results, measure):
+    del results[0].metrics["shapes"]["errors"]
+    with pytest.raises(ValueError, match=r"mug-detector-.*\.json: no errors among its shapes: evaluate the run again"):
+        measure.score([results[0]])
+
+
+def test_labels_that_are_not_there_are_named(results):
+    del results[1].metrics["shapes"]["merged_ids"]
+    assert 0 < das_measure().score([results[1]]).value() < 1
+    with pytest.raises(ValueError, match="no merged_ids among its shapes"):
+        corrected_das_measure().score([results[1]])

@@ -1,0 +1,248 @@
+from itertools import product
+from statistics import fmean
+
+import pytest
+import torch
+from reference import tables as plain
+from reference.benchmark_results import detector_result, discovery_result, several_results, write_results
+
+from pcsargmax.benchmark import paper
+from pcsargmax.benchmark.groups import open_results
+from pcsargmax.benchmark.tables import MEAN, TABLES, make_tables
+from pcsargmax.metrics.alignment import DAS
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    return open_results([write_results(tmp_path_factory.mktemp("results"), several_results())])
+
+
+def opened(folder, *results):
+    return open_results([write_results(folder, list(results))])
+
+
+def the_table(results, name="pck", **options):
+    (table,) = make_tables(results, name, **({"num_bootstrap": 50} | options))
+    return table
+
+
+def cells(table):
+    """{(row, column): (cell, paper)}."""
+    return {
+        (row.label, column): pair
+        for row in table.rows
+        for column, *pair in zip(table.columns, row.cells, row.paper, strict=True)
+    }
+
+
+def chosen(data, method, kind="detector"):
+    return [
+        result
+        for result in several_results()
+        if (result["data"], result["method"], result["kind"]) == (data, method, kind)
+    ]
+
+
+METHODS = {"soft-argmax": "soft", "sampling, N_s = 10": "sampling-10", "sampling, N_s = 30": "sampling-30"}
+
+
+@pytest.mark.parametrize(("estimate", "threshold"), [("expectation", None), ("snapped", 0.02)])
+def test_pck_is_that_of_a_plain_bootstrap(several, estimate, threshold):
+    table = the_table(several, estimate=estimate, threshold=threshold, seed=1)
+    assert table.columns == ("chair", "mug", MEAN)
+    assert [row.label for row in table.rows] == list(METHODS)
+    found = cells(table)
+    for (label, method), data in product(METHODS.items(), ("chair", "mug")):
+        results = chosen(data, method)
+        cell, _ = found[label, data]
+        if not results:
+            assert (method, data, cell) == ("sampling-30", "chair", None)
+            continue
+        expected = plain.cell(results, lambda r, m: plain.pck(r, estimate, threshold or 0.01, m), 50, 1)
+        assert (cell.mean, cell.deviation, cell.low, cell.high) == pytest.approx(expected)
+
+
+def test_das_is_that_of_a_plain_computation(several):
+    published, above_chance = make_tables(several, "das", num_bootstrap=20)
+    for label, method in {"soft-argmax": "soft", "sampling, N_s = 1": "sampling-1"}.items():
+        cell, number = cells(published)[label, "mug"]
+        values = [plain.das(result, range(12)) for result in chosen("mug", method, "discovery")]
+        assert list(cell.values.values()) == pytest.approx(values)
+        assert cell.mean == pytest.approx(fmean(values))
+        assert cell.low < cell.mean < cell.high
+        assert number == paper.DAS[method]["mug"]
+        corrected, number = cells(above_chance)[label, "mug"]
+        assert corrected.mean < cell.mean
+        assert number is None
+
+
+def test_correlation_is_that_of_a_plain_bootstrap(several):
+    both = make_tables(several, "confidence", data=["mug"], threshold=0.012, num_bootstrap=50)
+    assert [table.columns for table in both] == [("mug", "COCO"), ("mug",)]
+    for (label, method), (table, name) in product(METHODS.items(), zip(both, ("peak", "confidence"), strict=True)):
+        cell, number = cells(table)[label, "mug"]
+        results = chosen("mug", method)
+        expected = plain.cell(results, lambda r, m, n=name: plain.correlation(r, "expectation", 0.012, m, n), 50, 0)
+        assert (cell.mean, cell.deviation, cell.low, cell.high) == pytest.approx(expected)
+        assert number is None
+    for label, method in METHODS.items():
+        assert cells(both[0])[label, "COCO"] == [None, 0.233 if method == "soft" else 0.423]
+
+
+def test_confidence_is_measured_at_what_it_is_meant_for(several):
+    titles = [table.title for table in make_tables(several, "confidence", num_bootstrap=5)]
+    assert all("an error of the expectation of at most 0.02" in title for title in titles)
+
+
+def test_the_mean_is_of_all_columns_or_empty(several):
+    found = cells(the_table(several))
+    for label in ("soft-argmax", "sampling, N_s = 10"):
+        parts, (mean, number) = [found[label, data] for data in ("chair", "mug")], found[label, MEAN]
+        assert mean.mean == pytest.approx(fmean(cell.mean for cell, _ in parts))
+        by_seed = [fmean(cell.values[seed] for cell, _ in parts) for seed in range(3)]
+        assert list(mean.values.values()) == pytest.approx(by_seed)
+        assert mean.num_models == 24
+        assert number == pytest.approx(fmean(number for _, number in parts))
+    assert found["sampling, N_s = 30", MEAN] == [None, (39.2 + 29.9) / 2]
+
+
+def test_one_data_set_has_no_mean(several):
+    assert the_table(several, data=["mug"]).columns == ("mug",)
+
+
+def test_the_papers_row_stands_where_it_may_be_held_against(several, tmp_path):
+    found = cells(the_table(several))
+    assert found["soft-argmax", "mug"][1] == 23.9
+    assert found["sampling, N_s = 30", "chair"] == [None, 39.2]
+    for table in (
+        the_table(several, threshold=0.02),
+        the_table(opened(tmp_path / "a", detector_result(split="val"))),
+        the_table(opened(tmp_path / "b", detector_result(unit="diagonal"))),
+        the_table(opened(tmp_path / "c", detector_result(data="teeth"))),
+        the_table(opened(tmp_path / "d", detector_result(method="closed_form-10"))),
+    ):
+        assert all(number is None for row in table.rows for number in row.paper)
+
+
+def test_the_mean_over_all_categories_is_the_printed_one(several):
+    table = the_table(several, data=paper.CATEGORIES[::-1], methods=["soft", "sampling-10"])
+    assert table.columns == (*paper.CATEGORIES[::-1], MEAN)
+    assert [row.paper[-1] for row in table.rows] == [38.2, 39.7]
+    assert all(row.cells[-1] is None for row in table.rows)
+    (published, _) = make_tables(several, "das", data=paper.CATEGORIES, num_bootstrap=10)
+    assert [row.paper[-1] for row in published.rows] == [59.1, 62.9]
+
+
+def test_samples_are_columns_and_data_rows(several):
+    supervised, discovered = make_tables(several, "samples", num_bootstrap=50)
+    assert supervised.columns == ("N_s = 10", "N_s = 30")
+    assert [row.label for row in supervised.rows] == ["chair", "mug", MEAN, "COCO, mAP (paper, Table 2)"]
+    of_methods, of_samples = cells(the_table(several)), cells(supervised)
+    for data, number in product(("chair", "mug", MEAN), (10, 30)):
+        assert of_samples[data, f"N_s = {number}"] == of_methods[f"sampling, N_s = {number}", data]
+    assert supervised.rows[-1].paper == (68.2, 68.3)
+    assert [row.reference for row in supervised.rows] == [False, False, False, True]
+    assert discovered.columns == ("N_s = 1",)
+
+
+def test_there_is_no_table_of_samples_without_any(tmp_path):
+    results = opened(tmp_path, detector_result(), detector_result(method="closed_form-10"))
+    assert [table.name for table in make_tables(results, num_bootstrap=5)] == ["pck", *["confidence"] * 2]
+    with pytest.raises(ValueError, match="no results for table 'samples'"):
+        make_tables(results, "samples")
+
+
+def test_methods_are_tested_against_one_on_the_same_shapes(several):
+    table = the_table(several, against="soft")
+    assert table.against == "soft-argmax"
+    found = cells(table)
+    for data in ("chair", "mug", MEAN):
+        ours, base = (found[label, data][0] for label in ("sampling, N_s = 10", "soft-argmax"))
+        assert ours.against.difference == pytest.approx(ours.mean - base.mean)
+        assert ours.against.low < ours.against.difference < ours.against.high
+        assert base.against is None
+    assert any("Differences are from soft-argmax" in note for note in table.notes)
+
+
+def test_the_baseline_need_not_be_shown(several):
+    table = the_table(several, methods=["sampling-10"], against="soft")
+    assert [row.label for row in table.rows] == ["sampling, N_s = 10"]
+    assert table.rows[0].cells[0].against is not None
+
+
+def test_why_there_is_no_test_is_said(tmp_path):
+    results = [detector_result(), detector_result(method="sampling-10", models=10)]
+    table = the_table(opened(tmp_path / "a", *results), against="soft")
+    assert table.rows[1].cells[0].against is None
+    assert "Not tested, since measured on other shapes: sampling, N_s = 10 on mug." in table.notes
+    results = [detector_result(), detector_result(method="sampling-10", epochs=30)]
+    tables = make_tables(opened(tmp_path / "b", *results), "pck", against="soft", num_bootstrap=5)
+    notes = [[note for note in table.notes if note.startswith("No test")] for table in tables]
+    assert sorted(map(len, notes)) == [0, 1]
+
+
+def test_results_of_other_settings_get_a_table_of_their_own(tmp_path):
+    results = [detector_result(epochs=30), detector_result(seed=1, epochs=120), detector_result(seed=2, epochs=120)]
+    first, second = make_tables(opened(tmp_path, *results), "pck", num_bootstrap=5)
+    assert first.title.endswith("(epochs=120)")
+    assert second.title.endswith("(epochs=30)")
+    assert list(first.rows[0].cells[0].values) == [1, 2]
+    assert "Settings other than the defaults: epochs=120." in first.notes
+
+
+def test_all_is_what_there_are_results_of(several, tmp_path):
+    assert {table.name for table in make_tables(several, num_bootstrap=5)} == set(TABLES)
+    discovered = make_tables(opened(tmp_path, discovery_result()), num_bootstrap=5)
+    assert [table.name for table in discovered] == ["das", "das"]
+
+
+def test_the_same_seed_gives_the_same_table(several):
+    assert make_tables(several, seed=3, num_bootstrap=20) == make_tables(several[::-1], seed=3, num_bootstrap=20)
+
+
+def test_pck_is_what_evaluate_says(box_run, tmp_path):
+    from pcsargmax.benchmark.results import write_result
+    from pcsargmax.training.run import load_run
+
+    metrics = load_run(box_run).evaluate("test", thresholds=(0.05, 0.2))
+    write_result(tmp_path / "box.json", detector_result("box") | {"metrics": metrics})
+    for estimate, threshold in product(("expectation", "snapped", "template"), (0.05, 0.2)):
+        table = the_table(open_results([tmp_path]), estimate=estimate, threshold=threshold, num_bootstrap=1000)
+        cell, name = table.rows[0].cells[0], f"pck@{threshold}"
+        expected = [100 * metrics[estimate][f"{name}{end}"] for end in ("", "/low", "/high")]
+        assert [cell.mean, cell.low, cell.high] == pytest.approx(expected)
+    assert cell.num_models == 3
+
+
+def test_das_is_what_its_metric_says(tmp_path):
+    metric = DAS(seed=0).set_dtype(torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    places = torch.rand(1, 6, 3, generator=generator)
+    near = [places + 0.3 * torch.rand(8, 6, 3, generator=generator) for _ in range(2)]
+    visible = torch.rand(8, 6, generator=generator) < 0.8
+    metric.update(near[0][:, :4], near[1], visible)
+    result, labels, values = discovery_result(models=8), metric.labels._asdict(), metric.compute()
+    result["metrics"]["shapes"] |= {name: labels[name].tolist() for name in labels if name != "distances"}
+    tables = make_tables(opened(tmp_path, result), "das", num_bootstrap=1000)
+    for table, name in zip(tables, ("das", "das_corrected"), strict=True):
+        cell = table.rows[0].cells[0]
+        expected = [100 * values[f"{name}{end}"].item() for end in ("", "/low", "/high")]
+        assert [cell.mean, cell.low, cell.high] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"table": "map"}, "table must be one of pck, das, samples, confidence or all, got 'map'"),
+        ({"data": ["mgu"]}, "data must be of KeypointNet or the results, chair, mug, got 'mgu'"),
+        ({"methods": ["sampling"]}, "methods must be among those of the results, soft, .*, got 'sampling'"),
+        ({"against": "sofd"}, "methods must be among those of the results, soft, .*, got 'sofd'"),
+        ({"estimate": "median"}, "estimate must be one of expectation, snapped, got 'median'"),
+        ({"threshold": -0.1}, "thresholds must be positive"),
+        ({"num_bootstrap": 0}, "num_bootstrap must be at least 1, got 0"),
+        ({"data": ["bed"]}, r"no results for table 'all', only of chair \(detector, sampling-10\), chair"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(several, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_tables(several, **options)

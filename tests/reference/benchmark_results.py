@@ -1,0 +1,96 @@
+"""Result files as a benchmark leaves them, of made-up errors and labels; what tables read, and no more."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pcsargmax.benchmark.experiments import SETTINGS, counted_settings
+
+
+def detector_result(
+    data="mug", method="soft", seed=0, *, shift=1.0, models=12, keypoints=5, unit="raw", split="test", **settings
+) -> dict:
+    """A detector whose errors are about 0.01, times `shift`; the shapes are as hard for every method and seed."""
+    hard = np.random.default_rng(len(data)).lognormal(-4.6, 0.5, (models, keypoints))
+    rng = np.random.default_rng([seed, *method.encode()])
+    expectation = shift * hard * rng.lognormal(0, 0.3, hard.shape)
+    visible = np.random.default_rng(1).random(hard.shape) < 0.8
+    confidence = np.exp(-expectation / 0.02) * rng.uniform(0.7, 1, hard.shape)
+
+    def errors(values):
+        return [
+            [float(f"{e:.6g}") if v else None for e, v in zip(*row, strict=True)]
+            for row in zip(values, visible, strict=True)
+        ]
+
+    shapes = {
+        "model_id": [f"{number:032x}" for number in range(models)],
+        "visible": visible.tolist(),
+        "errors": {"expectation": errors(expectation), "snapped": errors(expectation / 2)},
+        "confidence": confidence.round(6).tolist(),
+        "peak": np.square(confidence).round(6).tolist(),
+    }
+    metrics = {"split": split, "unit": unit, "shapes": shapes}
+    return _result("detector", data, method, seed, metrics, settings)
+
+
+def discovery_result(
+    data="mug", method="soft", seed=0, *, wrong=0.2, models=12, keypoints=4, ids=5, **settings
+) -> dict:
+    """A discovery with a share of wrong labels."""
+    rng = np.random.default_rng([seed, *method.encode(), 1])
+
+    def labels(columns, count):
+        right = np.arange(columns) % count
+        return np.where(rng.random((models, columns)) < wrong, rng.integers(0, count, (models, columns)), right)
+
+    shapes = {
+        "model_id": [f"{number:032x}" for number in range(models)],
+        "ids": labels(keypoints, ids).tolist(),
+        "keypoints": labels(ids, keypoints).tolist(),
+        "merged_ids": labels(keypoints, ids).tolist(),
+        "merged_keypoints": labels(ids, keypoints).tolist(),
+    }
+    metrics = {"split": "all", "unit": "raw", "shapes": shapes}
+    return _result("discovery", data, method, seed, metrics, settings)
+
+
+def _result(kind, data, method, seed, metrics, changes) -> dict:
+    objective, _, number = method.partition("-")
+    samples = {"num_samples": int(number)} if number else {}
+    settings = SETTINGS[kind].from_dict({"objective": objective, "seed": seed, "data": data} | samples | changes)
+    return {
+        "version": 1,
+        "kind": kind,
+        "data": data,
+        "method": method,
+        "seed": seed,
+        "settings": counted_settings(settings, data),
+        "commit": "0123456789" * 4,
+        "versions": {"pcsargmax": "0.1.0", "torch": "2.13.0"},
+        "machine": {"cpu": "one", "threads": 1, "device": "cpu"},
+        "finished": "2026-01-01T00:00:00+00:00",
+        "seconds": {"train": 1.0, "evaluate": 1.0},
+        "metrics": metrics,
+    }
+
+
+def write_results(folder: Path, results: list[dict]) -> Path:
+    """Write them as a benchmark does, a file each; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, result in enumerate(results):
+        name = f"{result['data']}-{result['kind']}-{result['method']}-seed{result['seed']}-{number:08x}.json"
+        (folder / name).write_text(json.dumps(result))
+    return folder
+
+
+def several_results() -> list[dict]:
+    """Two data, three methods, three seeds, both kinds; no sampling-30 on chairs."""
+    made = []
+    for seed in range(3):
+        for data in ("mug", "chair"):
+            made += [detector_result(data, "soft", seed), detector_result(data, "sampling-10", seed, shift=0.7)]
+            made += [discovery_result(data, "soft", seed), discovery_result(data, "sampling-1", seed, wrong=0.1)]
+        made.append(detector_result("mug", "sampling-30", seed, shift=0.9))
+    return made
