@@ -17,6 +17,13 @@ from pcsargmax.benchmark.scores import Score, correlation_statistic, das_statist
 from pcsargmax.calibration import THRESHOLD
 from pcsargmax.metrics.paired import Statistic
 
+#: How the errors of PCK are measured, and what of it a table says; `docs/protocols.md` has the formulas.
+DISTANCES = {
+    "euclidean": "Euclidean",
+    "geodesic": "Along the cloud's 20-nearest-neighbour graph",
+    "symmetric": "Euclidean, each shape in the best labelling that its annotated symmetries allow",
+}
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -62,20 +69,26 @@ class Measure:
         return Score.of_seeds(by_seed, tuple(results[0].metrics["shapes"]["model_id"]))
 
 
-def pck_measure(estimate: str, threshold: float | None = None) -> Measure:
-    """PCK of an estimate at a threshold, None: that of the paper's Table 6, which stands beside it there only."""
+def pck_measure(estimate: str, threshold: float | None = None, distance: str = "euclidean") -> Measure:
+    """PCK of an estimate at a threshold, None: that of the paper's Table 6, which stands beside it there only.
+
+    Raises:
+        ValueError: `distance` is none of `DISTANCES`.
+    """
+    if distance not in DISTANCES:
+        raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, got {distance!r}")
     limit = paper.PCK_THRESHOLD if threshold is None else threshold
     same = math.isclose(limit, paper.PCK_THRESHOLD)
     return Measure(
-        title=f"PCK@{limit:g} of the {estimate}, %",
+        title=f"PCK@{limit:g} of the {estimate}{'' if distance == 'euclidean' else f', {distance}'}, %",
         kind="detector",
-        statistic=lambda result: pck_statistic(_errors(result, estimate), limit),
+        statistic=lambda result: pck_statistic(_errors(result, estimate, distance), limit),
         scale=100,
         digits=1,
         split="test",
         paper=paper.PCK if same else {},
         means=paper.PCK_MEAN if same else {},
-        definition="Euclidean, over all visible keypoints.",
+        definition=f"{DISTANCES[distance]}, over all visible keypoints.",
         source="Paper: Table 6; its distance is not stated.",
     )
 
@@ -172,11 +185,18 @@ def _tensor(rows: list[list[float | None]]) -> Tensor:
     return torch.tensor([[math.nan if x is None else x for x in row] for row in rows], dtype=torch.float64)
 
 
-def _errors(result: Result, estimate: str) -> Tensor:
-    errors = _shapes(result, "errors")
+def _errors(result: Result, estimate: str, distance: str = "euclidean") -> Tensor:
+    """(M, K) errors, NaN where absent, infinite where no path leads from the guess to the annotation."""
+    if distance == "euclidean":
+        errors = _shapes(result, "errors")
+    elif measured := result.metrics.get(distance):
+        errors = measured["errors"]
+    else:
+        raise ValueError(f"{result.path}: no {distance} errors: evaluate the run again")
     if estimate not in errors:
-        raise ValueError(f"estimate must be one of {', '.join(errors)}, got {estimate!r}")
-    return _tensor(errors[estimate])
+        raise ValueError(f"estimate must be one of {', '.join(errors)} for {distance} errors, got {estimate!r}")
+    visible = torch.tensor(_shapes(result, "visible"))
+    return _tensor(errors[estimate]).nan_to_num(nan=torch.inf).where(visible, torch.nan)
 
 
 def _labels(result: Result, prefix: str) -> tuple[Tensor, Tensor]:

@@ -50,7 +50,7 @@ def make_result(
         metrics: what `evaluate` returned; its own settings and path of the data are left out.
         seconds: "train" and "evaluate"; None where it is not known.
         machine: what `machine` returns.
-        commit: what `commit` returned when the code was read.
+        commit: what `commit` returned when the code was read; None where it is not known what trained.
 
     Returns:
         JSON-able: "version", "kind", "data", "method", "seed", "settings" (that count), "commit", "versions",

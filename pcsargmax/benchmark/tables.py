@@ -96,6 +96,7 @@ def make_tables(
     methods: Sequence[str] = (),
     estimate: str = "expectation",
     threshold: float | None = None,
+    distance: str = "euclidean",
     against: str = "",
     num_bootstrap: int = 1000,
     seed: int = 0,
@@ -109,6 +110,7 @@ def make_tables(
         methods: what to show, such as "soft" or "sampling-10"; empty: all that there are results of.
         estimate: the guess of a detector that is scored: expectation, snapped or mode.
         threshold: of the error, in the unit of the results; None: 0.01, the paper's, and for confidence 0.02.
+        distance: of PCK, one of `DISTANCES`.
         against: the method that the others are tested against on the same shapes; empty for no test.
         num_bootstrap: resamples of the shapes, of intervals and of tests.
         seed: of the resampling.
@@ -129,7 +131,7 @@ def make_tables(
     tables = [
         _table(name, measure, group, choice)
         for name in (TABLES if table == "all" else (table,))
-        for measure in _measures(name, estimate, threshold)
+        for measure in _measures(name, estimate, threshold, distance)
         for group in grouped(found, measure.kind)
         if _shown(name, group, choice)
     ]
@@ -138,13 +140,13 @@ def make_tables(
     return tables
 
 
-def _measures(name: str, estimate: str, threshold: float | None) -> list[Measure]:
+def _measures(name: str, estimate: str, threshold: float | None, distance: str) -> list[Measure]:
     if name == "pck":
-        return [pck_measure(estimate, threshold)]
+        return [pck_measure(estimate, threshold, distance)]
     if name == "das":
         return [das_measure(), corrected_das_measure()]
     if name == "samples":
-        return [pck_measure(estimate, threshold), das_measure()]
+        return [pck_measure(estimate, threshold, distance), das_measure()]
     return [peak_measure(estimate, threshold), confidence_measure(estimate, threshold)]
 
 

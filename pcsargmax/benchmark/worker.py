@@ -123,6 +123,7 @@ def _run(experiment: Experiment, places: Places, status: Status, threads: int) -
         _train(experiment, folder, stage == "resumable", status)
     metrics = _evaluate(experiment, folder, device, status)
     seconds = {"train": status.values["train_seconds"], "evaluate": status.values["evaluate_seconds"]}
+    code = None if seconds["train"] is None else code  # trained elsewhere, by what nobody has written down
     told = make_result(experiment, metrics, seconds, machine(threads, str(usable_device(device))), code)
     write_result(places.result(experiment), told)
 
@@ -267,6 +268,7 @@ def _evaluate(experiment: Experiment, folder: Path, device: str, status: Status)
     run = run.with_data(settings.data if run.source == "folder" else settings.root)
     split = "test" if experiment.kind == "detector" else "all"
     evaluate: Callable[..., dict[str, Any]] = run.evaluate
-    metrics = evaluate(split, progress=count)
+    protocols = {"geodesic": True, "symmetry": "all"} if experiment.kind == "detector" else {}
+    metrics = evaluate(split, **protocols, progress=count)
     status.values["evaluate_seconds"] = time.monotonic() - start
     return metrics

@@ -23,6 +23,9 @@ def command(
     threshold: Annotated[
         float | None, typer.Option(help="Of the error, in the results' unit; 0.01, of confidence 0.02, if not given.")
     ] = None,
+    distance: Annotated[
+        str, typer.Option(help="Of PCK: euclidean, geodesic (of snapped or mode), or symmetric.")
+    ] = "euclidean",
     against: Annotated[
         str, typer.Option(help="Method that the others are tested against on the same shapes, such as soft.")
     ] = "",
@@ -57,6 +60,7 @@ def command(
             methods=_names(methods),
             estimate=estimate,
             threshold=threshold,
+            distance=distance,
             against=against,
             num_bootstrap=bootstrap,
             seed=seed,

@@ -1,4 +1,7 @@
+import math
+
 import pytest
+import torch
 from reference.benchmark_results import detector_result, discovery_result, write_results
 
 from pcsargmax.benchmark import paper
@@ -25,6 +28,23 @@ def test_the_paper_stands_beside_its_own_threshold_only():
     assert pck_measure("snapped", 0.01).paper == paper.PCK
     assert pck_measure("snapped", 0.02).paper == {}
     assert "PCK@0.02 of the snapped" in pck_measure("snapped", 0.02).title
+
+
+def test_pck_by_other_distances(results):
+    visible = torch.tensor(results[0].metrics["shapes"]["visible"])
+    near = torch.full(visible.shape, 0.005).masked_fill(~visible, torch.nan)
+    near[0, visible[0].nonzero()[0]] = torch.inf  # no path: wrong, not absent; a file has None for both
+    rows = [[x if math.isfinite(x) else None for x in row] for row in near.tolist()]
+    results[0].metrics["geodesic"] = {"errors": {"mode": rows}}
+    measure = pck_measure("mode", distance="geodesic")
+    assert measure.score([results[0]]).value() == pytest.approx(1 - 1 / visible.sum().item())
+    assert measure.title == "PCK@0.01 of the mode, geodesic, %"
+    with pytest.raises(ValueError, match="estimate must be one of mode for geodesic errors, got 'expectation'"):
+        pck_measure("expectation", distance="geodesic").score([results[0]])
+    with pytest.raises(ValueError, match=r"mug-detector-.*: no symmetric errors: evaluate the run again"):
+        pck_measure("expectation", distance="symmetric").score([results[0]])
+    with pytest.raises(ValueError, match="distance must be one of euclidean, geodesic, symmetric, got 'manhattan'"):
+        pck_measure("expectation", distance="manhattan")
 
 
 @pytest.mark.parametrize("measure", [pck_measure("expectation"), confidence_measure("expectation")])

@@ -237,7 +237,7 @@ def test_das_is_what_its_metric_says(tmp_path):
         ({"data": ["mgu"]}, "data must be of KeypointNet or the results, chair, mug, got 'mgu'"),
         ({"methods": ["sampling"]}, "methods must be among those of the results, soft, .*, got 'sampling'"),
         ({"against": "sofd"}, "methods must be among those of the results, soft, .*, got 'sofd'"),
-        ({"estimate": "median"}, "estimate must be one of expectation, snapped, got 'median'"),
+        ({"estimate": "median"}, "estimate must be one of expectation, snapped for euclidean errors, got 'median'"),
         ({"threshold": -0.1}, "thresholds must be positive"),
         ({"num_bootstrap": 0}, "num_bootstrap must be at least 1, got 0"),
         ({"data": ["bed"]}, r"no results for table 'all', only of chair \(detector, sampling-10\), chair"),

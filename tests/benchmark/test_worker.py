@@ -110,6 +110,20 @@ def test_an_interrupted_evaluation_is_done_again_without_training(experiment, pl
     assert again["seconds"]["train"] > 0  # of the first sitting
 
 
+def test_a_run_trained_elsewhere_is_evaluated_and_says_so(box_plan, places, count, monkeypatch):
+    monkeypatch.setattr("pcsargmax.benchmark.worker.commit", lambda: "c0ffee")
+    (experiment,) = box_plan()
+    run_experiment(experiment, places)
+    assert read_result(places.result(experiment))["commit"] == "c0ffee"
+    places.result(experiment).unlink()
+    places.status(experiment).unlink()
+    counts, _ = count
+    counts["epochs"] = 0
+    run_experiment(experiment, places)
+    result = read_result(places.result(experiment))
+    assert (result["commit"], result["seconds"]["train"], counts["epochs"]) == (None, None, 0)
+
+
 def test_a_discovery_that_was_stopped_before_it_named_its_keypoints_names_them(box_plan, places, monkeypatch):
     from pcsargmax.training import discover
 
