@@ -19,7 +19,7 @@ _EPSILON = 1e-4
 _UNCOVERED = 20.0
 #: Neighbouring points of an edge, and points of a cloud, that are searched as one.
 _RUN, _GROUP = 8, 32
-#: Distances held at once on a CPU (2 MiB of float32, within the cache of two cores), and elsewhere.
+#: Distances in each of two buffers on a CPU (2 MiB of float32 each, within the cache of two cores), and elsewhere.
 _CHUNK, _LARGE_CHUNK = 2**19, 2**25
 
 
@@ -196,7 +196,7 @@ def _search(points: Tensor, cloud: Tensor, edges: _Edges) -> tuple[Tensor, Tenso
     run = torch.zeros(squared.shape, dtype=torch.int32, device=cloud.device)
     groups = cloud.new_empty(len(rows), len(cloud) // _GROUP)
     chunk = _CHUNK if cloud.device.type == "cpu" else _LARGE_CHUNK
-    width = max(1, chunk // (_RUN * num_edges * _GROUP)) * _GROUP
+    width = min(max(1, chunk // (_RUN * num_edges * _GROUP)) * _GROUP, len(cloud))
     # Memory that is taken once: a part's own would come from the system each time, which costs more than the sums.
     work, nearest = cloud.new_empty(2, _RUN * num_edges, width), cloud.new_empty(num_edges, width)
     for c in range(0, len(cloud), width):

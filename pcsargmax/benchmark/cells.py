@@ -8,7 +8,7 @@ from statistics import stdev
 from typing import Literal
 
 from pcsargmax.benchmark.scores import Score
-from pcsargmax.metrics.bootstrap import percentile_interval, resample_weights
+from pcsargmax.metrics.bootstrap import percentile_interval
 from pcsargmax.metrics.paired import PairedDifference, paired_bootstrap
 
 Verdict = Literal["above", "below", "level", ""]
@@ -46,8 +46,8 @@ class Cell:
 def make_cell(score: Score, baseline: Score | None, scale: float, num_bootstrap: int, seed: int) -> Cell | None:
     """The number of a score.
 
-    The interval is that of the mean over the seeds when other shapes are drawn, the same for all seeds. How far
-    training varies is not in it: that is what the deviation over seeds tells.
+    The interval is that of the mean over the seeds when other shapes are drawn, within each data set and the same for
+    all seeds. How far training varies is not in it: that is what the deviation over seeds tells.
 
     Args:
         score: of a method.
@@ -62,19 +62,18 @@ def make_cell(score: Score, baseline: Score | None, scale: float, num_bootstrap:
     mean = score.value()
     if math.isnan(mean):
         return None
-    values = {seed_: scale * value for seed_, value in score.values().items() if not math.isnan(value)}
+    values = {seed_: scale * value for seed_, value in score.values().items()}
     low = high = None
-    num_models = len(score.models)
-    if num_models > 1:
-        drawn = score.overall(resample_weights(num_models, num_bootstrap, seed=seed))
-        low, high = (_number(scale * end) for end in percentile_interval(drawn))
+    weights = score.resamples(num_bootstrap, seed)
+    if any(len(names) > 1 for names in score.models):
+        low, high = (_number(scale * end) for end in percentile_interval(score.overall(weights)))
     against = None
     if baseline is not None and baseline.models == score.models:
-        found = paired_bootstrap(score.overall, baseline.overall, num_models, num_bootstrap, seed)
+        found = paired_bootstrap(score.overall, baseline.overall, score.num_models, weights=weights)
         if not math.isnan(found.p):
             against = PairedDifference(scale * found.difference, scale * found.low, scale * found.high, found.p)
     deviation = stdev(values.values()) if len(values) > 1 else None
-    return Cell(scale * mean, deviation, low, high, values, num_models, against)
+    return Cell(scale * mean, deviation, low, high, values, score.num_models, against)
 
 
 def _number(value: object) -> float | None:

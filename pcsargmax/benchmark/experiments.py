@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pcsargmax.benchmark.sources import Source
+from pcsargmax.benchmark.sources import Source, data_hash
 from pcsargmax.training.discover_settings import DISCOVER_OBJECTIVES, DISCOVER_RECIPES, DiscoverSettings
 from pcsargmax.training.run_settings import RunSettings, setting_types
 from pcsargmax.training.settings import OBJECTIVES, RECIPES, TrainSettings, parse_ids
@@ -24,6 +25,20 @@ EXPERIMENT_RECIPES: dict[str, dict[str, dict[str, Any]]] = {"detector": RECIPES,
 
 #: Objectives that draw samples, so that a method of theirs has a number of them.
 SAMPLED = ("sampling", "closed_form")
+
+_REGULARIZED = ("regularizer_weight", "target_variance")
+_RELAXED = ("relaxation", "temperature_schedule", "temperature_start", "temperature_end", "temperature_share")
+
+#: Settings that have an effect on some objectives only, by objective; those of others have their defaults.
+OWN: dict[str, tuple[str, ...]] = {
+    "soft_vr": _REGULARIZED,
+    "soft_dr": _REGULARIZED,
+    "sampling": _RELAXED,
+    "closed_form": _RELAXED,
+}
+
+#: Settings that came later with another default than what the code did before.
+BEFORE: dict[str, Any] = {"edge_spacing": 0.01}
 
 #: Settings that say where data are and how a run is watched: not what it learns.
 _PLACES = ("root", "device", "tensorboard")
@@ -41,6 +56,7 @@ class Experiment:
         method: an objective; of one that draws samples with their number, as in "sampling-10".
         seed: of the training.
         settings: all of them, with paths and device.
+        data_hash: see `sources.data_hash`; None where it is not known.
     """
 
     kind: Kind
@@ -48,6 +64,7 @@ class Experiment:
     method: str
     seed: int
     settings: RunSettings
+    data_hash: str | None = None
 
     @property
     def counted(self) -> dict[str, Any]:
@@ -75,12 +92,14 @@ def counted_settings(settings: RunSettings, data: str) -> dict[str, Any]:
 def differing(kept: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """What tells the settings of a result from those wanted, as "name: was …, now …"; none if they are the same.
 
-    A setting that only one of the two knows is no difference: it came to the package, or left it, in between.
+    A setting that only one of the two knows, or is None in one, is no difference: it came to the package, or left it,
+    in between. Those of `BEFORE` are known of all.
     """
+    known = BEFORE | kept
     return [
-        f"{name}: was {kept[name]!r}, now {wanted[name]!r}"
-        for name in wanted
-        if name in kept and kept[name] != wanted[name]
+        f"{name}: was {known[name]!r}, now {value!r}"
+        for name, value in wanted.items()
+        if value is not None and known.get(name) not in (None, value)
     ]
 
 
@@ -117,18 +136,24 @@ def plan(
     values = recipes[recipe or next(iter(recipes))] | _allowed(changes or {})
     base = SETTINGS[kind].from_dict(values)
     pairs = [parse_method(method, kind) for method in methods]
+    hashes = {source: data_hash(source.data, source.root or base.root) for source in sources}
     planned = [
-        _experiment(kind, source, base, objective, number, seed)
+        _experiment(kind, source, base, objective, number, seed, hashes[source])
         for seed in seeds
         for source in sources
         for objective, number in pairs
     ]
-    names = [one.name for one in planned]
     if not planned:
         raise ValueError("nothing to run: name data, methods and seeds")
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"named twice: {', '.join(twice)}")
+    _check_once("seeds", seeds)
+    _check_once("data", [source.name for source in sources])
+    _check_once("methods", [one.method for one in planned[: len(pairs)]])
     return planned
+
+
+def _check_once(what: str, names: Sequence[Any]) -> None:
+    if twice := [str(name) for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"{what} named twice: {', '.join(twice)}")
 
 
 def _allowed(changes: dict[str, Any]) -> dict[str, Any]:
@@ -140,14 +165,22 @@ def _allowed(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _experiment(
-    kind: Kind, source: Source, base: RunSettings, objective: str, number: int | None, seed: int
+    kind: Kind, source: Source, base: RunSettings, objective: str, number: int | None, seed: int, data: str | None
 ) -> Experiment:
-    samples = number or base.num_samples if objective in SAMPLED else SETTINGS[kind]().num_samples
+    defaults = SETTINGS[kind]()
+    samples = number or base.num_samples if objective in SAMPLED else defaults.num_samples
     method = f"{objective}-{samples}" if objective in SAMPLED else objective
+    idle = set().union(*OWN.values()) - set(OWN.get(objective, ()))
     settings = replace(  # type: ignore[type-var]
-        base, data=source.data, root=source.root or base.root, objective=objective, num_samples=samples, seed=seed
+        base,
+        data=source.data,
+        root=source.root or base.root,
+        objective=objective,
+        num_samples=samples,
+        seed=seed,
+        **{name: getattr(defaults, name) for name in idle},
     )
-    return Experiment(kind, source.name, method, seed, settings)
+    return Experiment(kind, source.name, method, seed, settings, data)
 
 
 def parse_method(text: str, kind: Kind = "detector") -> tuple[str, int | None]:

@@ -247,7 +247,9 @@ def _lines(table: Table, row: Row, bold: str = "") -> list[_Line]:
 
 
 def _is_best(table: Table, row: Row, place: int) -> bool:
-    """Whether the number is the largest of several of ours along its row or column, as printed."""
+    """Whether the number is the largest of several of ours along its row or column, as printed, on the same shapes."""
+    if {row.label, table.columns[place]} & set(table.mixed):
+        return False
     others = row.cells if table.best == "row" else [other.cells[place] for other in table.rows]
     printed = [round(cell.mean, table.digits) for cell in others if cell is not None]
     cell = row.cells[place]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pcsargmax.benchmark import paper
-from pcsargmax.benchmark.experiments import SETTINGS, counted_settings, other_settings
+from pcsargmax.benchmark.experiments import BEFORE, OWN, SETTINGS, counted_settings, other_settings
 from pcsargmax.benchmark.results import read_results
 
 _DEFAULTS = {kind: other_settings(counted_settings(settings(), "")) for kind, settings in SETTINGS.items()}
@@ -25,17 +27,6 @@ _LABELS = {
     "sampling": "sampling",
 }
 
-_REGULARIZED = {"regularizer_weight", "target_variance"}
-_RELAXED = {"relaxation", "temperature_schedule", "temperature_start", "temperature_end", "temperature_share"}
-
-#: Settings that have an effect on some objectives only: they tell variants of a method apart, and not tables.
-_OWN = {
-    "soft_vr": _REGULARIZED,
-    "soft_dr": _REGULARIZED,
-    "sampling": _RELAXED,
-    "closed_form": _RELAXED,
-}
-
 
 @dataclass(frozen=True)
 class Result:
@@ -47,8 +38,14 @@ class Result:
     method: str
     seed: int
     settings: dict[str, Any]
+    data_hash: str | None
     commit: str | None
     metrics: dict[str, Any]
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the shapes that it was measured on."""
+        return list(self.metrics["shapes"]["model_id"])
 
     @property
     def objective(self) -> str:
@@ -61,8 +58,13 @@ class Result:
 
         A folder of one's own may have the same name, and has another unit; procedural shapes are named after theirs.
         """
-        made = any(name.startswith(self.data) for name in self.metrics["shapes"]["model_id"])
+        made = any(re.fullmatch(rf"{self.data}\d{{5}}", name) for name in self.models)
         return self.data in paper.CATEGORIES and self.metrics["unit"] == "raw" and not made
+
+    def same_data(self, other: Result) -> bool:
+        """Whether both were measured on the same shapes, of data that are not known to differ."""
+        hashes = {self.data_hash, other.data_hash} - {None}
+        return self.models == other.models and len(hashes) < 2
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Group:
         kind: "detector" or "discovery".
         split: of the evaluation.
         unit: of the lengths.
-        settings: what all of them have in common, those of `_OWN` left out.
+        settings: what all of them have in common, those of `OWN` left out.
         cells: the results by variant and data, ordered by seed.
         differs: what tells this group from others of its kind, empty where there is only one.
     """
@@ -138,6 +140,13 @@ class Group:
         """All of them."""
         return [result for cell in self.cells.values() for result in cell]
 
+    def on_other_shapes(self, variants: Iterable[Variant], name: str) -> list[Variant]:
+        """Those of the variants that were not measured on the shapes of data that most of them were measured on."""
+        first = {one: self.cells[one, name][0] for one in variants if (one, name) in self.cells}
+        alike = {one: [result.same_data(other) for other in first.values()] for one, result in first.items()}
+        usual = max(first, key=lambda one: sum(alike[one]), default=None)
+        return [one for one in first if usual is not None and not first[one].same_data(first[usual])]
+
     @property
     def changes(self) -> dict[str, Any]:
         """The settings in common that differ from their defaults."""
@@ -155,21 +164,22 @@ def open_results(paths: Iterable[str | Path]) -> list[Result]:
     """Read result files, and of each folder all that lie in it.
 
     Args:
-        paths: files or folders; a file that is named twice is read once.
+        paths: files or folders; what is named twice, or there are copies of, is taken once.
 
     Raises:
         FileNotFoundError: a path that is not there.
         ValueError: there are no results, or a file is none or has no values by shape; it is named.
     """
-    found: dict[Path, Result] = {}
+    found: dict[str, Result] = {}
     for path, content in read_results(paths):
         metrics = content["metrics"]
         if content["kind"] not in SETTINGS:
             raise ValueError(f"{path}: kind must be one of {', '.join(SETTINGS)}, got {content['kind']!r}")
         if missing := [name for name in ("split", "unit", "shapes") if name not in metrics]:
             raise ValueError(f"{path}: no {' and no '.join(missing)} among its metrics: evaluate the run again")
-        names = ("kind", "data", "method", "seed", "settings", "commit", "metrics")
-        found[path.resolve()] = Result(path, **{name: content[name] for name in names})
+        names = ("kind", "data", "method", "seed", "settings", "data_hash", "commit", "metrics")
+        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        found.setdefault(key, Result(path, **{name: content[name] for name in names}))
     if not found:
         raise ValueError(f"no results (*.json) in {', '.join(map(str, paths))}")
     return list(found.values())
@@ -192,11 +202,12 @@ def grouped(results: Iterable[Result], kind: str) -> list[Group]:
         ValueError: two results of one experiment, or seeds that were measured on different shapes.
     """
     groups: dict[str, Group] = {}
-    apart = set().union(*_OWN.values(), ("unit",))  # the unit that it came to stands in the metrics
+    apart = set().union(*OWN.values(), ("unit",))  # the unit that it came to stands in the metrics
     for result in results:
         if result.kind != kind or result.metrics["shapes"] is None:
             continue
-        settings = _DEFAULTS[kind] | other_settings(result.settings)
+        before = {name: value for name, value in BEFORE.items() if name in _DEFAULTS[kind]}
+        settings = _DEFAULTS[kind] | before | other_settings(result.settings)
         common = {name: settings[name] for name in sorted(settings) if name not in apart}
         split, unit = result.metrics["split"], result.metrics["unit"]
         group = groups.setdefault(json.dumps([split, unit, common]), Group(kind, split, unit, common))
@@ -210,7 +221,7 @@ def grouped(results: Iterable[Result], kind: str) -> list[Group]:
 
 def _variant(result: Result, settings: dict[str, Any]) -> Variant:
     defaults = _DEFAULTS[result.kind]
-    names = sorted(_OWN.get(result.objective, ()))
+    names = sorted(OWN.get(result.objective, ()))
     changes = [f"{name}={settings[name]}" for name in names if settings[name] != defaults[name]]
     return Variant(result.method, ", ".join(changes))
 
@@ -220,11 +231,13 @@ def _check_cell(cell: list[Result]) -> None:
     for before, result in pairwise(cell):
         if before.seed == result.seed:
             raise ValueError(
-                f"{result.data}, {result.method}, seed {result.seed}: two results, {before.path} and {result.path}"
+                f"{result.data}, {result.method}, seed {result.seed}: two results, {before.path} and {result.path}; "
+                "move one away"
             )
-        if result.metrics["shapes"]["model_id"] != first.metrics["shapes"]["model_id"]:
+        if not result.same_data(first):
             raise ValueError(
-                f"{result.data}, {result.method}: {first.path} and {result.path} were measured on different shapes"
+                f"{result.data}, {result.method}: {first.path} and {result.path} were measured on different shapes; "
+                "move away what is not to be shown"
             )
 
 

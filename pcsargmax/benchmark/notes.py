@@ -37,10 +37,19 @@ def table_notes(
     seeds = sorted({result.seed for cell in cells.values() for result in cell})
     over = f"Mean ± standard deviation over seeds {_listed(seeds)}" if len(seeds) > 1 else f"Seed {seeds[0]}"
     yield f"{over}; 95 % interval over shapes, by bootstrap ({num_bootstrap} resamples)."
-    counts = {name: len(cell[0].metrics["shapes"]["model_id"]) for (_, name), cell in cells.items()}
+    counts = {
+        name: " or ".join(sorted({str(len(cell[0].models)) for (_, other), cell in cells.items() if other == name}))
+        for name in data
+    }
     unit = {"raw": "raw units", "diagonal": "shares of the bounding-box diagonal"}[group.unit]
     lengths = f" Lengths in {unit}." if group.kind == "detector" else ""
-    yield f"Shapes: {', '.join(f'{name} {counts[name]}' for name in data if name in counts)}.{lengths}"
+    yield f"Shapes: {', '.join(f'{name} {counts[name]}' for name in data if counts[name])}.{lengths}"
+    if others := [f"{one.label} on {name}" for name in data for one in group.on_other_shapes(shown, name)]:
+        yield f"Measured on other shapes than the rest, and not to be compared: {'; '.join(others)}."
+    seen = {cell: sum(result.metrics.get("seen_in_training", 0) for result in found) for cell, found in cells.items()}
+    if group.kind == "detector" and any(seen.values()):
+        told = [f"{one.label} on {name}" for (one, name), number in seen.items() if number]
+        yield f"Flattered, as some of the shapes were seen in training: {'; '.join(told)}."
     if measure.definition:
         yield measure.definition
     if beside:
@@ -58,13 +67,24 @@ def table_notes(
     ]
     if fewer:
         yield f"Fewer seeds: {'; '.join(fewer)}."
+    yield from _of_means(cells, shown, data)
     if against:
         yield from _of_tests(group, cells, against, baseline)
-    commits = sorted(
-        {result.commit[:7] + result.commit[40:] for cell in cells.values() for result in cell if result.commit}
-    )
-    if commits:
+    codes = {text for cell in cells.values() for result in cell for text in (result.commit or "").split(", ")}
+    if commits := sorted(text[:7] + text[40:] for text in codes if text):
         yield f"Code: {', '.join(commits)}."
+
+
+def _of_means(
+    cells: dict[tuple[Variant, str], list[Result]], shown: Sequence[Variant], data: Sequence[str]
+) -> Iterator[str]:
+    """Of the methods that have results on all data, with unlike seeds."""
+    for one in shown:
+        seeds = [{result.seed for result in cells[one, name]} for name in data if (one, name) in cells]
+        if len(seeds) == len(data) and any(some != seeds[0] for some in seeds):
+            common = sorted(set.intersection(*seeds))
+            over = f"over seeds {_listed(common)} only" if common else "missing"
+            yield f"The mean of {one.label} is {over}: all data are to have the same ones."
 
 
 def _of_tests(
@@ -82,8 +102,7 @@ def _of_tests(
     others = [
         f"{one.label} on {name}"
         for (one, name), cell in cells.items()
-        if (baseline, name) in group.cells
-        and group.cells[baseline, name][0].metrics["shapes"]["model_id"] != cell[0].metrics["shapes"]["model_id"]
+        if (baseline, name) in group.cells and not group.cells[baseline, name][0].same_data(cell[0])
     ]
     if others:
         yield f"Not tested, since measured on other shapes: {'; '.join(others)}."

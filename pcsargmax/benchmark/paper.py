@@ -7,6 +7,14 @@ be held against the rows.
 
 from __future__ import annotations
 
+#: The tables that are made, and what each shows.
+TABLES = {
+    "pck": "PCK of detectors, methods x data (the paper's Table 6)",
+    "das": "dual alignment score of discoveries, as published and above chance, methods x data (Table 7)",
+    "samples": "both by the number of samples, data x N_s (Table 2)",
+    "confidence": "correlation of the map's peak and of confidence with correctness, methods x data (Table 3)",
+}
+
 #: Columns of Tables 6 and 7: the 16 categories of KeypointNet.
 CATEGORIES = (
     "airplane",
@@ -89,50 +97,12 @@ SAMPLES = {
     "gaussian": dict(zip(NUM_SAMPLES, (68.1, 68.1, 68.2, 68.3, 68.3), strict=True)),
 }
 
-#: Columns of the image and layer tables: soft-argmax, its regularizers, and sampling by basis.
-IMAGE_METHODS = ("soft", "soft_vr", "soft_dr", "uniform", "triangular", "gaussian")
-
-#: Table 3: COCO keypoints, Pearson's r of the map's peak with correctness (OKS).
-CONFIDENCE = dict(zip(IMAGE_METHODS, (0.233, 0.158, 0.082, 0.394, 0.432, 0.423), strict=True))
-
-#: The paper's other results, by data and score, in the order of `IMAGE_METHODS`. The first error on retina looks like
-#: another unit than the rest (about 3.9 µm a pixel) and should not be quoted as a gain.
-OTHERS = {
-    "COCO keypoints, SimplePose ResNet-50, 256 x 192": {
-        "mAP, %": (64.5, 60.6, 55.6, 68.2, 69.8, 68.3),
-        "mAP@.5, %": (84.7, 81.5, 77.8, 87.2, 87.9, 87.3),
-        "mAP@.75, %": (70.9, 65.7, 60.8, 75.0, 76.2, 75.2),
-    },
-    "Human3.6M": {
-        "MPJPE, mm": (50.4, 49.7, 51.9, 49.6, 49.5, 50.9),
-        "PA-MPJPE, mm": (39.5, 39.2, 41.4, 39.1, 39.1, 39.0),
-    },
-    "retina OCT (MSHC)": {
-        "mean absolute distance": (3.08, 0.743, 0.746, 0.735, 0.744, 0.740),
-        "standard deviation": (0.281, 0.114, 0.108, 0.101, 0.100, 0.104),
-    },
-    "MTFL faces": {
-        "absolute error": (3.18, 3.16, 3.15, 3.00, 2.98, 2.94),
-        "relative error (inter-ocular), %": (7.25, 7.22, 7.20, 6.86, 6.82, 6.96),
-    },
+#: Table 3: COCO keypoints, Pearson's r of the map's peak with correctness (OKS), by objective and of sampling by basis.
+CONFIDENCE = {
+    "soft": 0.233,
+    "soft_vr": 0.158,
+    "soft_dr": 0.082,
+    "uniform": 0.394,
+    "triangular": 0.432,
+    "gaussian": 0.423,
 }
-
-#: Columns of `LATER_DAS`.
-LATER_CATEGORIES = tuple(name for name in CATEGORIES if name not in ("bathtub", "laptop", "skateboard"))
-
-
-def _later(text: str) -> dict[str, float]:
-    return dict(zip(LATER_CATEGORIES, map(float, text.split()), strict=True))
-
-
-#: DAS in per cent as the authors of other methods print it, Skeleton Merger's own among them. SC3K's is its own DAS,
-#: which needs no annotations: not to be compared with the others.
-LATER_DAS = {
-    "Keypoint Deformer": _later("73.4 69.5 60.3 56.7 80.2 84.3 62.9 55.3 59.8 61.5 69.8 72.6 73.9"),
-    "Skeleton Merger": _later("77.8 61.3 59.9 53.1 79.5 76.8 63.2 57.0 60.4 57.8 67.2 70.0 72.4"),
-    "SC3K": _later("82.9 64.9 62.7 59.7 75.2 87.0 65.7 58.6 63.0 59.4 75.3 76.0 76.0"),
-    "Key-Grid": _later("84.7 70.6 66.2 58.5 84.5 93.4 69.1 62.5 60.9 63.7 79.4 78.6 74.6"),
-}
-
-#: The mean column of `LATER_DAS`, as printed.
-LATER_DAS_MEAN = {"Keypoint Deformer": 67.7, "Skeleton Merger": 65.8, "SC3K": 69.7, "Key-Grid": 72.8}

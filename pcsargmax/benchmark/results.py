@@ -23,6 +23,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "method": str,
     "seed": int,
     "settings": dict,
+    "data_hash": (str, type(None)),
     "commit": (str, type(None)),
     "versions": dict,
     "machine": dict,
@@ -50,11 +51,12 @@ def make_result(
         metrics: what `evaluate` returned; its own settings and path of the data are left out.
         seconds: "train" and "evaluate"; None where it is not known.
         machine: what `machine` returns.
-        commit: what `commit` returned when the code was read; None where it is not known what trained.
+        commit: what `commit` returned in each sitting; None where it is not known what trained.
 
     Returns:
-        JSON-able: "version", "kind", "data", "method", "seed", "settings" (that count), "commit", "versions",
-        "machine", "finished" (UTC), "seconds", "metrics".
+        JSON-able: "version", "kind", "data", "method", "seed", "settings" (that count), "data_hash" (see
+        `sources.data_hash`; missing in older results), "commit" (several with commas between, if the code changed
+        between sittings), "versions", "machine", "finished" (UTC), "seconds", "metrics".
     """
     kept = {name: value for name, value in metrics.items() if name != "settings"}
     return {
@@ -64,6 +66,7 @@ def make_result(
         "method": experiment.method,
         "seed": experiment.seed,
         "settings": experiment.counted,
+        "data_hash": experiment.data_hash,
         "commit": commit,
         "versions": _versions(),
         "machine": machine,
@@ -102,6 +105,7 @@ def read_result(file: str | Path) -> dict[str, Any]:
         raise BrokenResult(
             f"{file}: a result of version {content.get('version')!r}, this pcsargmax reads version {RESULT_VERSION}"
         )
+    content.setdefault("data_hash", None)
     for name, kind in _FIELDS.items():
         if name not in content or not isinstance(content[name], kind):
             raise BrokenResult(f"{file}: not a result: {name} is missing or of another type")
@@ -112,14 +116,19 @@ def read_results(paths: Iterable[str | Path]) -> Iterator[tuple[Path, dict[str, 
     """Read result files, and those of folders in the order of their names; hidden files are passed over.
 
     Raises:
-        BrokenResult: as `read_result`.
+        BrokenResult: as `read_result`; it says what to do.
         FileNotFoundError: no such file or folder.
     """
     for path in map(Path, paths):
         files = sorted(path.glob("*.json")) if path.is_dir() else [path]
         for file in files:
             if not file.name.startswith("."):  # one that is being written, or whose writer was killed
-                yield file, read_result(file)
+                try:
+                    yield file, read_result(file)
+                except BrokenResult as error:
+                    raise BrokenResult(
+                        f"{error}; move it away, or name the result files in place of a folder"
+                    ) from None
 
 
 def kept_result(file: str | Path, experiment: Experiment) -> dict[str, Any] | None:
@@ -127,14 +136,15 @@ def kept_result(file: str | Path, experiment: Experiment) -> dict[str, Any] | No
 
     Raises:
         BrokenResult: what is there is no result.
-        ValueError: it is one of other settings.
+        ValueError: it is one of other settings or data.
     """
     if not Path(file).is_file():
         return None
     result = read_result(file)
-    told = {name: result[name] for name in ("kind", "data", "method", "seed")} | result["settings"]
-    wanted = {"kind": experiment.kind, "data": experiment.data, "method": experiment.method, "seed": experiment.seed}
-    if changed := differing(told, wanted | experiment.counted):
+    names = ("kind", "data", "method", "seed", "data_hash")
+    told = result["settings"] | {name: result[name] for name in names}
+    wanted = experiment.counted | {name: getattr(experiment, name) for name in names}
+    if changed := differing(told, wanted):
         raise ValueError(f"{file}: a result of other settings, move it away to run anew: {'; '.join(changed)}")
     return result
 

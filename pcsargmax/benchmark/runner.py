@@ -52,6 +52,7 @@ def run_benchmark(
     engine: Engine,
     *,
     progress: Callable[[Sequence[State]], None] | None = None,
+    stopping: Callable[[], None] | None = None,
     poll: float = 0.5,
 ) -> list[State]:
     """Run all experiments that have no result yet.
@@ -64,6 +65,7 @@ def run_benchmark(
         places: where results and runs are kept.
         engine: what runs them; it is stopped at the end, also by an exception.
         progress: called with all states every `poll` seconds.
+        stopping: called at once when it is interrupted; to stop the engine may take seconds.
         poll: seconds.
 
     Returns:
@@ -88,6 +90,10 @@ def run_benchmark(
                 if state.phase == "running":
                     state.status = read_status(places.status(state.experiment))
         tell(list(states.values()))
+    except KeyboardInterrupt:
+        if stopping is not None:
+            stopping()
+        raise
     finally:
         engine.stop()
     return list(states.values())
@@ -131,10 +137,8 @@ def _end(state: State, end: Ended, places: Places) -> None:
     if end.outcome == "elsewhere":
         _leave(state)
         return
-    status = places.status(state.experiment)
-    state.notes += read_status(status).get("notes", [])
+    state.notes += read_status(places.status(state.experiment)).get("notes", [])
     if end.outcome == "done":
-        status.unlink(missing_ok=True)
         state.phase = "done"
     else:
         log = places.log(state.experiment)

@@ -6,14 +6,14 @@ each resample, (R,). All ones give the score itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import torch
 from torch import Tensor
 
 from pcsargmax.metrics.alignment import corrected_das_from_labels, das_from_labels
+from pcsargmax.metrics.bootstrap import resample_weights
 from pcsargmax.metrics.paired import Statistic, ratio_statistic
 from pcsargmax.metrics.pck import correct
 
@@ -95,30 +95,39 @@ class Score:
 
     Attributes:
         by_seed: a statistic a seed, all over the same models.
-        models: their names, in the order of the weights.
-        overall: the statistic of the method.
+        models: their names, in the order of the weights, by data set.
     """
 
     by_seed: dict[int, Statistic]
-    models: tuple[str, ...]
-    overall: Statistic
+    models: tuple[tuple[str, ...], ...]
 
     @classmethod
     def of_seeds(cls, by_seed: dict[int, Statistic], models: tuple[str, ...]) -> Score:
         """The score of one data set."""
-        return cls(by_seed, models, _mean(by_seed.values()))
+        return cls(by_seed, (models,))
 
     @classmethod
-    def of_several(cls, scores: Sequence[Score]) -> Score:
-        """The mean of the scores of several data sets; a resample is drawn from the models of all of them.
+    def of_several(cls, scores: Sequence[Score]) -> Score | None:
+        """The mean of the scores of several data sets, over the seeds that all of them have; None without such."""
+        seeds = sorted(set.intersection(*(set(score.by_seed) for score in scores)))
+        models = tuple(names for score in scores for names in score.models)
+        sizes = [len(names) for names in models]
+        by_seed = {seed: _mean([score.by_seed[seed] for score in scores], sizes) for seed in seeds}
+        return cls(by_seed, models) if seeds else None
 
-        By seed it is known for the seeds that all of them have.
-        """
-        sizes = [len(score.models) for score in scores]
-        seeds = set.intersection(*(set(score.by_seed) for score in scores))
-        by_seed = {seed: _mean((score.by_seed[seed] for score in scores), sizes) for seed in sorted(seeds)}
-        models = tuple(name for score in scores for name in score.models)
-        return cls(by_seed, models, _mean((score.overall for score in scores), sizes))
+    @property
+    def num_models(self) -> int:
+        """Those of all data sets."""
+        return sum(map(len, self.models))
+
+    def resamples(self, num: int, seed: int) -> Tensor:
+        """(num, M) how often each model is drawn, within each data set by itself."""
+        drawn = [resample_weights(len(names), num, seed=seed + place) for place, names in enumerate(self.models)]
+        return torch.cat(drawn, dim=1)
+
+    def overall(self, weights: Tensor) -> Tensor:
+        """The statistic of the method: the mean over its seeds."""
+        return torch.stack([statistic(weights) for statistic in self.by_seed.values()]).mean(dim=0)
 
     def values(self) -> dict[int, float]:
         """The score of each seed."""
@@ -129,15 +138,14 @@ class Score:
         return self._whole(self.overall)
 
     def _whole(self, statistic: Statistic) -> float:
-        return fmean(statistic(torch.ones(1, len(self.models), dtype=torch.float64)).tolist())
+        return statistic(torch.ones(1, self.num_models, dtype=torch.float64)).item()
 
 
-def _mean(statistics: Iterable[Statistic], sizes: Sequence[int] = ()) -> Statistic:
-    """The mean of statistics, of the same models or, with sizes, each of the next so many of them."""
-    several = tuple(statistics)
+def _mean(statistics: Sequence[Statistic], sizes: Sequence[int]) -> Statistic:
+    """The mean of statistics, each of the next so many models."""
 
     def statistic(weights: Tensor) -> Tensor:
-        parts = weights.split(list(sizes), dim=1) if sizes else (weights,) * len(several)
-        return torch.stack([one(part) for one, part in zip(several, parts, strict=True)]).mean(dim=0)
+        parts = weights.split(list(sizes), dim=1)
+        return torch.stack([one(part) for one, part in zip(statistics, parts, strict=True)]).mean(dim=0)
 
     return statistic

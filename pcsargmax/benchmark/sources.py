@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -58,6 +59,43 @@ def _check_there(settings: DiscoverSettings) -> None:
     annotations = Path(settings.root) / "annotations" / f"{settings.data}.json"
     if not (is_folder(settings) or annotations.is_file() or h5_files(settings.root)):
         raise ValueError(f"{settings.data}: no such folder, and no such category, {annotations} is not there")
+
+
+def data_hash(data: str, root: str) -> str | None:
+    """16 hex digits of what the data are: other ones under the same name have others.
+
+    Of a category its annotations and splits are read, of a folder its small files; of all else name and size count.
+
+    Args:
+        data: the setting `data`.
+        root: the setting `root`.
+
+    Returns:
+        The digits; None where there are no such data.
+    """
+    from pcsargmax.datasets.shapenet import h5_files
+
+    annotations = Path(root) / "annotations" / f"{data}.json"
+    if Path(data).is_dir():
+        files = sorted(file for file in Path(data).rglob("[!.]*") if file.is_file())
+        parts = [part for file in files for part in (str(file.relative_to(data)).encode(), _told(file))]
+    elif files := h5_files(root):
+        parts = [part for file in files for part in (file.name.encode(), b"%d" % file.stat().st_size)]
+    elif annotations.is_file():
+        text = annotations.read_bytes()
+        classes = tuple(set(re.findall(rb'"class_id":\s*"(\w+)"', text))) or (b"-",)
+        splits = sorted((Path(root) / "splits").glob("*.txt"))
+        lines = [line for file in splits for line in (file.name.encode(), *sorted(file.read_bytes().split()))]
+        parts = [text, *(line for line in lines if line.startswith(classes) or line.endswith(b".txt"))]
+    else:
+        return None
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _told(file: Path) -> bytes:
+    """The content of a small file, the size of a large one."""
+    size = file.stat().st_size
+    return file.read_bytes() if size <= 2**16 else b"%d" % size
 
 
 def procedural_sources(

@@ -14,15 +14,18 @@ class Status:
 
     Its values: "phase" ("starting", "reading", "training", "evaluating" or "done"), "done" and "total" (of epochs or
     shapes), "since" (Unix time at which the phase began here), "before" (what was done by then), "train_seconds" (over
-    all sittings, up to the last whole epoch; None where that is not known), "evaluate_seconds", and "notes" (what was
-    moved aside, and why).
+    all sittings, up to the last epoch that was kept), "evaluate_seconds", "commits" (of the code in all sittings),
+    "data_hash" (of what it is trained on), and "notes" (what was moved aside, and why). Those of training are None
+    where they are not known.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.values = read_status(file) | {"phase": "starting", "done": 0, "total": 0, "before": 0}
-        self.values.setdefault("train_seconds", None)
-        self.values["notes"] = []
+        file.parent.mkdir(parents=True, exist_ok=True)
+        before = read_status(file)
+        self.values = {"train_seconds": None, "commits": None, "data_hash": None, "notes": []} | before
+        if self.values.get("phase") == "done":
+            self.values["notes"] = []  # they were told; those of a sitting that was cut off were not
         self.phase("starting")
 
     def phase(self, name: str, **values: Any) -> None:

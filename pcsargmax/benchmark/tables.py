@@ -21,15 +21,8 @@ from pcsargmax.benchmark.measures import (
     peak_measure,
 )
 from pcsargmax.benchmark.notes import table_notes
+from pcsargmax.benchmark.paper import TABLES
 from pcsargmax.benchmark.scores import Score
-
-#: Names that `make_tables` takes, and what each shows.
-TABLES = {
-    "pck": "PCK of detectors, methods x data (the paper's Table 6)",
-    "das": "dual alignment score of discoveries, as published and above chance, methods x data (Table 7)",
-    "samples": "both by the number of samples, data x N_s (Table 2)",
-    "confidence": "correlation of the map's peak and of confidence with correctness, methods x data (Table 3)",
-}
 
 #: The heading of the mean over the data.
 MEAN = "mean"
@@ -60,6 +53,7 @@ class Table:
         digits: after the point.
         best: along which the best number of ours is marked, "column" or "row".
         against: label of the baseline of the paired tests; empty for none.
+        mixed: data that not all methods were measured on the same shapes of, and their mean: no best is marked there.
         notes: a sentence or two each: how the numbers were made, and what is missing.
     """
 
@@ -70,6 +64,7 @@ class Table:
     digits: int
     best: Literal["column", "row"]
     against: str
+    mixed: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -194,6 +189,7 @@ def _table(name: str, measure: Measure, group: Group, choice: _Choice) -> Table:
     else:
         rows = _by_method(shown, columns, found, measure.images)
         columns = (*columns, IMAGES) if measure.images else columns
+    mixed = tuple(name for name in data if group.on_other_shapes(shown, name))
     apart = f" ({group.differs})" if group.differs else ""
     notes = table_notes(
         measure,
@@ -203,7 +199,7 @@ def _table(name: str, measure: Measure, group: Group, choice: _Choice) -> Table:
         against=choice.against,
         baseline=base,
         num_bootstrap=choice.num_bootstrap,
-        beside=any(number is not None for row in rows for number in row.paper),
+        beside=any(number is not None for row in rows if not row.reference for number in row.paper),
         undefined=[
             f"{one.label} on {where}"
             for (one, where), (cell, _) in found.items()
@@ -218,6 +214,7 @@ def _table(name: str, measure: Measure, group: Group, choice: _Choice) -> Table:
         digits=measure.digits,
         best="row" if name == "samples" else "column",
         against=base.label if base else "",
+        mixed=(*mixed, MEAN) if mixed else (),
         notes=tuple(notes),
     )
 
@@ -238,18 +235,24 @@ def _numbers(
         for where in (*data, MEAN):
             score, cell = scores[one].get(where), None
             if score is not None:
-                other = None if one == base else others.get(where)
+                places = data if where == MEAN else (where,)
+                tested = one != base and base is not None and _same_data(group, one, base, places)
+                other = others.get(where) if tested else None
                 cell = make_cell(score, other, measure.scale, choice.num_bootstrap, choice.seed)
             found[one, where] = cell, _paper(measure, group, one, data if where == MEAN else (where,))
     return found
 
 
+def _same_data(group: Group, one: Variant, base: Variant, data: Sequence[str]) -> bool:
+    pairs = [(group.cells.get((one, name)), group.cells.get((base, name))) for name in data]
+    return all(ours and theirs and ours[0].same_data(theirs[0]) for ours, theirs in pairs)
+
+
 def _scores(measure: Measure, group: Group, variant: Variant, data: Sequence[str]) -> dict[str, Score]:
-    """The scores that a method has; of the mean where all data have one."""
+    """The scores that a method has; of the mean where all data have one, of a common seed."""
     scores = {name: measure.score(group.cells[variant, name]) for name in data if (variant, name) in group.cells}
-    if len(scores) == len(data) > 1:
-        scores[MEAN] = Score.of_several(list(scores.values()))
-    return scores
+    mean = Score.of_several(list(scores.values())) if len(scores) == len(data) > 1 else None
+    return scores if mean is None else scores | {MEAN: mean}
 
 
 def _paper(measure: Measure, group: Group, variant: Variant, data: tuple[str, ...]) -> float | None:

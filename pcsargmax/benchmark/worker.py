@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from pcsargmax.benchmark.experiments import Experiment, counted_settings, differing
+from pcsargmax.benchmark.experiments import Experiment, differing
 from pcsargmax.benchmark.results import BrokenResult, commit, kept_result, machine, make_result, write_result
 from pcsargmax.benchmark.status import Status
 from pcsargmax.training.run_settings import RunSettings
@@ -26,7 +26,7 @@ class Places:
 
     Attributes:
         results: folder of the results, one JSON file for each experiment.
-        runs: folder of the run folders, and of the logs beside them.
+        runs: folder of the run folders, and of their logs below `logs`.
     """
 
     results: Path
@@ -42,11 +42,11 @@ class Places:
 
     def log(self, experiment: Experiment) -> Path:
         """What the experiment printed."""
-        return self.runs / f"{experiment.name}.log"
+        return self.runs / "logs" / f"{experiment.name}.log"
 
     def status(self, experiment: Experiment) -> Path:
         """How far it is."""
-        return self.runs / f"{experiment.name}.status"
+        return self.runs / "logs" / f"{experiment.name}.status"
 
     @contextmanager
     def lock(self, experiment: Experiment) -> Iterator[None]:
@@ -100,7 +100,6 @@ def run_experiment(experiment: Experiment, places: Places, threads: int = 1) -> 
     """
     try:
         with places.lock(experiment):
-            places.runs.mkdir(parents=True, exist_ok=True)
             _clear_temporaries(experiment, places)
             status = Status(places.status(experiment))
             if not _has_result(experiment, places, status):
@@ -117,15 +116,27 @@ def _run(experiment: Experiment, places: Places, status: Status, threads: int) -
     from pcsargmax.training.run_folder import usable_device
 
     torch.set_num_threads(threads)
-    folder, device, code = places.run(experiment), experiment.settings.device, commit()
+    folder, device = places.run(experiment), experiment.settings.device
     stage = _stage(folder, experiment, status)
+    if stage == "new":
+        status.write(train_seconds=0.0, commits=[], data_hash=experiment.data_hash)
+    else:
+        _follow_data(folder, experiment.settings)
+    _add_commit(status)
     if stage != "trained":
         _train(experiment, folder, stage == "resumable", status)
     metrics = _evaluate(experiment, folder, device, status)
     seconds = {"train": status.values["train_seconds"], "evaluate": status.values["evaluate_seconds"]}
-    code = None if seconds["train"] is None else code  # trained elsewhere, by what nobody has written down
+    code = ", ".join(status.values["commits"] or ()) or None
     told = make_result(experiment, metrics, seconds, machine(threads, str(usable_device(device))), code)
     write_result(places.result(experiment), told)
+
+
+def _add_commit(status: Status) -> None:
+    """Take note of the code of this sitting, if that of those before is known."""
+    known, code = status.values["commits"], commit()
+    if known is not None and code is not None and code not in known:
+        status.write(commits=[*known, code])
 
 
 def _has_result(experiment: Experiment, places: Places, status: Status) -> bool:
@@ -141,7 +152,7 @@ def _clear_temporaries(experiment: Experiment, places: Places) -> None:
     """Remove what writers left half-written when they were killed."""
     for file in [
         *places.results.glob(f".{experiment.name}-*.json"),
-        *places.runs.glob(f".{experiment.name}.status-*"),
+        *places.status(experiment).parent.glob(f".{experiment.name}.status-*"),
         *places.run(experiment).glob("checkpoints/.*.ckpt"),
     ]:
         file.unlink()
@@ -160,35 +171,33 @@ def _move_aside(path: Path) -> Path:
 def _stage(folder: Path, experiment: Experiment, status: Status) -> Literal["new", "resumable", "trained"]:
     """What there is of a run; a folder that is no use is taken out of the way."""
     if not folder.exists():
-        status.write(train_seconds=0.0)
         return "new"
     last = folder / "checkpoints" / "last.ckpt"
     try:
         if not folder.is_dir():
             raise ValueError(f"{folder}: not a folder")
-        if not last.is_file() and {path.name for path in folder.iterdir()} <= {"settings.json", "checkpoints", "log"}:
+        own = {path.name for path in folder.iterdir()} <= {"settings.json", "checkpoints", "log"}
+        begun = status.values["train_seconds"] == 0 or not any(folder.rglob("*.ckpt"))
+        if not last.is_file() and own and begun:
             shutil.rmtree(folder)  # the first epoch never ended
-            status.write(train_seconds=0.0)
             return "new"
-        return _stage_of_checkpoint(folder, last, experiment)
-    except (ValueError, KeyError, OSError) as error:
+        return _stage_of_checkpoint(last, experiment, status)
+    except (ValueError, KeyError, FileNotFoundError) as error:  # but not what may pass, such as a full disk
         status.note(f"{error}; moved to {_move_aside(folder).name}, run anew")
-        status.write(train_seconds=0.0)
         return "new"
 
 
-def _stage_of_checkpoint(folder: Path, last: Path, experiment: Experiment) -> Literal["resumable", "trained"]:
+def _stage_of_checkpoint(last: Path, experiment: Experiment, status: Status) -> Literal["resumable", "trained"]:
     from pcsargmax.training.run import load_run
     from pcsargmax.training.run_folder import read_checkpoint
 
-    content = read_checkpoint(last)
+    folder, content = last.parents[1], read_checkpoint(last)
     for checkpoint in ("best", "last"):
         load_run(folder, checkpoint=checkpoint)  # both must be whole, and of the network as it is now
     told = content["pcsargmax"]
-    kept = type(experiment.settings).from_dict(told["settings"])
-    if changed := differing(counted_settings(kept, experiment.data), experiment.counted):
+    kept = told["settings"] | {"data": experiment.data, "data_hash": status.values["data_hash"]}
+    if changed := differing(kept, experiment.counted | {"data_hash": experiment.data_hash}):
         raise ValueError(f"{folder}: a run of other settings: {'; '.join(changed)}")
-    _follow_data(folder, experiment.settings)
     if not _ended(content, experiment.settings):
         return "resumable"
     unnamed = told["kind"] == "skeleton_merger" and told["correspondence"] is None and told["annotations"]
@@ -239,17 +248,27 @@ def _epochs(status: Status) -> Any:
 
     class Epochs(Callback):
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            self.start, self.before = time.monotonic(), status.values["train_seconds"]
+            self.start, self.before, self.spent = time.monotonic(), status.values["train_seconds"], 0.0
             epoch = trainer.current_epoch
             status.phase("training", done=epoch, before=epoch, total=int(trainer.max_epochs or 0))
 
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            spent = time.monotonic() - self.start
-            so_far = None if self.before is None else self.before + spent
-            status.write(done=trainer.current_epoch + 1, train_seconds=so_far)
+            self.spent = time.monotonic() - self.start
+            status.write(done=trainer.current_epoch + 1)
             loss = trainer.callback_metrics.get("train/loss")
             told = "" if loss is None else f"  loss {float(loss):.4f}"
-            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}{told}  {spent:.0f} s", flush=True)
+            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}{told}  {self.spent:.0f} s", flush=True)
+
+        def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            self._keep_seconds()
+
+        def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            self._keep_seconds()
+
+        def _keep_seconds(self) -> None:
+            """Only now: at the end of the epoch its checkpoint was yet to be written."""
+            if self.before is not None and self.spent:
+                status.write(train_seconds=self.before + self.spent)
 
     return Epochs()
 

@@ -12,6 +12,7 @@ import typer
 from rich.text import Text
 
 from pcsargmax.benchmark.experiments import Experiment, Kind, parse_changes, parse_seeds, plan
+from pcsargmax.benchmark.paper import TABLES
 from pcsargmax.benchmark.sources import PROCEDURAL_MODELS, Source, named_sources, procedural_sources
 from pcsargmax.commands.errors import friendly_errors
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from pcsargmax.benchmark.engine import Engine
     from pcsargmax.benchmark.runner import State
     from pcsargmax.benchmark.worker import Places
-
-#: What `--table` can be; those of `benchmark.tables`, which takes seconds to import, and two more.
-TABLE_CHOICES = ("pck", "das", "samples", "confidence", "all", "none")
 
 
 def command(
@@ -79,12 +77,15 @@ def command(
     """
     with friendly_errors():
         from pcsargmax.benchmark.worker import Places
+        from pcsargmax.training.run_folder import usable_device
 
         places = Places(results, runs)
-        if table not in ("", *TABLE_CHOICES):
-            raise ValueError(f"table must be one of {', '.join(TABLE_CHOICES)}, got {table!r}")
+        if table not in ("", *TABLES, "all", "none"):
+            raise ValueError(f"table must be one of {', '.join(TABLES)}, all, none, got {table!r}")
         settings = partial(_plan, methods, seeds, "discovery" if unsupervised else "detector", recipe, changes or [])
-        settings([Source("any", "any")])  # mistakes come out before data are made
+        first = settings([Source("any", "any")])[0]  # mistakes come out before data are made
+        if engine == "processes":  # the machines of a cluster may have what this one has not
+            usable_device(first.settings.device)
         experiments = settings(_sources(data or [], root, procedural, models, runs))
         states = _run(experiments, places, _engine(engine, jobs, threads))
         _tell(states, places)
@@ -132,9 +133,10 @@ def _engine(name: str, jobs: int, threads: int) -> Engine:
 def _run(experiments: list[Experiment], places: Places, engine: Engine) -> list[State]:
     from pcsargmax.benchmark.runner import run_benchmark
     from pcsargmax.commands.benchmark_progress import benchmark_progress
+    from pcsargmax.commands.progress import console
 
     with benchmark_progress() as progress:
-        return run_benchmark(experiments, places, engine, progress=progress)
+        return run_benchmark(experiments, places, engine, progress=progress, stopping=lambda: console.print("stopping"))
 
 
 def _tell(states: list[State], places: Places) -> None:

@@ -56,6 +56,7 @@ def command(
     checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
     seed: Annotated[int, typer.Option(help="Seed of the changes and of the bootstrap.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    force: Annotated[bool, typer.Option("--force", help="Write over the tables and figures of another sweep.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, a list.")] = False,
 ) -> None:
     """Measure runs on changed clouds: error and confidence of detectors, alignment of discoveries, by severity.
@@ -83,7 +84,12 @@ def command(
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds), "severities": parse_changes(change)}
         if shapes < 0:
             raise ValueError(f"shapes must not be negative, got {shapes}")
+        if (out / "robustness.json").exists() and not force:
+            raise ValueError(f"{out / 'robustness.json'} is there: name another --out, or write over it by --force")
         opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]
+        files = [one.checkpoint.resolve() for one in opened]
+        if twice := {str(one.folder) for one, file in zip(opened, files, strict=True) if files.count(file) > 1}:
+            raise ValueError(f"runs named twice: {', '.join(sorted(twice))}")
         if data is not None:
             opened = [run.with_data(data) for run in opened]
         results: list[dict[str, Any]] = []
@@ -105,6 +111,8 @@ def parse_changes(said: Sequence[str] | None) -> dict[str, tuple[float, ...]] | 
     wanted: dict[str, tuple[float, ...]] = {}
     for text in said or ():
         name, equals, values = text.partition("=")
+        if name.strip() in wanted:
+            raise ValueError(f"change {name.strip()} is named twice: give its severities at once, with commas between")
         try:
             wanted[name.strip()] = tuple(float(value) for value in values.split(",")) if equals else ()
         except ValueError:

@@ -53,6 +53,9 @@ def command(
 
         if form not in FORMATS:
             raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {form!r}")
+        folders = {(path if path.is_dir() else path.parent).resolve() for path in results}
+        if out is not None and out.suffix == ".json" and out.parent.resolve() in folders:
+            raise ValueError(f"out must not be a .json file among the results, got {out}")
         made = make_tables(
             open_results(results),
             table,

@@ -56,16 +56,18 @@ def paired_bootstrap(
     num: int = 10000,
     seed: int = 0,
     *,
+    weights: Tensor | None = None,
     level: float = 0.95,
 ) -> PairedDifference:
     """Difference of two figures over resampled models, the same models for both (Efron and Tibshirani 1993, ch. 16).
 
     Args:
-        statistic_a: the figure of method a; see `mean_statistic` and `ratio_statistic`.
+        statistic_a: the figure of method a, such as a `ratio_statistic`; it is to count the same models as b's.
         statistic_b: of method b.
         num_models: M, in the same order for both.
         num: of resamples.
         seed: of the resampling.
+        weights: (R, M) of resamples that are drawn already, such as within parts of the models; None draws `num`.
         level: of the interval.
 
     Returns:
@@ -76,7 +78,8 @@ def paired_bootstrap(
     Raises:
         ValueError: no models, a statistic that does not return (R,), or `num` or `level` out of range.
     """
-    weights = resample_weights(num_models, num, seed=seed)
+    if weights is None:
+        weights = resample_weights(num_models, num, seed=seed)
     everyone = torch.ones(1, num_models, dtype=torch.float64)
     difference = float((_called(statistic_a, everyone) - _called(statistic_b, everyone))[0])
     drawn = _called(statistic_a, weights) - _called(statistic_b, weights)
@@ -88,15 +91,16 @@ def paired_bootstrap(
     return PairedDifference(difference, float(low), float(high), min(1.0, 2 * (beyond + 1) / (len(drawn) + 1)))
 
 
-def mean_statistic(values: Tensor) -> Statistic:
-    """The mean over models of values (M,), or (S, M) of S seeds; a model whose value is NaN does not count."""
-    values = mean_over_seeds(values)
-    known = ~values.isnan()
-    return ratio_statistic(values.nan_to_num(nan=0.0), known.double())
-
-
 def ratio_statistic(numerator: Tensor, denominator: Tensor) -> Statistic:
-    """Σ numerator / Σ denominator over models, as of correct and visible keypoints: (M,) each, or (S, M) of S seeds."""
+    """Σ numerator / Σ denominator over models, as of correct and visible keypoints: (M,) each, or (S, M) of S seeds.
+
+    Raises:
+        ValueError: NaN, of which one method might have more than the other, so that they would not be over the same
+            models: leave such models out of both; or as `mean_over_seeds`.
+    """
+    for name, values in (("numerator", numerator), ("denominator", denominator)):
+        if values.isnan().any():
+            raise ValueError(f"{name} must not be NaN, got {int(values.isnan().sum())} that are")
     above, below = mean_over_seeds(numerator), mean_over_seeds(denominator)
 
     def statistic(weights: Tensor) -> Tensor:
@@ -186,12 +190,13 @@ def _called(statistic: Statistic, weights: Tensor) -> Tensor:
 
 
 def _differences(values_a: Tensor, values_b: Tensor) -> np.ndarray:
-    """a − b of the models that both have a value of."""
+    """a − b of the models that both have a value of; rounding, to 12 digits of the largest value, is no difference."""
     a, b = mean_over_seeds(values_a), mean_over_seeds(values_b)
     if a.shape != b.shape:
         raise ValueError(f"values_a and values_b must be of the same models, got {len(a)} and {len(b)}")
-    difference = (a - b).numpy()
-    difference = difference[~np.isnan(difference)]
-    if not len(difference):
+    known = ~(a.isnan() | b.isnan())
+    if not known.any():
         raise ValueError("values_a and values_b must share a model with a value, got none")
-    return difference
+    a, b = a[known], b[known]
+    scale = float(torch.maximum(a.abs(), b.abs()).max()) or 1.0
+    return np.round((a - b).numpy() / scale, 12) * scale

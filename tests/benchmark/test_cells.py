@@ -56,6 +56,24 @@ def test_a_method_is_level_with_itself():
 def test_other_shapes_are_not_compared():
     cell = make_cell(score_of(seeds("sampling-10", models=10)), score_of(seeds()), 100, 50, 0)
     assert cell.against is None
+    others = score_of(seeds())
+    renamed = Score(others.by_seed, (tuple(f"other{name}" for name in others.models[0]),))
+    assert make_cell(score_of(seeds("sampling-10")), renamed, 100, 50, 0).against is None
+
+
+def test_the_mean_over_data_is_tested_with_the_resamples_of_its_interval():
+    def both(method, shift):
+        cap, mug = (score_of(seeds(method, shift, models=models)) for models in (2, 30))
+        return Score.of_several([cap, mug])
+
+    ours, theirs = both("sampling-10", 0.7), both("soft", 1.0)
+    weights = ours.resamples(300, 0)
+    cell = make_cell(ours, theirs, 100, 300, 0)
+    ends = torch.tensor([0.025, 0.975]).double()
+    expected = (100 * ours.overall(weights)).quantile(ends).tolist()
+    assert [cell.low, cell.high] == pytest.approx(expected)
+    expected = (100 * (ours.overall(weights) - theirs.overall(weights))).quantile(ends).tolist()
+    assert [cell.against.low, cell.against.high] == pytest.approx(expected)
 
 
 def test_one_seed_has_no_spread_and_one_shape_no_interval():

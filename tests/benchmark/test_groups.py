@@ -114,13 +114,39 @@ def test_methods_are_in_the_papers_order():
 
 
 def test_one_experiment_twice_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"mug, soft, seed 0: two results, .*-00000000\.json and .*-00000001\.json"):
-        grouped(opened(tmp_path, detector_result(), detector_result()), "detector")
+    message = r"mug, soft, seed 0: two results, .*-00000000\.json and .*-00000001\.json; move one away"
+    with pytest.raises(ValueError, match=message):
+        grouped(opened(tmp_path, detector_result(), detector_result(shift=2)), "detector")
+
+
+def test_a_copy_of_a_result_is_taken_once(tmp_path):
+    assert len(opened(tmp_path, detector_result(), detector_result())) == 1
 
 
 def test_seeds_on_different_shapes_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"mug, soft: .*seed0.* and .*seed1.* were measured on different shapes"):
         grouped(opened(tmp_path, detector_result(models=5), detector_result(seed=1, models=6)), "detector")
+    other = detector_result(seed=1)
+    other["metrics"]["shapes"]["model_id"][3] = "another"
+    with pytest.raises(ValueError, match="were measured on different shapes; move away"):
+        grouped(opened(tmp_path / "names", detector_result(), other), "detector")
+
+
+def test_seeds_on_other_data_of_the_same_name_are_refused(tmp_path):
+    made = [detector_result(seed=seed) | {"data_hash": told} for seed, told in enumerate(["a", None, "a"])]
+    (group,) = grouped(opened(tmp_path / "a", *made), "detector")
+    assert len(group.results) == 3  # an older one does not tell
+    made[2]["data_hash"] = "b"
+    with pytest.raises(ValueError, match="were measured on different shapes"):
+        grouped(opened(tmp_path / "b", *made), "detector")
+
+
+def test_what_the_code_did_before_a_setting_came_makes_another_group(tmp_path):
+    older, same = discovery_result(seed=1), discovery_result(seed=2, edge_spacing=0.01)
+    del older["settings"]["edge_spacing"]
+    first, second = grouped(opened(tmp_path, discovery_result(), older, same), "discovery")
+    assert (first.differs, len(first.results)) == ("edge_spacing=0.01", 2)
+    assert second.differs == "edge_spacing=0.03"
 
 
 def test_a_discovery_without_annotations_has_no_place(tmp_path):
@@ -134,8 +160,11 @@ def test_what_the_paper_is_about(tmp_path):
     made["metrics"]["shapes"]["model_id"] = [f"chair{number:05d}" for number in range(12)]
     folder = detector_result(data="bed", unit="diagonal")
     teeth = detector_result(data="teeth")
-    found = {result.data: result.in_paper for result in opened(tmp_path, made, folder, teeth, detector_result())}
-    assert found == {"chair": False, "bed": False, "teeth": False, "mug": True}
+    official = detector_result(data="cap")
+    official["metrics"]["shapes"]["model_id"][0] = "cap0afe51c8e1bafdd1b2d2d9d1a6e7f"  # begins with the name by chance
+    results = opened(tmp_path, made, folder, teeth, official, detector_result())
+    found = {result.data: result.in_paper for result in results}
+    assert found == {"chair": False, "bed": False, "teeth": False, "cap": True, "mug": True}
 
 
 def test_the_made_up_results_are_such_as_a_benchmark_writes(tmp_path):

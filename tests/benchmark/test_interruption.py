@@ -81,7 +81,7 @@ class Benchmark:
 
     def epochs(self) -> int:
         """How many epochs have been trained in all sittings, those that were lost too."""
-        return sum(log.read_text().count("epoch ") for log in self.folder.glob("runs/*.log"))
+        return sum(log.read_text().count("epoch ") for log in self.folder.glob("runs/logs/*.log"))
 
     def events(self) -> int:
         """What has been done so far in all sittings: epochs ended, and results kept."""

@@ -39,6 +39,29 @@ def test_they_tell_of_the_paper_only_beside_its_numbers(tmp_path):
     assert "Table 6" not in " ".join(notes(tmp_path / "b", detector_result("teeth")))
 
 
+def test_they_tell_which_number_is_on_other_shapes(tmp_path):
+    results = [detector_result(), detector_result(method="soft_vr"), detector_result(method="sampling-10", models=10)]
+    found = notes(tmp_path, *results)
+    assert "Shapes: mug 10 or 12. Lengths in raw units." in found
+    assert "Measured on other shapes than the rest, and not to be compared: sampling, N_s = 10 on mug." in found
+
+
+def test_they_tell_that_shapes_were_seen_in_training(tmp_path):
+    seen = detector_result()
+    seen["metrics"]["seen_in_training"] = 3
+    text = "Flattered, as some of the shapes were seen in training: soft-argmax on mug."
+    assert text in notes(tmp_path / "a", seen, detector_result(method="soft_vr"))
+    assert text not in notes(tmp_path / "b", detector_result())
+
+
+def test_they_tell_the_seeds_of_a_mean(tmp_path):
+    results = [detector_result(data, seed=seed) for data, seed in [("mug", 0), ("mug", 1), ("chair", 1), ("chair", 2)]]
+    results += [detector_result("mug", "soft_vr"), detector_result("chair", "soft_vr", 1)]
+    found = notes(tmp_path, *results)
+    assert "The mean of soft-argmax is over seeds 1 only: all data are to have the same ones." in found
+    assert "The mean of soft-argmax, V.R. is missing: all data are to have the same ones." in found
+
+
 def test_one_seed_has_no_mean(tmp_path):
     found = notes(tmp_path, detector_result(seed=3), against="soft")
     assert found[0] == "Seed 3; 95 % interval over shapes, by bootstrap (5 resamples)."
@@ -55,4 +78,6 @@ def test_they_tell_what_is_not_defined(tmp_path):
 def test_every_version_of_the_code_is_told(tmp_path):
     results = [detector_result(seed=seed) | {"commit": commit} for seed, commit in enumerate(["a" * 40, None])]
     results.append(detector_result(seed=2) | {"commit": "b" * 40 + "+changed"})
-    assert "Code: aaaaaaa, bbbbbbb+changed." in notes(tmp_path, *results)
+    assert "Code: aaaaaaa, bbbbbbb+changed." in notes(tmp_path / "a", *results)
+    results = [detector_result() | {"commit": f"{'c' * 40}, {'d' * 40}+changed"}]
+    assert "Code: ccccccc, ddddddd+changed." in notes(tmp_path / "b", *results)

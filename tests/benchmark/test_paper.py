@@ -10,9 +10,8 @@ from pcsargmax.benchmark import paper
     [
         (paper.PCK, paper.PCK_MEAN, paper.CATEGORIES),
         (paper.DAS, paper.DAS_MEAN, paper.CATEGORIES),
-        (paper.LATER_DAS, paper.LATER_DAS_MEAN, paper.LATER_CATEGORIES),
     ],
-    ids=["pck", "das", "later"],
+    ids=["pck", "das"],
 )
 def test_the_mean_of_each_row_is_the_printed_one(rows, means, columns):
     assert rows.keys() == means.keys()
@@ -28,15 +27,9 @@ def test_numbers_stand_under_their_category():
     assert (paper.PCK["soft_vr"]["airplane"], paper.PCK["sampling-1"]["vessel"]) == (64.1, 33.3)
     assert (paper.DAS["soft"]["mug"], paper.DAS["sampling-1"]["mug"]) == (52.2, 67.0)
     assert (paper.DAS["soft_dr"]["knife"], paper.DAS["sampling-30"]["table"]) == (69.3, 81.7)
-    assert paper.LATER_DAS["Skeleton Merger"]["vessel"] == 72.4
 
 
 def test_samples_and_confidence_on_images():
     assert paper.SAMPLES["gaussian"] == {1: 68.1, 5: 68.1, 10: 68.2, 30: 68.3, 50: 68.3}
     assert paper.CONFIDENCE["soft"] == 0.233
     assert max(paper.CONFIDENCE, key=paper.CONFIDENCE.get) == "triangular"
-    for scores in paper.OTHERS.values():
-        assert all(len(numbers) == len(paper.IMAGE_METHODS) for numbers in scores.values())
-    # Table 2 at 30 samples is the main table.
-    main = dict(zip(paper.IMAGE_METHODS, paper.OTHERS[next(iter(paper.OTHERS))]["mAP, %"], strict=True))
-    assert {name: row[30] for name, row in paper.SAMPLES.items()} == {name: main[name] for name in paper.SAMPLES}

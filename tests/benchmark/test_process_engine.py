@@ -119,7 +119,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT.format(tests=str(Path(__file__).parents[1])))
     parent = subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path)
     try:
-        pid = wait_for(lambda: next((begun(log) for log in tmp_path.glob("runs/*.log")), None))
+        pid = wait_for(lambda: next((begun(log) for log in tmp_path.glob("runs/logs/*.log")), None))
         assert not gone(pid)
     finally:
         parent.kill()

@@ -1,6 +1,7 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -99,6 +100,28 @@ def test_the_result_of_an_experiment_is_found_by_its_settings(result, experiment
         ValueError, match=r"one.json: a result of other settings, move it away .*: lr: was 0.5, now 0.001"
     ):
         kept_result(file, experiment)
+
+
+@pytest.mark.parametrize("name", ["kind", "data", "method", "seed", "data_hash"])
+def test_the_result_of_another_experiment_is_none_of_this_one(result, experiment, tmp_path, name):
+    known = replace(experiment, data_hash="0123")
+    write_result(tmp_path / "one.json", result | {"data_hash": "0123"})
+    assert kept_result(tmp_path / "one.json", known) is not None
+    write_result(tmp_path / "one.json", result | {"data_hash": "0123", name: 7 if name == "seed" else "other"})
+    with pytest.raises(ValueError, match=f"{name}: was (7|'other'), now"):
+        kept_result(tmp_path / "one.json", known)
+
+
+def test_an_older_result_does_not_tell_its_data_and_is_kept(result, experiment, tmp_path):
+    del result["data_hash"]
+    write_result(tmp_path / "one.json", result)
+    assert kept_result(tmp_path / "one.json", replace(experiment, data_hash="0123"))["data_hash"] is None
+
+
+def test_a_broken_file_in_a_folder_comes_with_what_to_do(tmp_path):
+    (tmp_path / "other.json").write_text("[]")
+    with pytest.raises(BrokenResult, match=r"other.json: not a result: .*; move it away, or name the result files"):
+        list(read_results([tmp_path]))
 
 
 def test_a_setting_that_came_later_is_no_difference(result, experiment, tmp_path):

@@ -125,9 +125,9 @@ class TestDetector:
         assert (first["change"], first["severity"], first["movement"]) == ("none", 0, 0)
         names = ["pck@0.05", "pck@0.1", "mean_error", "pck@0.1/low", "mean_error/high"]
         assert [first[name] for name in names] == pytest.approx([expected["expectation"][name] for name in names])
-        assert first["correct"] == pytest.approx(expected["confidence"]["correct"])
-        assert first["confidence"] == pytest.approx(expected["confidence"]["mean"])
-        assert first["r"] == pytest.approx(expected["confidence"]["pearson"])
+        assert first["correct"] == pytest.approx(expected["calibration"]["share_correct"])
+        assert first["confidence"] == pytest.approx(expected["calibration"]["mean_confidence"])
+        assert first["r"] == pytest.approx(expected["calibration"]["pearson"])
         assert first["radius_coverage"] == pytest.approx(expected["radius"]["coverage"])
         assert first["radius"] == pytest.approx(expected["radius"]["mean"])
         assert found["radius_nominal"] == expected["radius"]["nominal"]
@@ -285,6 +285,24 @@ class TestDiscovery:
 def test_mistakes_are_found_before_anything_is_done(run, changes, message):
     with pytest.raises(ValueError, match=message):
         sweep(run, severities=changes, progress=lambda *_: pytest.fail("began"))
+
+
+def test_draws_are_of_the_shape_and_the_change_and_not_of_the_severity(run, monkeypatch):
+    seeds = {}
+
+    def watched(name, apply):
+        def change(pos, keypoints, severity, generator):
+            seeds.setdefault(name, []).append(generator.initial_seed())
+            return apply(pos, keypoints, severity, generator)
+
+        return change
+
+    for name in ("noise", "density"):
+        monkeypatch.setitem(CHANGES, name, CHANGES[name]._replace(apply=watched(name, CHANGES[name].apply)))
+    sweep(run, severities={"noise": (0.01, 0.02), "density": (0.5,)}, most=2)
+    first, again, second, _ = seeds["noise"][-4:]  # the ones before tried the severities
+    assert first == again != second
+    assert not set(seeds["noise"][-4:]) & set(seeds["density"][-2:])
 
 
 def test_no_shapes_is_an_error(run):

@@ -72,7 +72,7 @@ def test_what_has_a_result_is_kept(box_plan, places):
 
 def test_a_failure_does_not_stop_the_others_and_its_log_is_quoted(box_plan, places):
     experiments = box_plan(seeds=(0, 1))
-    places.runs.mkdir(exist_ok=True)
+    places.log(experiments[0]).parent.mkdir(parents=True)
     places.log(experiments[0]).write_text("".join(f"line {i}\n" for i in range(30)) + "ValueError: no data\n")
     engine = Inline(outcomes={experiments[0].name: "failed"})
     states = run_benchmark(experiments, places, engine, poll=0)
@@ -107,6 +107,23 @@ def test_what_another_benchmark_gave_up_is_taken_over(box_plan, places):
     assert len(engine.started) == 3
 
 
+def test_what_is_elsewhere_is_looked_at_again_after_a_while_only(box_plan, places, monkeypatch):
+    (experiment,) = box_plan()
+    now = [0.0]
+    monkeypatch.setattr(runner, "RETRY_SECONDS", 5.0)
+    monkeypatch.setattr(runner.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(runner.time, "sleep", lambda _: now.__setitem__(0, now[0] + 1))
+    started = []
+
+    class Timed(Inline):
+        def start(self, experiment, places):
+            started.append(now[0])
+            super().start(experiment, places)
+
+    run_benchmark([experiment], places, Timed(outcomes={experiment.name: ["elsewhere", "done"]}), poll=0)
+    assert started == [0, 5]
+
+
 def test_a_result_of_other_settings_is_a_failure_of_its_own(box_plan, places):
     first, second = box_plan(seeds=(0, 1))
     keep(first, places)
@@ -128,11 +145,9 @@ def test_a_broken_result_is_left_to_the_process_that_runs_it_anew(box_plan, plac
 
 def test_what_was_moved_aside_is_told(box_plan, places):
     (experiment,) = box_plan()
-    places.runs.mkdir(exist_ok=True)
     Status(places.status(experiment)).note("moved aside")
     (state,) = run_benchmark([experiment], places, Inline(), poll=0)
     assert state.notes == ["moved aside"]
-    assert not places.status(experiment).exists()
 
 
 def test_progress_is_told_with_the_status_of_what_runs(box_plan, places):
@@ -145,7 +160,6 @@ def test_progress_is_told_with_the_status_of_what_runs(box_plan, places):
         def ended(self, timeout):
             self.looks += 1
             if self.looks == 1:
-                places.runs.mkdir(exist_ok=True)
                 Status(places.status(experiments[0])).phase("training", done=2, total=9)
                 return []
             return super().ended(timeout)
@@ -166,9 +180,10 @@ def test_progress_is_told_with_the_status_of_what_runs(box_plan, places):
 def test_an_interrupt_stops_the_engine(box_plan, places):
     (experiment,) = box_plan()
     engine = Inline(outcomes={experiment.name: KeyboardInterrupt()})
+    told = []
     with pytest.raises(KeyboardInterrupt):
-        run_benchmark([experiment], places, engine, poll=0)
-    assert engine.stopped
+        run_benchmark([experiment], places, engine, poll=0, stopping=lambda: told.append(engine.stopped))
+    assert (told, engine.stopped) == ([False], True)
 
 
 def test_the_last_lines_of_a_long_file(tmp_path):

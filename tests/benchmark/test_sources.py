@@ -1,9 +1,10 @@
+import shutil
 import threading
 
 import pytest
 
 from pcsargmax.benchmark import sources
-from pcsargmax.benchmark.sources import Source, named_sources, procedural_sources
+from pcsargmax.benchmark.sources import Source, data_hash, named_sources, procedural_sources
 from pcsargmax.datasets import KeypointNet
 
 
@@ -84,3 +85,39 @@ def test_without_names_all_categories_are_made(tmp_path):
 def test_an_unknown_procedural_category_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"categories must be some of airplane, .*boat"):
         procedural_sources(tmp_path, ["boat"], models=3)
+
+
+def test_the_hash_is_of_what_the_data_are(box_root, tmp_path):
+    root = shutil.copytree(box_root, tmp_path / "copy")
+    found = data_hash("box", str(box_root))
+    assert data_hash("box", str(root)) == found
+    train = root / "splits" / "train.txt"
+    train.write_text(f"{train.read_text()}99999999-of-another-category\n")
+    assert data_hash("box", str(root)) == found
+    train.write_text("\n".join(train.read_text().splitlines()[1:]))
+    assert data_hash("box", str(root)) != found
+    annotations = root / "annotations" / "box.json"
+    train.write_text((box_root / "splits" / "train.txt").read_text())
+    assert data_hash("box", str(root)) == found
+    annotations.write_text(annotations.read_text().replace('"semantic_id": 4', '"semantic_id": 5', 1))
+    assert data_hash("box", str(root)) != found
+    assert data_hash("sphere", str(root)) is None
+
+
+def test_the_hash_of_a_folder_is_of_its_files(landmark_root, tmp_path):
+    folder = shutil.copytree(landmark_root, tmp_path / "copy")
+    found = data_hash(str(landmark_root), "")
+    assert data_hash(str(folder), "") == found
+    (folder / ".hidden").write_text("")
+    assert data_hash(str(folder), "") == found
+    (folder / "more.txt").write_text("")
+    assert data_hash(str(folder), "") != found
+
+
+def test_the_hash_of_large_files_is_of_their_size(tmp_path):
+    (tmp_path / "train0.h5").write_bytes(b"a" * 9)
+    found = data_hash("mug", str(tmp_path))
+    (tmp_path / "train0.h5").write_bytes(b"b" * 9)
+    assert data_hash("mug", str(tmp_path)) == found
+    (tmp_path / "train0.h5").write_bytes(b"b" * 10)
+    assert data_hash("mug", str(tmp_path)) != found

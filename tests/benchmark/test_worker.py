@@ -4,6 +4,8 @@ import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
+from itertools import groupby
 
 import pytest
 import torch
@@ -69,6 +71,8 @@ def test_an_experiment_leaves_one_result_and_a_run_folder(experiment, places):
     assert 0 < result["seconds"]["train"] < 60
     assert 0 < result["seconds"]["evaluate"] < 60
     assert result["machine"]["threads"] == 1
+    assert re.fullmatch("[0-9a-f]{16}", result["data_hash"])
+    assert {path.name for path in places.runs.glob("box-*")} == {experiment.name}  # logs and status lie elsewhere
     assert (places.run(experiment) / "checkpoints" / "last.ckpt").is_file()
     assert places.result(experiment).stat().st_size < 30_000
 
@@ -244,6 +248,103 @@ def test_a_second_broken_file_does_not_take_the_place_of_the_first(box_plan, pla
     assert names == [f"{experiment.name}.json.broken", f"{experiment.name}.json.broken-2"]
 
 
+def test_what_passes_is_an_error_and_moves_nothing(box_plan, places, count, monkeypatch):
+    (experiment,) = box_plan()
+    _, stop = count
+    stop["epochs"] = 2
+    with pytest.raises(Killed):
+        run_experiment(experiment, places)
+    stop.clear()
+    for broken in ("pcsargmax.benchmark.worker._follow_data", "pcsargmax.training.run_folder.read_checkpoint"):
+        with monkeypatch.context() as patch:
+            patch.setattr(broken, full_disk)
+            with pytest.raises(OSError, match="No space left"):
+                run_experiment(experiment, places)
+    assert [path.name for path in places.runs.glob("box-*")] == [experiment.name]
+    assert read_status(places.status(experiment))["notes"] == []
+
+
+def full_disk(*_):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_best_weights_are_not_deleted_for_want_of_the_last_ones(box_plan, places, told):
+    (experiment,) = box_plan(epochs=1)
+    run_experiment(experiment, places)
+    places.result(experiment).unlink()
+    (places.run(experiment) / "checkpoints" / "last.ckpt").unlink()
+    if not told:
+        places.status(experiment).unlink()
+    run_experiment(experiment, places)
+    (aside,) = places.runs.glob("*.broken")
+    assert (aside / "checkpoints" / "best.ckpt").is_file()
+    assert "last.ckpt" in read_status(places.status(experiment))["notes"][0]
+
+
+def test_a_first_epoch_that_never_ended_leaves_nothing_aside(box_plan, places, count):
+    (experiment,) = box_plan()
+    _, stop = count
+    stop["epochs"] = 1
+    with pytest.raises(Killed):
+        run_experiment(experiment, places)
+    stop.clear()
+    best = places.run(experiment) / "checkpoints" / "best.ckpt"
+    best.parent.mkdir(parents=True, exist_ok=True)
+    best.write_bytes(b"")  # the last one comes after it
+    assert run_experiment(experiment, places) == "done"
+    assert not list(places.runs.glob("*.broken"))
+
+
+def test_other_data_under_the_same_name_are_not_taken_for_the_same(box_plan, places):
+    (experiment,) = box_plan(epochs=1)
+    other = replace(experiment, data_hash="0" * 16)
+    run_experiment(experiment, places)
+    with pytest.raises(ValueError, match=r"data_hash: was '[0-9a-f]{16}', now '0000000000000000'"):
+        run_experiment(other, places)
+    places.result(experiment).unlink()
+    run_experiment(other, places)
+    assert "data_hash: was" in read_status(places.status(experiment))["notes"][0]
+    assert list(places.runs.glob("*.broken"))
+
+
+def test_the_code_of_all_sittings_is_told(box_plan, places, count, monkeypatch):
+    (experiment,) = box_plan()
+    _, stop = count
+    for code, epoch in (("aaa", 1), ("bbb", 3), ("bbb", None)):
+        monkeypatch.setattr("pcsargmax.benchmark.worker.commit", lambda code=code: code)
+        stop.update(epochs=epoch)
+        if epoch is None:
+            run_experiment(experiment, places)
+        else:
+            with pytest.raises(Killed):
+                run_experiment(experiment, places)
+    # What trained the first epoch is gone with it.
+    assert read_result(places.result(experiment))["commit"] == "bbb"
+    for code in ("ccc", "ccc"):
+        places.result(experiment).unlink()
+        monkeypatch.setattr("pcsargmax.benchmark.worker.commit", lambda code=code: code)
+        run_experiment(experiment, places)
+    assert read_result(places.result(experiment))["commit"] == "bbb, ccc"
+
+
+def test_seconds_are_of_epochs_that_were_kept(box_plan, places, count, monkeypatch):
+    (experiment,) = box_plan()
+    _, stop = count
+    stop["epochs"] = 1  # before its checkpoint
+    with pytest.raises(Killed):
+        run_experiment(experiment, places)
+    assert read_status(places.status(experiment))["train_seconds"] == 0
+
+
+def test_notes_of_a_sitting_that_was_cut_off_are_told_yet(tmp_path):
+    Status(tmp_path / "new" / "s").note("moved aside")
+    status = Status(tmp_path / "new" / "s")
+    assert status.values["notes"] == ["moved aside"]
+    status.phase("done")
+    assert Status(tmp_path / "new" / "s").values["notes"] == []
+
+
 def test_a_result_of_other_settings_stays_and_is_an_error(box_plan, places):
     (experiment,) = box_plan(epochs=1)
     run_experiment(experiment, places)
@@ -262,7 +363,7 @@ def test_what_a_killed_writer_left_is_removed(box_plan, places, count):
         run_experiment(experiment, places)
     halves = [
         places.results / f".{experiment.name}-abc.json",
-        places.runs / f".{experiment.name}.status-77",
+        places.runs / "logs" / f".{experiment.name}.status-77",
         places.run(experiment) / "checkpoints" / ".last-abc.ckpt",
     ]
     for half in halves:
@@ -338,10 +439,10 @@ def test_the_status_tells_how_far_an_experiment_is(box_plan, places, monkeypatch
     write = Status.write
     monkeypatch.setattr(Status, "write", lambda self, **v: (write(self, **v), told.append(dict(self.values)))[0])
     run_experiment(experiment, places)
-    steps = [(one["phase"], one["done"], one["total"]) for one in told]
-    assert steps[:3] == [("starting", 0, 0), ("starting", 0, 0), ("reading", 0, 0)]
-    assert steps[3:7] == [("training", 0, 3), ("training", 1, 3), ("training", 2, 3), ("training", 3, 3)]
-    assert steps[7:] == [("evaluating", 0, 0), *[("evaluating", i, 3) for i in (1, 2, 3)], ("done", 0, 0)]
+    steps = [step for step, _ in groupby((one["phase"], one["done"], one["total"]) for one in told)]
+    assert steps[:2] == [("starting", 0, 0), ("reading", 0, 0)]
+    assert steps[2:6] == [("training", 0, 3), ("training", 1, 3), ("training", 2, 3), ("training", 3, 3)]
+    assert steps[6:] == [("evaluating", 0, 0), *[("evaluating", i, 3) for i in (1, 2, 3)], ("done", 0, 0)]
     assert read_status(places.status(experiment)) == json.loads(json.dumps(told[-1]))
 
 

@@ -52,7 +52,7 @@ def test_tables_and_figures_are_written(cli, box_run, twin, discovery, tmp_path)
         assert (out / f"robustness-{stem}.png").read_bytes().startswith(b"\x89PNG")
         assert (out / f"robustness-{stem}.pdf").read_bytes().startswith(b"%PDF")
     assert len(list(out.iterdir())) == 6
-    again = cli("robustness", box_run, twin, discovery, "--out", out, *QUICK, "--shapes", 2, "--json")
+    again = cli("robustness", box_run, twin, discovery, "--out", out, *QUICK, "--shapes", 2, "--json", "--force")
     assert json.loads(again.stdout) == results
 
 
@@ -116,9 +116,23 @@ def test_changes_are_read():
         parse_changes(["noise=a"])
 
 
+def test_another_sweep_is_not_written_over(cli_error, box_run, tmp_path):
+    (tmp_path / "robustness.json").write_text("[]")
+    assert "is there: name another --out, or write over it by --force" in cli_error(
+        "robustness", box_run, "--out", tmp_path, *QUICK
+    )
+    assert (tmp_path / "robustness.json").read_text() == "[]"
+
+
+def test_a_run_named_twice_is_a_mistake(cli_error, box_run, tmp_path):
+    for again in (box_run, box_run / "checkpoints" / "best.ckpt"):
+        assert "runs named twice: " in cli_error("robustness", box_run, again, "--out", tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--change", "view=1", "--change", "view=2"), "change view is named twice: give its severities at once"),
         (("--change", "snow"), "severities must be of noise, outliers, stray, density, view, rotation, got 'snow'"),
         (("--change", "noise="), "change must be NAME or NAME=NUMBER,NUMBER, got 'noise='"),
         (("--change", "view=0"), "view: severity 0 is out of range: views must be a whole number"),

@@ -67,6 +67,13 @@ def test_a_mistake_is_one_line(cli_error, folder, tmp_path, options, message):
     assert not (tmp_path / "x.txt").exists()
 
 
+def test_a_table_is_not_written_among_the_results(cli_error, folder):
+    for results in (folder, next(folder.glob("*.json"))):
+        message = cli_error("tables", results, "--format", "json", "--out", folder / "table.json")
+        assert "out must not be a .json file among the results" in message
+    assert not (folder / "table.json").exists()
+
+
 def test_a_folder_without_results_is_one_line(cli_error, tmp_path):
     assert f"no results (*.json) in {tmp_path}" in cli_error("tables", tmp_path)
     assert "none" in cli_error("tables", tmp_path / "none")

@@ -7,13 +7,17 @@ from scipy import stats
 
 from pcsargmax.metrics.bootstrap import bootstrap_interval
 from pcsargmax.metrics.paired import (
+    Statistic,
     mean_over_seeds,
-    mean_statistic,
     paired_bootstrap,
     paired_permutation,
     paired_wilcoxon,
     ratio_statistic,
 )
+
+
+def mean_statistic(values: torch.Tensor) -> Statistic:
+    return ratio_statistic(values, torch.ones_like(values))
 
 
 def two_methods(models: int = 30, gain: float = 0.3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,8 +79,6 @@ def test_seeds_are_averaged_per_model_first():
     a = torch.tensor([[1.0, 2.0, torch.nan], [3.0, torch.nan, torch.nan]])
     assert mean_over_seeds(a)[:2].tolist() == [2, 2]
     assert mean_over_seeds(a)[2].isnan()
-    everyone = torch.ones(1, 3, dtype=torch.float64)
-    assert mean_statistic(a)(everyone).tolist() == [2.0]  # the third model has no value
     many, few = torch.randn(5, 20, generator=torch.Generator().manual_seed(0)), torch.zeros(20)
     assert paired_permutation(many, few) == paired_permutation(many.double().mean(dim=0), few)
     assert paired_wilcoxon(many, few) == paired_wilcoxon(many.double().mean(dim=0), few)
@@ -134,8 +136,19 @@ def test_a_single_model_or_no_value_is_nan():
     found = paired_bootstrap(one, one, 1)
     assert found.difference == 0
     assert np.isnan([found.low, found.high, found.p]).all()
-    empty = mean_statistic(torch.full((3,), torch.nan))
+    empty = ratio_statistic(torch.zeros(3), torch.zeros(3))
     assert np.isnan(paired_bootstrap(empty, empty, 3)).all()
+
+
+def test_rounding_is_no_difference():
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randint(11, (3, 40), generator=generator).double() / 10
+    b = a[[2, 0, 1]]  # the same seeds in another order
+    assert (a.mean(dim=0) - b.mean(dim=0)).any()
+    assert paired_wilcoxon(a, b) == paired_permutation(a, b) == (0.0, 1.0, 40)
+    whole = torch.randint(11, (2, 25), generator=generator).double()
+    for scale in (10.0, 1e-9):  # equal differences are ties, whatever the unit
+        assert paired_wilcoxon(*(whole / scale)).p == paired_wilcoxon(*whole).p
 
 
 @pytest.mark.parametrize(
@@ -146,6 +159,11 @@ def test_a_single_model_or_no_value_is_nan():
         (lambda: paired_permutation(torch.ones(3), torch.zeros(3), num=0), "num must be at least 1, got 0"),
         (lambda: paired_wilcoxon(torch.ones(0), torch.ones(0)), r"M at least 1, got \(0,\)"),
         (lambda: mean_over_seeds(torch.ones(1, 2, 3)), r"got \(1, 2, 3\)"),
+        (
+            lambda: ratio_statistic(torch.tensor([1, torch.nan]), torch.ones(2)),
+            "numerator must not be NaN, got 1 that are",
+        ),
+        (lambda: ratio_statistic(torch.ones(2), torch.tensor([1, torch.nan])), "denominator must not be NaN"),
         (lambda: paired_bootstrap(torch.sum, torch.sum, 3), r"return \(1,\) of 1 resamples, got \(\)"),
         (lambda: paired_bootstrap(torch.sum, torch.sum, 0), "num_models and num must be at least 1, got 0"),
     ],

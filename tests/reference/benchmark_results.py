@@ -67,6 +67,7 @@ def _result(kind, data, method, seed, metrics, changes) -> dict:
         "method": method,
         "seed": seed,
         "settings": counted_settings(settings, data),
+        "data_hash": None,
         "commit": "0123456789" * 4,
         "versions": {"pcsargmax": "0.1.0", "torch": "2.13.0"},
         "machine": {"cpu": "one", "threads": 1, "device": "cpu"},
