@@ -47,7 +47,12 @@ def print_metrics(metrics: dict[str, Any]) -> None:
             f"{told['num_symmetric']} shapes annotated with any{_protocol_text(told)}"
         )
         Console().print(_table(title, told, shares))
-    for line in (*presence_lines(metrics), confidence_text(metrics), *calibration_lines(metrics)):
+    for line in (
+        *presence_lines(metrics),
+        *symmetry_lines(metrics),
+        confidence_text(metrics),
+        *calibration_lines(metrics),
+    ):
         typer.echo(line)
 
 
@@ -76,16 +81,27 @@ def _protocol_text(told: dict[str, Any]) -> str:
 
 def presence_lines(metrics: dict[str, Any]) -> list[str]:
     """What the detector knew of which keypoints are there, and how many of its claims were true."""
-    found = metrics["presence"]
+    found, pace = metrics["presence"], f"{metrics['seconds_per_cloud'] * 1e3:.0f} ms a shape"
+    if found is None:
+        return [f"presence: not trained, every keypoint is claimed; {pace}"]
     text = f"presence: {_percent(found['accuracy'])} right"
     if found["average_precision"] is not None:
         text += (
-            f", average precision {_percent(found['average_precision'])} (chance {_percent(found['prevalence'])}), "
-            f"of absence {_percent(found['average_precision_absent'])}"
+            f", AP {_percent(found['average_precision'])} (chance {_percent(found['chance'])}), "
+            f"of absence {_percent(found['average_precision_absent'])} ({_percent(found['chance_absent'])})"
         )
     threshold = next(name.removeprefix("f1@") for name in found if name.startswith("f1@"))
     shares = ", ".join(f"{name} {_percent(found[f'{name}@{threshold}'])}" for name in ("precision", "recall", "f1"))
-    return [text, f"claims within {threshold}: {shares}; {metrics['seconds_per_cloud'] * 1e3:.0f} ms a shape"]
+    return [text, f"claims within {threshold}: {shares}; {pace}"]
+
+
+def symmetry_lines(metrics: dict[str, Any]) -> list[str]:
+    """Up to what symmetry the errors are measured that confidence is scored by, where that is not the usual way."""
+    symmetry = metrics["confidence"]["symmetry"]
+    if symmetry == "none":
+        return []
+    kinds = "reflection and rotation" if symmetry == "all" else symmetry
+    return [f"below: errors up to {kinds}, as trained; all else is plain"]
 
 
 def calibration_lines(metrics: dict[str, Any]) -> list[str]:
@@ -106,7 +122,7 @@ def _saliency_text(told: dict[str, Any]) -> str:
     """Two figures of KeypointNet's own benchmark, of points without ids."""
     names = [(part, name) for part in ("saliency_iou", "saliency_map") for name in told[part] if "@" in name]
     shown = [f"{name} {_percent(told[part][name])}" for part, name in names if "/" not in name]
-    return f"salient points: {', '.join(shown)}"
+    return f"salient points, pooled, IoU <=, mAP <, as published:\n  {', '.join(shown)}"
 
 
 def _percent(share: float | None) -> str:
@@ -115,8 +131,8 @@ def _percent(share: float | None) -> str:
 
 def confidence_text(metrics: dict[str, Any]) -> str:
     """One line: what confidence and radius were worth."""
-    found, radius = metrics["confidence"], metrics["radius"]
-    told = "–" if found["pearson"] is None else f"{found['pearson']:.2f}"
+    found, kept, radius = metrics["confidence"], metrics["calibration"], metrics["radius"]
+    told = "–" if kept is None or kept["pearson"] is None else f"{kept['pearson']:.2f}"
     text = f"confidence: r = {told} (error <= {100 * found['threshold']:g}% diagonal)"
     if not found["calibrated"]:
         return f"{text}; not calibrated: no val split"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
+
+_LINE_END = re.compile(r"\n\s*")
 
 
 def command(
@@ -79,19 +82,24 @@ def command(
 
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
         opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]
+        of_detectors: dict[str, Any] = {
+            "average": average,
+            "strict": strict,
+            "geodesic": geodesic,
+            "symmetry": symmetry,
+        }
+        of_discoveries: dict[str, Any] = {"self_pairs": self_pairs, "repeatability": repeatability}
+        found = [isinstance(one, DiscoverRun) for one in opened]
+        if all(found):
+            _check_unused(of_detectors, {"average": "pooled", "symmetry": "none"}, "detector")
+        if not any(found):
+            _check_unused(of_discoveries, {"self_pairs": True}, "discovery")
         if data is not None:
             opened = [run.with_data(data) for run in opened]
         results = []
         with progress_bars() as bars:
             for one in opened:
-                own: dict[str, Any] = {
-                    "average": average,
-                    "strict": strict,
-                    "geodesic": geodesic,
-                    "symmetry": symmetry,
-                }
-                if isinstance(one, DiscoverRun):
-                    own = {"self_pairs": self_pairs, "repeatability": repeatability}
+                own = of_discoveries if isinstance(one, DiscoverRun) else of_detectors
                 where = split or ("all" if isinstance(one, DiscoverRun) else "test")
                 update = partial(bars.update, f"evaluating {one.folder.name}")
                 results.append(one.evaluate(where, seed=seed, progress=update, **options, **own))
@@ -100,6 +108,14 @@ def command(
             typer.echo(json.dumps(results[0] if len(results) == 1 else results))
         else:
             print_results(results)
+
+
+def _check_unused(options: dict[str, Any], usual: dict[str, Any], kind: str) -> None:
+    """Refuse an option that says something to no run: anything but its usual value, False if not given."""
+    for name, value in options.items():
+        if value != usual.get(name, False):
+            option = "--no-self-pairs" if name == "self_pairs" else f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option} is of a {kind}, got no run of that kind")
 
 
 def print_results(results: list[dict[str, Any]]) -> None:
@@ -138,8 +154,6 @@ def write_metrics(metrics: dict[str, Any], folder: Path) -> Path:
 
 
 def _json(metrics: dict[str, Any]) -> str:
-    """A figure a line, to be read and compared, but a line a shape's list, of which there are many."""
-    lists = {name: metrics[name] for name in ("shapes",) if name in metrics}
-    text = json.dumps({name: value for name, value in metrics.items() if name not in lists}, indent=1, allow_nan=False)
-    parts = [f' "{name}": {json.dumps(value, allow_nan=False)}' for name, value in lists.items()]
-    return ",\n".join([text.removesuffix("\n}"), *parts]) + "\n}\n"
+    """A figure a line, to be read and compared, but a line for a list of figures, such as those of a shape."""
+    text = json.dumps(metrics, indent=1, allow_nan=False)
+    return re.sub(r"\[\n\s*([^][{}]*?)\n\s*\]", lambda found: f"[{_LINE_END.sub(' ', found[1])}]", text) + "\n"

@@ -14,7 +14,12 @@ from pcsargmax.metrics.geodesic import CloudGraph, geodesic_errors
 from pcsargmax.metrics.iou import KeypointIoU, hungarian_iou, keypoint_iou
 from pcsargmax.metrics.paired import paired_bootstrap, paired_permutation, paired_wilcoxon
 from pcsargmax.metrics.pck import PCK, average_visible, fraction_correct, keypoint_errors
-from pcsargmax.metrics.presence import KeypointPresence, claimed_counts, presence_average_precision
+from pcsargmax.metrics.presence import (
+    KeypointPresence,
+    chance_precision,
+    claimed_counts,
+    presence_average_precision,
+)
 from pcsargmax.metrics.repeatability import Repeatability, noisy, partial_view, repeatability, rotated, thinned
 from pcsargmax.metrics.self_alignment import SelfAlignment
 from pcsargmax.metrics.sparsification import SparsificationError, sparsification_curve, sparsification_error
@@ -37,6 +42,7 @@ __all__ = [
     "box_coverage",
     "box_iou",
     "brier_score",
+    "chance_precision",
     "claimed_counts",
     "das_from_labels",
     "expected_calibration_error",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.metrics.bootstrap import flat_rows, percentile_interval, resample_weights
+from pcsargmax.metrics.bootstrap import basic_interval, flat_rows, resample_weights
 from pcsargmax.metrics.pck import _checked_thresholds, correct, count_update, keypoint_errors, threshold_name
 
 Interpolation = Literal["all", "11", "none"]
@@ -72,7 +72,7 @@ def _eleven_points(true: Tensor, envelope: Tensor, positives: Tensor) -> Tensor:
     """Mean of the envelope (..., n) at 11 recalls, 0 beyond the last; true (..., n) are the hits so far."""
     tenths = torch.arange(11, dtype=torch.float64, device=true.device)
     needed = tenths * positives[..., None] / 10  # (..., 11) hits, not recalls, which would not be exact
-    place = torch.searchsorted(true.contiguous(), (needed - 1e-9).contiguous())
+    place = torch.searchsorted(true.contiguous(), needed.contiguous())
     padded = torch.nn.functional.pad(envelope, (0, 1))
     return padded.gather(-1, place).mean(dim=-1)
 
@@ -196,7 +196,7 @@ class KeypointAP(Metric):
     `compute` returns tensors, 0 to 1:
 
     - "map@0.01" and so on per threshold: mean over the keypoint ids of their average precision;
-    - the same with "/low" and "/high"; NaN for a single model;
+    - the same with "/low" and "/high", the ends of the interval (`basic_interval`); NaN for a single model;
     - "ap_per_keypoint" (T, K): NaN for an id that no model has;
     - "num_models", "num_keypoints": models given, annotated keypoints among them.
 
@@ -274,7 +274,7 @@ class KeypointAP(Metric):
             replicates = self._precision(errors, scores, weights).nanmean(dim=-1)
             if len(errors) < 2:
                 replicates = torch.full_like(replicates, torch.nan)
-            ends = percentile_interval(replicates)
+            ends = basic_interval(found.nanmean(dim=-1), replicates)
             result |= {f"{name}/low": low for name, low in zip(names, ends[0], strict=True)}
             result |= {f"{name}/high": high for name, high in zip(names, ends[1], strict=True)}
         result["ap_per_keypoint"] = found

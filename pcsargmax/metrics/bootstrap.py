@@ -85,6 +85,29 @@ def percentile_interval(replicates: Tensor, level: float = 0.95) -> tuple[Tensor
     return low, high
 
 
+def basic_interval(
+    figure: Tensor, replicates: Tensor, limits: tuple[float, float] = (0.0, 1.0), level: float = 0.95
+) -> tuple[Tensor, Tensor]:
+    """The basic interval, of a figure whose resamples lie beside it (Davison and Hinkley 1997, Section 5.2).
+
+    A resample holds models twice. That makes gaps wider (calibration error) and ranks surer (average precision), so the
+    percentiles lie above the figure, by about as much as the figure lies above the truth. Here they are turned about
+    the figure, 2 · figure − percentile, which takes both away.
+
+    Args:
+        figure: (...) of all models.
+        replicates: (R, ...) of the resamples, NaN ones left out.
+        limits: what the figure can be at all; the ends are cut off there.
+        level: probability between the two ends.
+
+    Returns:
+        low and high, each (...); never without the figure itself.
+    """
+    low, high = percentile_interval(replicates, level)
+    ends = (2 * figure - high).minimum(figure), (2 * figure - low).maximum(figure)
+    return ends[0].clamp(*limits), ends[1].clamp(*limits)
+
+
 def flat_rows(flat: list[Tensor], width: int) -> Tensor:
     """The models that a metric collected as flat pieces of (M · width,): (M, width) float64 on the CPU."""
     return (dim_zero_cat(flat) if len(flat) else torch.empty(0)).cpu().double().reshape(-1, width)

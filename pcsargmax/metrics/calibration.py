@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.metrics.bootstrap import flat_rows, percentile_interval, resample_weights
+from pcsargmax.metrics.bootstrap import basic_interval, flat_rows, percentile_interval, resample_weights
 
 Bins = Literal["width", "count"]
 
@@ -117,7 +117,8 @@ class ConfidenceCalibration(Metric):
     - "brier": the Brier score;
     - "pearson", "spearman_correct": correlation of confidence with being right;
     - "pearson_error", "spearman": with the error, its sign turned, so that higher is better everywhere;
-    - each of these with "/low" and "/high", the ends of its interval (NaN for a single model, which has no spread);
+    - each of these with "/low" and "/high", the ends of its interval (NaN for a single model, which has no spread),
+      that of the first two by `basic_interval`, since resamples lie above them;
     - "mean_confidence", "share_correct": the same, if confidence keeps its word on the whole;
     - "reliability_confidence", "reliability_correct", "reliability_number", (num_bins,): the curve in bins of equal
       width; the same with "_equal_count" at the end.
@@ -160,7 +161,8 @@ class ConfidenceCalibration(Metric):
         if self.num_keypoints not in (0, error.shape[1]):
             raise ValueError(f"error must have {int(self.num_keypoints)} keypoints as before, got {error.shape[1]}")
         self.num_keypoints.fill_(error.shape[1])
-        self.flat_cases.append(torch.stack([confidence, error], dim=-1).detach().to(self.dtype).flatten())
+        cases = torch.stack([confidence.to(self.dtype), error.to(self.dtype)], dim=-1)
+        self.flat_cases.append(cases.detach().flatten())
 
     def compute(self) -> dict[str, Tensor]:
         """The results, see the class.
@@ -174,13 +176,15 @@ class ConfidenceCalibration(Metric):
         if not visible.any():
             raise ValueError(f"ConfidenceCalibration needs at least one visible keypoint, got {len(cases)} models")
         confidence, error = cases[visible].T
-        correct = error <= self.threshold
+        correct = error.to(self.dtype) <= self.threshold  # a float32 0.05 is above a float64 one
         result = self._scores(confidence, error, correct, None)
         if self.num_bootstrap:
             weights = case_weights(visible.nonzero()[:, 0], len(cases), self.num_bootstrap, seed=self.seed)
             for name, drawn in self._scores(confidence, error, correct, weights).items():
-                few = len(cases) < 2
-                low, high = drawn.new_full((2,), torch.nan) if few else percentile_interval(drawn)
+                biased = name.startswith("ece")
+                low, high = basic_interval(result[name], drawn) if biased else percentile_interval(drawn)
+                if len(cases) < 2:
+                    low = high = drawn.new_tensor(torch.nan)
                 result |= {f"{name}/low": low, f"{name}/high": high}
         result |= {"mean_confidence": confidence.mean(), "share_correct": correct.double().mean()}
         for bins, ending in _BINS.items():

@@ -65,13 +65,6 @@ class CloudGraph:
         found = dijkstra(self._graph, directed=False, indices=rows.numpy())
         return torch.from_numpy(found)[place]
 
-    @property
-    def parts(self) -> Tensor:
-        """(N,) long: which part each point belongs to, from 0; paths lead within a part only."""
-        from scipy.sparse.csgraph import connected_components
-
-        return torch.from_numpy(connected_components(self._graph, directed=False)[1]).long()
-
     def _check_rows(self, name: str, rows: Tensor) -> None:
         if rows.ndim != 1 or rows.is_floating_point() or rows.dtype == torch.bool:
             raise ValueError(f"{name} must be (S,) long, got {rows.dtype} of shape {tuple(rows.shape)}")

@@ -115,20 +115,6 @@ def fraction_correct(
     return hits.nanmean(dim=0).T if average is None else average_visible(hits, average)
 
 
-def correct_per_model(errors: Tensor, thresholds: Sequence[float], *, strict: bool = False) -> Tensor:
-    """PCK of each model, the share of its visible keypoints within each threshold: (M, T), e.g. for paired tests.
-
-    Args:
-        errors: (M, K) as `keypoint_errors` gives them, NaN where absent.
-        thresholds: T distances, raw units, positive and ascending.
-        strict: within means < instead of ≤.
-
-    Returns:
-        (M, T) 0 to 1, whose mean is the average "model"; NaN for a model without visible keypoints.
-    """
-    return correct(errors, thresholds, strict=strict).nanmean(dim=1)
-
-
 def threshold_name(threshold: float) -> str:
     """The threshold as it stands in a result's key: 0.1 + 0.2 is "0.3"."""
     return f"{threshold:.6g}"

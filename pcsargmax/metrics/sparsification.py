@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.metrics.bootstrap import flat_rows
+from pcsargmax.metrics.bootstrap import basic_interval, flat_rows, resample_weights
 from pcsargmax.metrics.calibration import checked_pair
 
 
@@ -69,33 +69,44 @@ class SparsificationError(Metric):
 
     - "kept", "error", "oracle" (num_steps,): as in `sparsification_curve`;
     - "ause": as in `sparsification_error`, the unit of the errors; "ause_relative": over the mean error, NaN where that
-      is 0; "ause_random": what confidence that tells nothing would have in the mean.
+      is 0; "ause_random": what confidence that tells nothing would have in the mean;
+    - "ause/low", "ause/high": ends of the 95 % bootstrap interval over models (`basic_interval`); NaN for a single one.
 
     Args:
         num_steps: of the curve.
+        num_bootstrap: resamples for the interval; 0 leaves it out.
+        seed: of the resampling.
     """
 
     full_state_update = False
     higher_is_better = False
     is_differentiable = False
     flat_cases: list[Tensor]
+    num_keypoints: Tensor
 
-    def __init__(self, num_steps: int = 20) -> None:
+    def __init__(self, num_steps: int = 20, num_bootstrap: int = 1000, seed: int = 0) -> None:
         """See the class."""
         super().__init__()
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
-        self.num_steps = num_steps
+        if num_bootstrap < 0:
+            raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
+        self.num_steps, self.num_bootstrap, self.seed = num_steps, num_bootstrap, seed
+        # Flat, with the number of keypoints apart: a process without any model can then still be gathered.
         self.add_state("flat_cases", default=[], dist_reduce_fx="cat")
+        self.add_state("num_keypoints", default=torch.tensor(0), dist_reduce_fx="max")
 
     def update(self, confidence: Tensor, error: Tensor) -> None:
-        """Add keypoints: confidence (...), higher is surer, and error (...), NaN where absent."""
-        if confidence.shape != error.shape:
+        """Add models: confidence (B, K), higher is surer, and error (B, K), NaN where the keypoint is absent."""
+        if confidence.ndim != 2 or confidence.shape != error.shape:
             raise ValueError(
-                f"confidence and error must have one shape, got {tuple(confidence.shape)} and {tuple(error.shape)}"
+                f"confidence and error must both be (B, K), got {tuple(confidence.shape)} and {tuple(error.shape)}"
             )
-        cases = torch.stack([confidence, error], dim=-1)[~error.isnan()]
-        self.flat_cases.append(cases.detach().to(self.dtype).flatten())
+        if self.num_keypoints not in (0, error.shape[1]):
+            raise ValueError(f"error must have {int(self.num_keypoints)} keypoints as before, got {error.shape[1]}")
+        self.num_keypoints.fill_(error.shape[1])
+        cases = torch.stack([confidence.to(self.dtype), error.to(self.dtype)], dim=-1)
+        self.flat_cases.append(cases.detach().flatten())
 
     def compute(self) -> dict[str, Tensor]:
         """The results, see the class.
@@ -103,7 +114,10 @@ class SparsificationError(Metric):
         Raises:
             ValueError: no keypoint was given, or values that are not finite.
         """
-        confidence, error = flat_rows(self.flat_cases, 2).T
+        width = max(int(self.num_keypoints), 1)
+        models = flat_rows(self.flat_cases, 2 * width).reshape(-1, width, 2)
+        visible = ~models[..., 1].isnan()
+        confidence, error = models[visible].T
         curve = sparsification_curve(confidence, error, num_steps=self.num_steps)._asdict()
         area = sparsification_error(confidence, error)
         curve |= {
@@ -111,7 +125,23 @@ class SparsificationError(Metric):
             "ause_relative": area / error.mean() if error.any() else area.new_tensor(torch.nan),
             "ause_random": sparsification_error(torch.zeros_like(error), error),
         }
+        if self.num_bootstrap:
+            low, high = self._interval(area, confidence, error, visible.nonzero()[:, 0], len(models))
+            curve |= {"ause/low": low, "ause/high": high}
         return {name: value.to(self.device) for name, value in curve.items()}
+
+    def _interval(
+        self, area: Tensor, confidence: Tensor, error: Tensor, model: Tensor, num_models: int
+    ) -> tuple[Tensor, Tensor]:
+        """Ends of the interval of the area, of cases (n,) and the model of each."""
+        if num_models < 2:
+            return area.new_tensor(torch.nan), area.new_tensor(torch.nan)
+        weights = resample_weights(num_models, self.num_bootstrap, seed=self.seed).long()[:, model]
+        drawn = [
+            sparsification_error(confidence.repeat_interleave(often), error.repeat_interleave(often))
+            for often in weights[weights.any(dim=1)]
+        ]
+        return basic_interval(area, torch.stack(drawn), limits=(0.0, torch.inf))
 
 
 def _kept_means(confidence: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,9 +3,9 @@
 KeypointNet annotates with each model which keypoints its symmetries exchange. A labelling is a way to name the same
 keypoints that the model itself cannot tell from the annotated one. The rules:
 
-- A reflection exchanges the two keypoints of each of its groups, all groups at once. Groups that share a keypoint are
-  of several planes: a group goes to the first plane that has none of its keypoints, and planes combine. A keypoint
-  without a group, or alone in one, stays.
+- A reflection exchanges the two keypoints of each of its groups, all groups at once. Where groups share a keypoint they
+  are of several planes, told apart by the direction from one keypoint of a group to the other, and planes combine. A
+  keypoint without a group, or alone in one, stays.
 - A rotation turns all groups at once, by the same angle. Groups of m_1, m_2, … keypoints (not circles) allow
   n = gcd(m_1, m_2, …) angles, the multiples of 2π/n, by which a group's labels move on by m/n places, in the order
   around the axis. Keypoints in no group stay: of a chair only the feet of its base turn.
@@ -57,16 +57,16 @@ def label_permutations(
         semantic_ids: K ids, that of each channel.
         visible: (K,) bool, True where the keypoint is annotated.
         kinds: which symmetries count: "reflection", "rotation" or both.
-        keypoints: (K, 3) annotated positions, any units, from which the order around the axis is taken; None: it is
-            the order of each group's list.
+        keypoints: (K, 3) annotated positions, any units, from which the order around the axis is taken, and what is
+            mirrored across which plane; None: the order is that of each group's list, and there is one plane.
 
     Returns:
         (P, K) long, each row once, the identity first: in labelling p, what channel k is to find is the keypoint
         of channel `[p, k]`. Absent keypoints stay.
 
     Raises:
-        ValueError: shapes that do not agree, a repeated id, an unknown kind, a reflection group of more than two, or a
-            keypoint in two rotation groups.
+        ValueError: shapes that do not agree, a repeated id, an unknown kind, a reflection group of more than two, a
+            keypoint in two rotation groups, or in two reflection groups without positions.
     """
     found = read_symmetry(symmetries, semantic_ids, visible, kinds, keypoints)
     rows = found.turns[:, found.reflections].flatten(0, 1).tolist()
@@ -180,5 +180,9 @@ def nearest_labeling(prediction: Tensor, targets: Tensor, visible: Tensor) -> Te
     Returns:
         (B,) long; 0 of a model without visible keypoints.
     """
-    away = torch.linalg.vector_norm(prediction[:, None] - targets, dim=-1)
-    return away.masked_fill(~visible[:, None], 0.0).sum(dim=-1).argmin(dim=-1)
+    return least_loss_labeling(torch.linalg.vector_norm(prediction[:, None] - targets, dim=-1), visible)
+
+
+def least_loss_labeling(losses: Tensor, visible: Tensor) -> Tensor:
+    """Which labelling of each model has the least mean loss of visible keypoints: (B,) long of losses (B, P, K)."""
+    return losses.where(visible[:, None], 0).sum(dim=2).argmin(dim=1)

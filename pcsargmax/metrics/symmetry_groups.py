@@ -8,11 +8,15 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 Kind = Literal["reflection", "rotation"]
 
 #: The kinds of symmetry that an annotation can hold; circles are rotations.
 KINDS: tuple[Kind, ...] = ("reflection", "rotation")
+
+#: Cosine above which two groups are across the same plane; annotated positions are not exactly mirrored.
+_PARALLEL = 0.8
 
 #: The vertical axis of KeypointNet's models.
 _UP = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
@@ -63,43 +67,69 @@ def read_symmetry(
         raise ValueError(f"kinds must be among {', '.join(KINDS)}, got {unknown[0]!r}")
     here = {semantic_id: channel for semantic_id, channel in channels.items() if visible[channel]}
     given = symmetries or {}
-    reflections = _reflections(given.get("reflection") or () if "reflection" in kinds else (), here, len(channels))
+    pairs = given.get("reflection") or () if "reflection" in kinds else ()
+    reflections = _reflections(pairs, here, len(channels), keypoints)
     groups = given.get("rotation") or () if "rotation" in kinds else ()
     _check_rotations(groups)
     circles = _circles([group for group in groups if group["is_circle"]], here, keypoints)
     axis = circles[0].normal if circles else _UP
     turning = [group["ids"] for group in groups if not group["is_circle"] and len(group["ids"]) > 1]
     turns = _turns(turning, here, len(channels), keypoints, axis)
-    if turning and len(turns) == 1:  # held down by them: the circles cannot turn either
-        circles = []
     device = visible.device
     return Symmetry(reflections.to(device), turns.to(device), circles, bool(circles) and not turning)
 
 
-def _reflections(groups: Sequence[Sequence[int]], here: Mapping[int, int], size: int) -> Tensor:
+def _reflections(
+    groups: Sequence[Sequence[int]], here: Mapping[int, int], size: int, keypoints: Tensor | None
+) -> Tensor:
     """(Q, K) relabelings by the reflections of which all keypoints are there, one plane or several at once."""
-    planes: list[list[Sequence[int]]] = []
-    for group in groups:
-        if len(group) > 2:
-            raise ValueError(
-                f"symmetries: a reflection group must be two semantic ids, which it exchanges, got {group}"
-            )
-        if len(set(group)) < 2:
-            continue
-        free = (plane for plane in planes if not set(group) & {i for other in plane for i in other})
-        plane = next(free, None)
-        if plane is None:
-            planes.append([group])
-        else:
-            plane.append(group)
+    if wrong := [group for group in groups if len(group) > 2]:
+        raise ValueError(f"symmetries: a reflection group must be two semantic ids, which it exchanges, got {wrong[0]}")
     found = torch.arange(size)[None]
-    for plane in planes:
+    different = {frozenset(group): group for group in groups if len(set(group)) == 2}
+    for plane in _planes([*different.values()], here, keypoints):
         if all(i in here for group in plane for i in group):
             image = torch.arange(size)
             for first, second in plane:
                 image[here[first]], image[here[second]] = here[second], here[first]
             found = torch.cat([found, found[:, image]])
     return found
+
+
+def _planes(
+    groups: Sequence[Sequence[int]], here: Mapping[int, int], keypoints: Tensor | None
+) -> list[list[Sequence[int]]]:
+    """The groups of each plane: all of one, unless a keypoint is in two; then those that point the same way."""
+    ids = [i for group in groups for i in group]
+    if len(set(ids)) == len(ids):
+        return [list(groups)] if groups else []
+    if keypoints is None:
+        twice = next(i for i in ids if ids.count(i) > 1)
+        raise ValueError(
+            "symmetries: reflections through several planes are told apart by positions of the keypoints, "
+            f"got none, and semantic id {twice} in two groups"
+        )
+    whole = [group for group in groups if all(i in here for i in group)]
+    planes: list[list[Sequence[int]]] = []
+    ways: list[Tensor] = []
+    for group in whole:
+        first, second = (keypoints[here[i]].detach().cpu().double() for i in group)
+        way = functional.normalize(first - second, dim=0)
+        near = [float(abs(way @ other)) for other in ways]
+        # The plane that it points across best; a keypoint has one image in a plane.
+        fitting = [p for p, plane in enumerate(planes) if near[p] > _PARALLEL and _apart(group, plane)]
+        if fitting:
+            planes[max(fitting, key=near.__getitem__)].append(group)
+        else:
+            planes.append([group])
+            ways.append(way)
+    # Which plane a group belongs to that is not all there cannot be told: any that it could be of is left out.
+    partial = [group for group in groups if group not in whole]
+    return [plane for plane in planes if not any(_apart(group, plane) for group in partial)]
+
+
+def _apart(group: Sequence[int], plane: Sequence[Sequence[int]]) -> bool:
+    return not set(group) & {i for other in plane for i in other}
 
 
 def _check_rotations(groups: Sequence[Mapping[str, Any]]) -> None:

@@ -13,13 +13,13 @@ from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import Calibration, CalibrationSamples
 from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
-from pcsargmax.metrics.symmetry import nearest_labeling
+from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling
 from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
 from pcsargmax.training.data import DetectorBatch, mix_seed
 from pcsargmax.training.loop import one_cycle
 from pcsargmax.training.objective import basis_sigma, make_comparison, make_objective
 from pcsargmax.training.settings import TrainSettings
-from pcsargmax.training.symmetry import choose_labeling, least_loss_labeling
+from pcsargmax.training.symmetry import choose_labeling
 
 
 class DetectorModule(lightning.LightningModule):

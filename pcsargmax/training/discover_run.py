@@ -17,6 +17,7 @@ from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import THRESHOLD, confidence_measure
 from pcsargmax.correspondence import Correspondence
 from pcsargmax.distribution import KeypointDistribution
+from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.models.skeleton_merger import SkeletonMerger
 from pcsargmax.prediction import Prediction, Skeleton
 from pcsargmax.skeleton import decode_cloud, edge_count, edge_pairs
@@ -25,7 +26,6 @@ from pcsargmax.training.discover_data import open_clouds
 from pcsargmax.training.discover_repeatability import RepeatabilityScorer
 from pcsargmax.training.discover_scores import DiscoverScorer
 from pcsargmax.training.discover_settings import DiscoverSettings
-from pcsargmax.training.estimates import nearest_point
 from pcsargmax.training.run_folder import BaseRun, Checkpoint
 from pcsargmax.transforms import NormalizeMinMax, to_raw
 
@@ -110,7 +110,7 @@ class DiscoverRun(BaseRun):
             confidence=confidence_measure(maps, threshold=THRESHOLD * diagonal)[0].numpy(),
             covariance=(maps.covariance[0].double() * scale.square()).numpy(),
             visibility=torch.ones(len(position)).numpy(),
-            point_index=nearest_point(position, points).numpy(),
+            point_index=nearest_index(points, position).numpy(),
             probability=maps.probabilities[0].float().numpy(),
             color=prepared.color.numpy() if "color" in prepared else None,
             skeleton=Skeleton(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, get_args
 
 import torch
@@ -14,9 +13,10 @@ from pcsargmax.metrics.alignment import smallest_distance
 from pcsargmax.metrics.geodesic import CloudGraph, nearest_index
 from pcsargmax.metrics.iou import IouProtocol, pairwise_distances, saliency, salient_points
 from pcsargmax.skeleton import EDGE_SPACING, edge_count, skeleton_loss
+from pcsargmax.training.estimates import computed, diagonal
 
 #: What an evaluation tells of shapes with annotations.
-ANNOTATED = ("protocol", "das", "iou", "miou", "shapes")
+ANNOTATED = ("protocol", "das", "miou", "shapes")
 
 
 class DiscoverScorer:
@@ -68,7 +68,7 @@ class DiscoverScorer:
     def _match(self, keypoints: Tensor, item: Data, probability: Tensor) -> None:
         """Add a shape to the metrics of mIoU; lengths do not depend on where the frame lies, only on its scale."""
         pos = item.pos.double()
-        length = float(item.frame_scale) if self.unit == "raw" else 1 / float((pos.amax(0) - pos.amin(0)).norm())
+        length = float(item.frame_scale) if self.unit == "raw" else 1 / diagonal(pos)
         target = item.keypoint_pos[0, item.keypoint_visible[0]].double()
         snapped = pos[nearest_index(pos, keypoints)]
         (straight,) = pairwise_distances(snapped[None] * length, target[None] * length)
@@ -86,12 +86,12 @@ class DiscoverScorer:
 
         Of annotated shapes, else None: "das", what `DAS.compute` gives, with its "protocol"; "miou", by the name of the
         protocol what `KeypointIoU.compute` gives, in "unit", of the keypoints snapped to the cloud, and by
-        "keypointnet" of the points whose `saliency` is above 0.1; "iou", that of "hungarian"; and "shapes", from which
-        DAS can be had again (`das_from_labels`): "model_id" [M], "ids" [M][K], "keypoints" [M][G], "merged_ids" and
-        "merged_keypoints" alike, −1 for none.
+        "keypointnet" of the points whose `saliency` is above 0.1; and "shapes", from which DAS can be had
+        again (`das_from_labels`): "model_id" [M], "ids" [M][K], "keypoints" [M][G], "merged_ids" and "merged_keypoints"
+        alike, −1 for none.
 
-        Collapsed is what `DAS` calls so; without annotations, keypoints nearer to one another than neighbouring points
-        of the cloud are.
+        Collapsed is what `DAS` calls so of annotated shapes, and, with annotations or without, keypoints that are
+        nearer to one another, in the mean over all shapes, than neighbouring points of the cloud are.
         """
         fidelity, coverage, nearest, spacing = torch.tensor(self.rows, dtype=torch.float64).mean(dim=0).tolist()
         found: dict[str, Any] = {
@@ -99,19 +99,18 @@ class DiscoverScorer:
             "num_shapes": len(self.rows),
             "num_annotated": len(self.annotated),
             "reconstruction": {"fidelity": fidelity, "coverage": coverage},
-            "coverage": _plain(self.coverage.compute()),
-            "self_alignment": _plain(self.self_alignment.compute()),
+            "coverage": computed(self.coverage),
+            "self_alignment": computed(self.self_alignment),
             "min_distance": nearest,
             "collapsed": nearest < spacing,
             **dict.fromkeys(ANNOTATED),
         }
         if self.annotated:
-            das = _plain(self.das.compute())
-            miou = {protocol: _plain(metric.compute()) for protocol, metric in self.iou.items()}
+            das = computed(self.das)
+            miou = {protocol: computed(metric) for protocol, metric in self.iou.items()}
             found |= {
                 "protocol": self.das.protocol,
                 "das": das,
-                "iou": miou["hungarian"],
                 "miou": miou,
                 "collapsed": das["collapsed"] or found["collapsed"],
                 "shapes": self._shapes(),
@@ -121,12 +120,3 @@ class DiscoverScorer:
     def _shapes(self) -> dict[str, list[Any]]:
         labels = self.das.labels._asdict()
         return {"model_id": self.annotated} | {name: labels[name].tolist() for name in labels if name != "distances"}
-
-
-def _plain(values: dict[str, Tensor]) -> dict[str, Any]:
-    """Plain numbers, None for what is not finite, which JSON cannot hold."""
-    numbers = {name: value.item() for name, value in values.items()}
-    return {
-        name: number if isinstance(number, (bool, int)) or math.isfinite(number) else None
-        for name, number in numbers.items()
-    }

@@ -13,6 +13,7 @@ from torchmetrics import Metric
 from pcsargmax.calibration import THRESHOLD, Calibration
 from pcsargmax.metrics import PCK, KeypointIoU
 from pcsargmax.metrics.calibration import ConfidenceCalibration
+from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.metrics.pck import Average
 from pcsargmax.metrics.sparsification import SparsificationError
 from pcsargmax.prediction import Prediction
@@ -37,13 +38,13 @@ def estimates(found: Prediction, baseline: Template) -> dict[str, Tensor]:
         "snapped": points[torch.from_numpy(found.point_index)],
         "mode": points[torch.from_numpy(found.probability.argmax(axis=1))],
         "template": template,
-        "template_snapped": points[nearest_point(template, points)],
+        "template_snapped": points[nearest_index(points, template)],
     }
 
 
-def nearest_point(query: Tensor, points: Tensor) -> Tensor:
-    """(Q,) row of the nearest of points (N, 3); by differences, to be exact far from the origin."""
-    return torch.cdist(query, points, compute_mode="donot_use_mm_for_euclid_dist").argmin(dim=1)
+def diagonal(points: Tensor) -> float:
+    """Length of the bounding-box diagonal of points (N, 3); 1 where they all lie in one place, to divide by."""
+    return float((points.amax(dim=0) - points.amin(dim=0)).double().norm()) or 1.0
 
 
 class Scorer:
@@ -71,8 +72,8 @@ class Scorer:
         self.pck.set_dtype(torch.float64)
         self.iou.set_dtype(torch.float64)
 
-    def update(self, guess: Tensor, target: Tensor, visible: Tensor, claimed: Tensor) -> None:
-        """Add clouds: guess and target (B, K, 3), visible (B, K) in truth, claimed (B, K) to exist by the guess."""
+    def update(self, guess: Tensor, target: Tensor, visible: Tensor, claimed: Tensor | None) -> None:
+        """Add clouds: guess and target (B, K, 3), visible (B, K) in truth, claimed (B, K) to exist, None: all."""
         self.pck.update(guess, target, visible)
         self.iou.update(guess, target, visible, claimed)
 
@@ -87,61 +88,61 @@ class ConfidenceScorer:
     Args:
         calibration: of the run; None where it has none, and confidence is that of the maps themselves.
         seed: of the bootstrap.
+        symmetry: up to which the errors are measured that it is given; said with each figure.
     """
 
-    def __init__(self, calibration: Calibration | None, *, seed: int = 0) -> None:
-        self.calibration = calibration
+    def __init__(self, calibration: Calibration | None, *, seed: int = 0, symmetry: str = "none") -> None:
+        self.calibration, self.symmetry = calibration, symmetry
         self.threshold = THRESHOLD if calibration is None else calibration.threshold
         self.kept = ConfidenceCalibration(self.threshold, seed=seed).set_dtype(torch.float64)
-        self.sparse = SparsificationError().set_dtype(torch.float64)
+        self.sparse = SparsificationError(seed=seed).set_dtype(torch.float64)
         self.reach: list[np.ndarray] = []
+        self.known = False
 
-    def update(self, found: Prediction, length: float) -> None:
-        """Add the keypoints of a cloud whose truth is known; `length` is the raw length of a unit of the results."""
-        if found.error is None:
-            return
-        diagonal = float(np.linalg.norm(np.ptp(found.points, axis=0))) or 1.0
-        confidence, error = torch.from_numpy(found.confidence)[None], torch.from_numpy(found.error)[None]
-        self.kept.update(confidence, error / diagonal)
-        self.sparse.update(confidence, error / length)
+    def update(self, found: Prediction, error: Tensor, length: float, diagonal: float) -> None:
+        """Add the keypoints of a cloud.
+
+        Args:
+            found: on the cloud.
+            error: (K,) of its positions, raw units, NaN where absent.
+            length: raw length of a unit of the results.
+            diagonal: of the cloud's bounding box, raw units.
+        """
+        self.known = self.known or not bool(error.isnan().all())
+        confidence = torch.from_numpy(found.confidence)[None]
+        self.kept.update(confidence, error[None] / diagonal)
+        self.sparse.update(confidence, error[None] / length)
         if found.radius is not None:
-            reach = np.stack([found.radius >= found.error, found.radius / length], axis=1)
-            self.reach.append(reach[~np.isnan(found.error)])
+            reach = np.stack([found.radius >= error.numpy(), found.radius / length], axis=1)
+            self.reach.append(reach[~error.isnan().numpy()])
 
     def compute(self) -> dict[str, dict[str, Any] | None]:
         """Return what was found, as JSON-able values.
 
-        "confidence": "calibrated", "measure" (None of a run that was not), "threshold" (the error that is still right,
-        as a share of the bounding-box diagonal), "correct" (share of the keypoints that are), "mean" (confidence: the
-        same, if it keeps its word), "pearson" (with being right) and "spearman" (with the error, its sign turned), None
-        where one of the two is the same for all.
+        "confidence": "calibrated", "measure" (None of a run that was not) and "threshold" (the error that is still
+        right, as a share of the bounding-box diagonal).
 
         "radius": "nominal" (coverage), "coverage" (share of the true points within it), "mean" (radius, in the unit of
         the evaluation) and "form"; None where the predictions have none.
 
         "calibration": what `ConfidenceCalibration` computes. "sparsification": what `SparsificationError` does, errors
         in the unit of the evaluation. Both None where no truth is known.
+
+        Each has "symmetry", up to which the errors are measured that it is about.
         """
-        kept = self._computed(self.kept)
-        fitted = self.calibration
+        fitted, told_of = self.calibration, {"symmetry": self.symmetry}
         told: dict[str, Any] = {
             "calibrated": fitted is not None,
             "measure": None if fitted is None else fitted.measure,
             "threshold": self.threshold,
-            "correct": kept and kept["share_correct"],
-            "mean": kept and kept["mean_confidence"],
-            "pearson": kept and kept["pearson"],
-            "spearman": kept and kept["spearman"],
         }
-        return {
+        blocks: dict[str, dict[str, Any] | None] = {
             "confidence": told,
             "radius": self._radius(),
-            "calibration": kept and {"threshold": self.threshold, **kept},
-            "sparsification": self._computed(self.sparse),
+            "calibration": {"threshold": self.threshold, **computed(self.kept)} if self.known else None,
+            "sparsification": computed(self.sparse) if self.known else None,
         }
-
-    def _computed(self, metric: Metric) -> dict[str, Any] | None:
-        return computed(metric) if metric.update_called else None
+        return {name: block if block is None else told_of | block for name, block in blocks.items()}
 
     def _radius(self) -> dict[str, Any] | None:
         """How often the radius held the true point, and how large it was."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,16 +14,20 @@ from pcsargmax.calibration import Calibration
 from pcsargmax.metrics.average_precision import KeypointAP, saliency_average_precision
 from pcsargmax.metrics.geodesic import NEIGHBORS, CloudGraph, nearest_index
 from pcsargmax.metrics.iou import KeypointIoU, saliency, salient_points
-from pcsargmax.metrics.pck import Average, keypoint_errors, threshold_name
+from pcsargmax.metrics.pck import PCK, Average, keypoint_errors, threshold_name
 from pcsargmax.metrics.presence import KeypointPresence
 from pcsargmax.metrics.symmetry import symmetric_errors
 from pcsargmax.prediction import Prediction
 from pcsargmax.template import Template
-from pcsargmax.training.estimates import ESTIMATES, ConfidenceScorer, Scorer, computed, estimates, plain
+from pcsargmax.training.estimates import ESTIMATES, ConfidenceScorer, Scorer, computed, diagonal, estimates, plain
+from pcsargmax.training.shapes import Shapes, rounded
 from pcsargmax.training.symmetry import SYMMETRY_KINDS
 
 #: Guesses that are points of the cloud, between which there are distances along it.
 ON_CLOUD = ("snapped", "mode", "template_snapped")
+
+#: How KeypointNet's own benchmark counts points without ids, whatever PCK is asked to be.
+_SALIENCY: dict[str, Any] = {"protocol": "keypointnet", "average": "pooled"}
 
 
 @dataclass(frozen=True)
@@ -65,27 +69,11 @@ class Protocol:
         """PCK and mIoU by this protocol."""
         return Scorer(self.thresholds, self.iou_threshold, self.seed, average=self.average, strict=self.strict)
 
-
-@dataclass
-class Shapes:
-    """What is kept of each shape, so that any figure can be counted again from the result; lists of plain values."""
-
-    model_id: list[str] = field(default_factory=list)
-    visible: list[list[bool]] = field(default_factory=list)
-    errors: dict[str, list[list[float | None]]] = field(default_factory=lambda: {name: [] for name in ESTIMATES})
-    confidence: list[list[float | None]] = field(default_factory=list)
-    peak: list[list[float | None]] = field(default_factory=list)
-    presence: list[list[float | None]] = field(default_factory=list)
-
-    def update(self, item: Data, found: Prediction, errors: dict[str, Tensor]) -> None:
-        """Add a shape; errors (K,) of each estimate, NaN where absent."""
-        self.model_id.append(str(item.model_id))
-        self.visible.append(item.keypoint_visible[0].tolist())
-        for name, values in errors.items():
-            self.errors[name].append(rounded(values))
-        self.confidence.append(rounded(torch.from_numpy(found.confidence)))
-        self.peak.append(rounded(torch.from_numpy(found.probability.max(axis=1))))
-        self.presence.append(rounded(torch.from_numpy(found.visibility)))
+    def pck(self) -> PCK:
+        """PCK alone by this protocol."""
+        metric = PCK(self.thresholds, self.average, self.strict, seed=self.seed)
+        metric.set_dtype(torch.float64)
+        return metric
 
 
 class Evaluation:
@@ -96,6 +84,8 @@ class Evaluation:
         template: the baseline.
         calibration: of the run.
         semantic_ids: that of each channel; None where the data have none, nor symmetries.
+        trained: the symmetry of the training, up to which confidence and radius were fitted, and are scored here.
+        presence: whether the presence head was trained; if not, every keypoint is claimed.
 
     Raises:
         ValueError: symmetries are asked for and the data have none.
@@ -107,52 +97,70 @@ class Evaluation:
         template: Template,
         calibration: Calibration | None,
         semantic_ids: Sequence[int] | None,
+        *,
+        trained: str = "none",
+        presence: bool = True,
     ) -> None:
-        self.protocol, self.template = protocol, template
+        self.protocol, self.template, self.semantic_ids, self.trained = protocol, template, semantic_ids, trained
         seed, strict = protocol.seed, protocol.strict
         self.scorers = {name: protocol.scorer() for name in ESTIMATES}
         self.symmetric = None if protocol.symmetry == "none" else SymmetricScorer(protocol, semantic_ids)
-        self.geodesic = GeodesicScorer(protocol) if protocol.geodesic else None
-        self.trust = ConfidenceScorer(calibration, seed=seed)
-        self.presence = KeypointPresence(protocol.thresholds, strict, seed=seed)
+        self.geodesic = GeodesicScorer(protocol, presence=presence) if protocol.geodesic else None
+        self.trust = ConfidenceScorer(calibration, seed=seed, symmetry=trained)
+        self.presence = KeypointPresence(protocol.thresholds, strict, seed=seed) if presence else None
         self.precision = KeypointAP(protocol.thresholds, strict=strict, seed=seed)
         self.snapped_iou = KeypointIoU((protocol.iou_threshold,), seed=seed, protocol="skeleton-merger")
         for metric in (self.presence, self.precision, self.snapped_iou):
-            metric.set_dtype(torch.float64)
-        self.shapes = Shapes()
+            if metric is not None:
+                metric.set_dtype(torch.float64)
+        self.shapes = Shapes(trust_errors=None if trained == "none" else [], presence=[] if presence else None)
 
     def update(self, item: Data, found: Prediction, length: float) -> None:
         """Add a shape, in raw units, and what was found on it; `length` is the raw length of a unit of the results."""
         target, visible = item.keypoint_pos.double(), item.keypoint_visible
         guesses = estimates(found, self.template)
-        exists = torch.from_numpy(found.visibility) >= 0.5
-        claimed = {name: self.template.usual if name.startswith("template") else exists for name in guesses}
+        exists = None if self.presence is None else torch.from_numpy(found.visibility)[None] >= 0.5
         errors = {}
         for name, guess in guesses.items():
-            self.scorers[name].update(guess[None] / length, target / length, visible, claimed[name][None])
+            claimed = self.template.usual[None] if name.startswith("template") else exists
+            self.scorers[name].update(guess[None] / length, target / length, visible, claimed)
             errors[name] = keypoint_errors(guess[None], target, visible)[0] / length
         if self.symmetric is not None:
             self.symmetric.update(item, guesses, length)
         if self.geodesic is not None:
             self.geodesic.update(item, found, guesses, length)
         snapped = guesses["snapped"][None] / length
-        self.snapped_iou.update(snapped, target / length, visible, exists[None])
-        self.trust.update(found, length)
-        score = torch.from_numpy(found.visibility)
-        self.presence.update(score[None], errors["expectation"][None])
-        self.precision.update_errors(errors["expectation"][None], (score * torch.from_numpy(found.confidence))[None])
-        self.shapes.update(item, found, errors)
+        self.snapped_iou.update(snapped, target / length, visible, exists)
+        self._trust(item, found, guesses["expectation"], length)
+        score = torch.from_numpy(found.confidence)[None]
+        if self.presence is not None:
+            there = torch.from_numpy(found.visibility)[None]
+            self.presence.update(there, errors["expectation"][None])
+            score = score * there
+        self.precision.update_errors(errors["expectation"][None], score)
+        self.shapes.update(item, found, errors, length)
+
+    def _trust(self, item: Data, found: Prediction, guess: Tensor, length: float) -> None:
+        """Score how far to trust a guess (K, 3), by the errors that confidence and radius were fitted to."""
+        target, visible = item.keypoint_pos[0].double(), item.keypoint_visible[0]
+        if self.shapes.trust_errors is None:
+            error = keypoint_errors(guess[None], target[None], visible[None])[0]
+        else:
+            kinds, symmetries = SYMMETRY_KINDS[self.trained], item.get("symmetries")
+            error = symmetric_errors(guess, target, visible, symmetries, self.semantic_ids or (), kinds)
+            self.shapes.trust_errors.append(rounded(error / length))
+        self.trust.update(found, error, length, diagonal(item.pos))
 
     def compute(self) -> dict[str, Any]:
         """The values, JSON-able; see `Run.evaluate`."""
-        presence = computed(self.presence)
+        presence = None if self.presence is None else {"estimate": "expectation", **computed(self.presence)}
+        score = "confidence" if presence is None else "confidence x presence"
         result: dict[str, Any] = {name: scorer.compute() for name, scorer in self.scorers.items()}
         result |= self.trust.compute()
         return result | {
             "protocol": self.protocol.told(),
-            "presence": {"estimate": "expectation", **presence},
-            "presence_accuracy": presence["accuracy"],
-            "map": {"estimate": "expectation", "score": "confidence x presence", **computed(self.precision)},
+            "presence": presence,
+            "map": {"estimate": "expectation", "score": score, **computed(self.precision)},
             "snapped_iou": {"estimate": "snapped", "protocol": "skeleton-merger", **computed(self.snapped_iou)},
             "symmetric": None if self.symmetric is None else self.symmetric.compute(),
             "geodesic": None if self.geodesic is None else self.geodesic.compute(),
@@ -169,7 +177,7 @@ class ErrorScorer:
     """
 
     def __init__(self, protocol: Protocol, names: Iterable[str]) -> None:
-        self.scorers = {name: protocol.scorer().pck for name in names}
+        self.scorers = {name: protocol.pck() for name in names}
         self.errors: dict[str, list[list[float | None]]] = {name: [] for name in self.scorers}
 
     def update(self, errors: dict[str, Tensor]) -> None:
@@ -224,10 +232,11 @@ class GeodesicScorer:
 
     Args:
         protocol: thresholds, average and strictness of PCK; the others are strict or not as published.
+        presence: whether saliency takes the presence of the keypoints into account.
     """
 
-    def __init__(self, protocol: Protocol) -> None:
-        self.protocol = protocol
+    def __init__(self, protocol: Protocol, *, presence: bool = True) -> None:
+        self.protocol, self.presence = protocol, presence
         self.guesses = ErrorScorer(protocol, ON_CLOUD)
         self.iou = KeypointIoU((protocol.iou_threshold,), seed=protocol.seed, protocol="keypointnet")
         self.iou.set_dtype(torch.float64)
@@ -241,21 +250,25 @@ class GeodesicScorer:
         away[visible] = CloudGraph(points).distances(_annotated(item, points)[visible]) / length
         rows = {name: nearest_index(points, guesses[name]) for name in ON_CLOUD}
         self.guesses.update({name: away.gather(1, row[:, None]).squeeze(1) for name, row in rows.items()})
-        score = saliency(torch.from_numpy(found.probability), torch.from_numpy(found.visibility))
+        there = torch.from_numpy(found.visibility) if self.presence else None
+        score = saliency(torch.from_numpy(found.probability), there)
         self.distances.append(away[visible].T)
         self.saliency.append(score)
         self.iou.update_distances([away[visible].T[salient_points(score)]])
 
     def compute(self) -> dict[str, Any]:
-        """The values, JSON-able; None for a mean error that is infinite, since some points were not reached."""
+        """The values, JSON-able; None for a mean error that is infinite, since some points were not reached.
+
+        "average" and "strict" are those of PCK; "saliency_iou" and "saliency_map" have their own, as published.
+        """
         found = saliency_average_precision(self.distances, self.saliency, self.protocol.thresholds)
         names = [f"map@{threshold_name(t)}" for t in self.protocol.thresholds]
         return {
             **self.protocol.told("geodesic"),
             "neighbors": NEIGHBORS,
             **self.guesses.compute(),
-            "saliency_iou": computed(self.iou),
-            "saliency_map": dict(zip(names, plain(found), strict=True)),
+            "saliency_iou": _SALIENCY | {"strict": False} | computed(self.iou),
+            "saliency_map": _SALIENCY | {"strict": True} | dict(zip(names, plain(found), strict=True)),
         }
 
 
@@ -264,8 +277,3 @@ def _annotated(item: Data, points: Tensor) -> Tensor:
     if item.get("farthest_order") and "keypoint_site" in item:
         return item.keypoint_site[0].clamp_min(0)  # the annotation names them
     return nearest_index(points, item.keypoint_pos[0].double())
-
-
-def rounded(values: Tensor) -> list[float | None]:
-    """The values (n,) with six significant digits, None where not finite."""
-    return [float(f"{value:.6g}") if abs(value) < float("inf") else None for value in values.tolist()]

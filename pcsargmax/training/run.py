@@ -16,19 +16,18 @@ from torch_geometric.data import Data
 from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import Calibration, confidence_measure
 from pcsargmax.distribution import KeypointDistribution
+from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.metrics.pck import Average
-from pcsargmax.metrics.symmetry import nearest_target
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.prediction import Prediction
 from pcsargmax.template import Template
 from pcsargmax.training.data import model_ids, open_dataset, prepare
 from pcsargmax.training.discover_run import DiscoverRun, open_discovery
-from pcsargmax.training.estimates import nearest_point
+from pcsargmax.training.estimates import diagonal
 from pcsargmax.training.evaluation import Evaluation, Protocol
 from pcsargmax.training.objective import basis_sigma
 from pcsargmax.training.run_folder import BaseRun, Checkpoint, open_checkpoint, usable_device
 from pcsargmax.training.settings import TrainSettings
-from pcsargmax.training.symmetry import SYMMETRY_KINDS
 from pcsargmax.transforms import to_raw
 
 
@@ -103,11 +102,7 @@ class Run(BaseRun):
         position = to_raw(maps.mean[0], center, scale)
         truth = None
         if "keypoint_pos" in item:
-            target, visible = item.keypoint_pos[0].double(), item.keypoint_visible[0]
-            if kinds := SYMMETRY_KINDS[self.settings.symmetry]:  # trained up to these: so is the truth
-                ids = [int(name) for name in self.keypoint_names]
-                target = nearest_target(position, target, visible, item.get("symmetries"), ids, kinds)
-            truth = target.masked_fill(~visible[:, None], torch.nan)
+            truth = item.keypoint_pos[0].double().masked_fill(~item.keypoint_visible[0, :, None], torch.nan)
         return Prediction(
             name=name or str(item.get("model_id") or ""),
             points=points.numpy(),
@@ -116,7 +111,7 @@ class Run(BaseRun):
             **self._trust(maps, scale),
             covariance=(maps.covariance[0].double() * scale.square()).numpy(),
             visibility=_presence(maps, self.template).numpy(),
-            point_index=nearest_point(position, points).numpy(),
+            point_index=nearest_index(points, position).numpy(),
             probability=maps.probabilities[0].float().numpy(),
             truth=None if truth is None else truth.numpy(),
             color=prepared.color.numpy() if "color" in prepared else None,
@@ -182,21 +177,28 @@ class Run(BaseRun):
             - "data", "split", "unit", "objective", "settings" (of the training), "checkpoint", "keypoint_names",
               "seconds_per_cloud", "seen_in_training" (how many of the shapes), "protocol" (of what follows);
             - for each of `ESTIMATES` the values of `PCK.compute` and `KeypointIoU.compute`;
-            - "confidence", "radius", "calibration" and "sparsification", see `ConfidenceScorer.compute`;
-            - "presence", what `KeypointPresence` computes, and "presence_accuracy"; "map", what `KeypointAP` does, the
-              score being confidence times presence; "snapped_iou", the mIoU as Skeleton Merger has it;
+            - "confidence", "radius", "calibration" and "sparsification", see `ConfidenceScorer.compute`: of the errors
+              that confidence was fitted to, up to the symmetry of the training, their "symmetry";
+            - "presence", what `KeypointPresence` computes; "map", what `KeypointAP` does, the score being confidence
+              times presence; "snapped_iou", the mIoU as Skeleton Merger has it. A head that was not trained
+              (`presence_weight` 0) counts for nothing: "presence" is None, and every keypoint is claimed;
             - "geodesic" and "symmetric": PCK and "errors" of the estimates again, by that protocol, the latter with
               "num_symmetric", how many shapes have such symmetries annotated; None where not asked for;
-            - "shapes": "model_id" (M), "visible" (M, K), "errors" of each estimate (M, K), in `unit`, "confidence",
-              "peak" (the largest probability of a point) and "presence" (M, K), numbers with six digits, None for
-              errors of what is absent. From these any figure can be counted again.
+            - "shapes": see `training.shapes.Shapes`, which says what can be counted again from them.
 
         Raises:
             ValueError: arguments that do not fit, or other data than those of the training.
         """
         protocol = Protocol(thresholds, iou_threshold, average, strict, geodesic, symmetry, seed)
         dataset = self.dataset(split)
-        counted = Evaluation(protocol, self.template, self.calibration, getattr(dataset, "semantic_ids", None))
+        counted = Evaluation(
+            protocol,
+            self.template,
+            self.calibration,
+            getattr(dataset, "semantic_ids", None),
+            trained=self.settings.symmetry,
+            presence=self.settings.presence_weight > 0,
+        )
         seen = self._seen(dataset, split)
         seconds = 0.0
         for i in range(len(dataset)):
@@ -204,7 +206,7 @@ class Run(BaseRun):
             start = time.perf_counter()
             found = self.predict(item)
             seconds += time.perf_counter() - start
-            counted.update(item, found, 1.0 if self.unit == "raw" else float(_diagonal(item.pos)))
+            counted.update(item, found, 1.0 if self.unit == "raw" else diagonal(item.pos))
             if progress is not None:
                 progress(i + 1, len(dataset))
         return {
@@ -236,10 +238,6 @@ def _presence(maps: KeypointDistribution, template: Template) -> Tensor:
     """Probability that each keypoint exists; 0 for one that no training model had."""
     assert maps.presence is not None
     return maps.presence[0].where(template.num_seen > 0, 0.0)
-
-
-def _diagonal(pos: Tensor) -> Tensor:
-    return (pos.amax(dim=0) - pos.amin(dim=0)).double().norm()
 
 
 def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> Run | DiscoverRun:

@@ -66,11 +66,6 @@ def pad_labelings(labelings: Sequence[Tensor]) -> Tensor:
     return torch.stack([torch.cat([item, item[:1].expand(most - len(item), -1, -1)]) for item in labelings])
 
 
-def least_loss_labeling(losses: Tensor, visible: Tensor) -> Tensor:
-    """Which labelling of each item has the least mean loss of visible keypoints: (B,) of losses (B, P, K)."""
-    return losses.where(visible[:, None], 0).sum(dim=2).argmin(dim=1)
-
-
 def choose_labeling(labelings: Tensor, which: Tensor) -> Tensor:
     """Take labelling `which (B,)` of each item of `labelings (B, P, K, 3)`: (B, K, 3)."""
     return labelings[torch.arange(len(which), device=which.device), which]

@@ -118,6 +118,11 @@ def test_the_table_fits_80_columns_and_says_what_numbers_do_not(cli, folder, mon
     assert "without self-pairs" in cli("evaluate", folder, "--no-self-pairs", "--split", "test").stdout
 
 
+@pytest.mark.parametrize("option", [("--geodesic",), ("--strict",), ("--average", "id"), ("--symmetry", "x")])
+def test_an_option_of_detectors_alone_is_named(cli_error, folder, option):
+    assert f"{option[0]} is of a detector, got no run of that kind" in cli_error("evaluate", folder, *option)
+
+
 def test_collapse_is_said_in_words(folder, capsys):
     metrics = load_run(folder).evaluate("val")
     print_discovery(metrics | {"collapsed": True})

@@ -4,7 +4,13 @@ import shutil
 
 import pytest
 
-from pcsargmax.commands.detector_tables import calibration_lines, confidence_text, presence_lines, print_metrics
+from pcsargmax.commands.detector_tables import (
+    calibration_lines,
+    confidence_text,
+    presence_lines,
+    print_metrics,
+    symmetry_lines,
+)
 from pcsargmax.commands.evaluate import parse_thresholds
 from pcsargmax.training.estimates import ESTIMATES
 from pcsargmax.training.run import load_run
@@ -16,8 +22,10 @@ def test_metrics_are_printed_and_kept(cli, box_copy):
     metrics = json.loads(result.stdout)
     kept = (box_copy / "metrics-test.json").read_text()
     assert metrics == json.loads(kept)
-    assert kept.splitlines()[-2].startswith(' "shapes": {"model_id": ["m')  # on one line, the rest a figure a line
-    assert '\n "split": "test",\n' in kept
+    assert '\n "split": "test",\n' in kept  # a figure a line
+    lines = [line.strip().rstrip(",") for line in kept.splitlines()]
+    for rows in (metrics["shapes"]["confidence"], metrics["shapes"]["errors"]["mode"]):
+        assert all(json.dumps(row) in lines for row in rows)  # and a shape a line
     expected = load_run(box_copy).evaluate("test")
     del metrics["seconds_per_cloud"], expected["seconds_per_cloud"]
     assert metrics == expected
@@ -76,7 +84,7 @@ def test_a_line_tells_of_confidence_and_radius(cli, box_copy):
     assert line.startswith("confidence: r = ")
     assert f"radius {metrics['radius']['mean']:.3f} holds {metrics['radius']['coverage']:.0%}, 90% meant" in line
     assert len(line) <= 80
-    metrics["confidence"]["pearson"] = None
+    metrics["calibration"]["pearson"] = None
     assert confidence_text(metrics).startswith("confidence: r = – (error <= 2% diagonal); radius")
     metrics["radius"] = None
     assert confidence_text(metrics).endswith("no radius: too few val shapes")
@@ -91,8 +99,12 @@ def test_lines_tell_of_presence_and_calibration(cli, box_copy, monkeypatch):
     lines = [*presence_lines(metrics), *calibration_lines(metrics)]
     assert all(line in text and len(line) <= 80 for line in lines)
     found, kept, sparse = (metrics[name] for name in ("presence", "calibration", "sparsification"))
-    assert lines[0].startswith(f"presence: {found['accuracy']:.1%} right, average precision ")
-    assert f"(chance {found['prevalence']:.1%})" in lines[0]
+    assert lines[0].startswith(f"presence: {found['accuracy']:.1%} right, AP ")
+    assert f"(chance {found['chance']:.1%})" in lines[0]
+    found |= {"average_precision": 0.625, "average_precision_absent": 0.5, "chance_absent": 0.25}
+    kept |= {"mean_confidence": 0.75, "share_correct": 0.5}
+    assert presence_lines(metrics)[0].endswith("of absence 50.0% (25.0%)")
+    assert calibration_lines(metrics)[0].endswith("said 75.0% on average, was 50.0%")
     assert lines[1].startswith(f"claims within 0.01: precision {found['precision@0.01']:.1%}, recall ")
     assert f"ECE {kept['ece']:.1%}, Brier {kept['brier']:.3f}" in lines[2]
     assert f"of the surest half {sparse['error'][9]:.4f} (at best {sparse['oracle'][9]:.4f})" in lines[3]
@@ -101,6 +113,18 @@ def test_lines_tell_of_presence_and_calibration(cli, box_copy, monkeypatch):
     assert "precision –, recall" in presence_lines(metrics)[1]
     metrics["calibration"] = None
     assert calibration_lines(metrics) == []
+    metrics["presence"] = None
+    assert presence_lines(metrics)[0].startswith("presence: not trained, every keypoint is claimed; ")
+
+
+def test_a_symmetry_of_the_training_is_said_above_the_lines_of_confidence(cli, box_copy, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    metrics = load_run(box_copy).evaluate("test")
+    assert symmetry_lines(metrics) == []
+    metrics["confidence"]["symmetry"] = "reflection"
+    assert symmetry_lines(metrics) == ["below: errors up to reflection, as trained; all else is plain"]
+    metrics["confidence"]["symmetry"] = "all"
+    assert len(symmetry_lines(metrics)[0]) <= 80
 
 
 def test_several_runs_are_compared(cli, box_copy, tmp_path, monkeypatch):
@@ -139,6 +163,8 @@ def test_a_table_of_numbers_that_are_not_there(cli, box_copy, tmp_path, monkeypa
         (("--device", "tpu"), "device must be cpu, cuda or mps"),
         (("--average", "mean"), 'average must be "pooled", "model" or "id", got \'mean\''),
         (("--symmetry", "x"), "symmetry must be one of none, reflection, rotation, all, got 'x'"),
+        (("--no-self-pairs",), "--no-self-pairs is of a discovery, got no run of that kind"),
+        (("--repeatability",), "--repeatability is of a discovery, got no run of that kind"),
     ],
 )
 def test_a_mistake_is_one_line(cli_error, box_copy, options, message):

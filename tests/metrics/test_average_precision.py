@@ -190,6 +190,12 @@ class TestMetric:
         assert result["map@0.06/low"] < result["map@0.06"] < result["map@0.06/high"]
         assert (result["num_models"], result["num_keypoints"]) == (40, (~errors.isnan()).sum())
 
+    def test_a_threshold_is_as_exact_as_the_errors(self):
+        for dtype in (torch.float32, torch.float64):  # the float32 0.05 is above the float64 one
+            metric = KeypointAP((0.05,)).set_dtype(dtype)
+            metric.update_errors(torch.full((2, 1), 0.05, dtype=dtype), torch.ones(2, 1))
+            assert metric.compute()["map@0.05"].item() == 1
+
     def test_the_interval_is_that_of_models_drawn_again(self):
         errors, scores = random_models(num_models=12)
         metric = KeypointAP((0.05,), num_bootstrap=40, seed=3).set_dtype(torch.float64)
@@ -200,7 +206,9 @@ class TestMetric:
             ).nanmean()
             for w in resample_weights(12, 40, seed=3).long()
         ]
-        low, high = torch.stack(values).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
+        high, low = torch.stack(values).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
+        figure = keypoint_average_precision(errors, scores, (0.05,)).nanmean()
+        low, high = min(2 * figure - low, figure), max(2 * figure - high, figure)
         assert metric.compute()["map@0.05/low"].item() == pytest.approx(low.item())
         assert metric.compute()["map@0.05/high"].item() == pytest.approx(high.item())
 

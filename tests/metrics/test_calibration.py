@@ -180,6 +180,48 @@ def test_the_interval_agrees_with_scipy(models):
     assert float(found["pearson_error/high"]) == pytest.approx(peer.high, abs=0.02)
 
 
+def test_the_intervals_are_those_of_models_drawn_again(models):
+    confidence, error = models
+    found = ConfidenceCalibration(0.02, num_bootstrap=40, seed=3).set_dtype(torch.float64)(*models)
+    drawn: dict[str, list[float]] = {"brier": [], "ece": []}
+    for weights in resample_weights(len(error), 40, seed=3).long():
+        c, e = (values.repeat_interleave(weights, 0) for values in (confidence, error))
+        c, right = c[~e.isnan()], e[~e.isnan()] <= 0.02
+        drawn["brier"].append(float(brier_score(c, right)))
+        drawn["ece"].append(float(expected_calibration_error(c, right)))
+    low, high = np.quantile(drawn["brier"], [0.025, 0.975])
+    assert (float(found["brier/low"]), float(found["brier/high"])) == pytest.approx((low, high))
+    low, high = np.quantile(drawn["ece"], [0.025, 0.975])
+    figure = float(found["ece"])
+    assert float(found["ece/low"]) == pytest.approx(max(min(2 * figure - high, figure), 0))
+    assert float(found["ece/high"]) == pytest.approx(max(2 * figure - low, figure))
+
+
+def test_what_keeps_its_word_exactly_is_not_found_to_be_off():
+    # By percentiles no interval would hold 0: a resample is further off than the figure, which is above 0 by chance.
+    held = 0
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        confidence, level = torch.rand(2, 40, 8, generator=generator, dtype=torch.float64)
+        error = torch.where(level < confidence, 0.01, 0.03)
+        metric = ConfidenceCalibration(0.02, num_bootstrap=200).set_dtype(torch.float64)
+        metric.update(confidence, error)
+        found = metric.compute()
+        assert 0 <= found["ece/low"] <= found["ece"] <= found["ece/high"]
+        held += float(found["ece/low"]) < 0.01
+    assert held >= 14
+
+
+def test_a_threshold_is_as_exact_as_the_errors():
+    for dtype in (torch.float32, torch.float64):  # the float32 0.05 is above the float64 one
+        metric = ConfidenceCalibration(0.05).set_dtype(dtype)
+        metric.update(torch.ones(2, 1), torch.full((2, 1), 0.05, dtype=dtype))
+        assert float(metric.compute()["share_correct"]) == 1
+    metric = ConfidenceCalibration(0.05).set_dtype(torch.float64)
+    metric.update(torch.ones(2, 1), torch.full((2, 1), 0.05, dtype=torch.float64))  # confidence of another type
+    assert float(metric.compute()["share_correct"]) == 1
+
+
 def test_a_single_model_has_no_interval(models):
     metric = ConfidenceCalibration(0.02)
     metric.update(models[0][:1], models[1][:1])

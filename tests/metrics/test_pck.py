@@ -9,7 +9,6 @@ from pcsargmax.metrics.bootstrap import bootstrap_interval
 from pcsargmax.metrics.pck import (
     PCK,
     average_visible,
-    correct_per_model,
     fraction_correct,
     keypoint_errors,
     threshold_name,
@@ -63,17 +62,6 @@ def test_an_id_that_no_model_has_is_nan_and_left_out_of_the_mean():
     errors = torch.tensor([[0.1, NAN], [0.9, NAN]])
     assert fraction_correct(errors, [0.5], average="id").item() == 0.5
     assert fraction_correct(errors, [0.5], average=None)[0, 1].isnan()
-
-
-def test_each_model_by_hand():
-    errors = torch.tensor([[0.1, NAN, NAN], [0.9, 0.5, 0.2], [NAN, NAN, NAN]])
-    found = correct_per_model(errors, [0.2, 0.5])
-    assert found[:2].tolist() == [[1, 1], [pytest.approx(1 / 3), pytest.approx(2 / 3)]]
-    assert found[2].isnan().all()
-    assert found.nanmean(dim=0).tolist() == pytest.approx(
-        fraction_correct(errors, [0.2, 0.5], average="model").tolist()
-    )
-    assert correct_per_model(errors, [0.2, 0.5], strict=True)[1].tolist() == [0, pytest.approx(1 / 3)]
 
 
 def test_metric_agrees_with_numpy():

@@ -2,8 +2,14 @@ import numpy as np
 import pytest
 import torch
 
+from pcsargmax.metrics.bootstrap import resample_weights
 from pcsargmax.metrics.pck import fraction_correct
-from pcsargmax.metrics.presence import KeypointPresence, claimed_counts, presence_average_precision
+from pcsargmax.metrics.presence import (
+    KeypointPresence,
+    chance_precision,
+    claimed_counts,
+    presence_average_precision,
+)
 
 NAN = float("nan")
 
@@ -57,6 +63,7 @@ def test_the_metric_by_hand():
     assert found["prevalence_per_keypoint"].tolist() == [1, 1, 0.5, 0]
     assert float(found["average_precision"]) == 0.5  # id 2 alone varies, and is ranked the wrong way round
     assert (float(found["prevalence"]), int(found["num_varying"])) == (0.5, 1)
+    assert float(found["chance"]) == float(found["chance_absent"]) == 0.75  # of two: 1 or 1/2
     assert "accuracy/low" not in found
 
 
@@ -92,6 +99,51 @@ def test_claims_of_everything_have_the_recall_of_pck():
     assert [float(found["recall@0.01"]), float(found["recall@0.02"])] == pytest.approx(pck.tolist())
     visible = (~errors.isnan()).double().mean()
     assert float(found["precision@0.02"]) == pytest.approx(float(pck[1] * visible))
+
+
+@pytest.mark.parametrize(("positives", "cases"), [(1, 10), (3, 8), (19, 20)])
+def test_chance_is_the_mean_over_random_orders(positives, cases):
+    score = torch.rand(cases, 20000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    visible = (torch.arange(cases) < positives)[:, None].expand_as(score)
+    drawn = presence_average_precision(score, visible)
+    expected = float(chance_precision(torch.tensor(positives), cases))
+    assert float(drawn.mean()) == pytest.approx(expected, abs=4 * float(drawn.std()) / 20000**0.5)
+    assert expected > positives / cases
+
+
+def test_chance_of_all_of_none_and_of_one_case():
+    assert chance_precision(torch.tensor([5, 0]), 5).tolist()[0] == 1
+    assert chance_precision(torch.tensor([5, 0]), 5)[1].isnan()
+    assert float(chance_precision(torch.tensor(1), 1)) == 1
+    assert float(chance_precision(torch.tensor(1), 10)) == pytest.approx(sum(1 / n for n in range(1, 11)) / 10)
+    with pytest.raises(ValueError, match=r"num_positives must be 0 to num_cases, .* got 3 of 2"):
+        chance_precision(torch.tensor(3), 2)
+
+
+def test_the_interval_of_average_precision_is_that_of_models_drawn_again():
+    score, errors = made()
+    found = KeypointPresence((0.1,), num_bootstrap=60, seed=4).set_dtype(torch.float64)(score, errors)
+    for ending, sign in (("", 1), ("_absent", -1)):
+        drawn = []
+        for weights in resample_weights(len(score), 60, seed=4).long():
+            s, v = (values.repeat_interleave(weights, 0)[:, :3] for values in (score, ~errors.isnan()))
+            varying = v.any(dim=0) & ~v.all(dim=0)
+            drawn.append(presence_average_precision(sign * s, v if sign > 0 else ~v)[varying].mean())
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        figure = float(found[f"average_precision{ending}"])
+        assert float(found[f"average_precision{ending}/low"]) == pytest.approx(min(2 * figure - high, figure))
+        assert float(found[f"average_precision{ending}/high"]) == pytest.approx(max(min(2 * figure - low, 1), figure))
+    one = KeypointPresence((0.1,))(torch.ones(1, 2), torch.tensor([[0.1, NAN]]))
+    assert one["average_precision/low"].isnan()
+
+
+def test_a_threshold_is_as_exact_as_the_errors():
+    score = torch.ones(2, 1, dtype=torch.float64)
+    for dtype in (torch.float32, torch.float64):  # the float32 0.05 is above the float64 one
+        found = KeypointPresence((0.05,)).set_dtype(dtype)(score, torch.full((2, 1), 0.05, dtype=dtype))
+        assert float(found["recall@0.05"]) == 1
+    exact = torch.full((2, 1), 0.05, dtype=torch.float64)  # a float32 score must not round them
+    assert float(KeypointPresence((0.05,)).set_dtype(torch.float64)(score.float(), exact)["recall@0.05"]) == 1
 
 
 def test_what_has_no_value_is_nan():

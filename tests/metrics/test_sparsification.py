@@ -65,6 +65,31 @@ def test_the_metric_leaves_out_what_is_absent():
     assert SparsificationError()(confidence, torch.zeros(2, 3))["ause_relative"].isnan()
 
 
+def test_the_interval_is_that_of_models_drawn_again():
+    generator = torch.Generator().manual_seed(1)
+    confidence, error = torch.rand(2, 9, 4, generator=generator, dtype=torch.float64)
+    error[torch.rand(9, 4, generator=generator) < 0.3] = torch.nan
+    metric = SparsificationError(num_bootstrap=50, seed=2).set_dtype(torch.float64)
+    metric.update(confidence[:5], error[:5])
+    metric.update(confidence[5:], error[5:])
+    found = metric.compute()
+
+    def area(rows: torch.Tensor) -> float:
+        c, e = confidence[rows], error[rows]
+        return float(sparsification_error(c[~e.isnan()], e[~e.isnan()]))
+
+    draws = torch.randint(9, (50, 9), generator=torch.Generator().manual_seed(2))
+    low, high = np.quantile([area(rows) for rows in draws], [0.025, 0.975])
+    figure = area(torch.arange(9))
+    assert float(found["ause"]) == pytest.approx(figure)
+    assert float(found["ause/low"]) == pytest.approx(max(min(2 * figure - high, figure), 0))
+    assert float(found["ause/high"]) == pytest.approx(max(2 * figure - low, figure))
+    single = SparsificationError()
+    single.update(confidence[:1], error[:1])
+    assert single.compute()["ause/low"].isnan()
+    assert "ause/low" not in SparsificationError(num_bootstrap=0)(confidence, error)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -73,7 +98,7 @@ def test_the_metric_leaves_out_what_is_absent():
         (lambda: sparsification_error(torch.ones(1), torch.tensor([torch.nan])), "error must be finite, got nan"),
         (lambda: sparsification_curve(torch.ones(1), torch.ones(1), num_steps=0), "num_steps must be at least 1"),
         (lambda: SparsificationError(0), "num_steps must be at least 1, got 0"),
-        (lambda: SparsificationError().update(torch.ones(1), torch.ones(2)), r"got \(1,\) and \(2,\)"),
+        (lambda: SparsificationError().update(torch.ones(1, 1), torch.ones(1, 2)), r"got \(1, 1\) and \(1, 2\)"),
     ],
 )
 def test_bad_arguments_are_named(call, message):

@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 
@@ -81,10 +82,27 @@ class TestPermutations:
 
     def test_of_a_box_with_two_planes_they_are_its_isometries(self):
         corners = np.array([[x, 0, z] for x, z in ((-2, -1), (2, -1), (2, 1), (-2, 1))] + [[0, 1, 0]])
-        groups = [[0, 1], [3, 2], [0, 3], [1, 2]]  # across x, then across z
-        found = label_permutations({"reflection": groups}, range(5), everything(5))
-        assert as_set(found) == isometries(corners)
-        assert len(found) == 4
+        keypoints = torch.from_numpy(corners) + 0.1 * torch.rand(5, 3, generator=torch.Generator().manual_seed(0))
+        across_x, across_z = [[0, 1], [3, 2]], [[0, 3], [1, 2]]
+        for groups in itertools.permutations(across_x + across_z):  # in whatever order they stand
+            found = label_permutations({"reflection": groups}, range(5), everything(5), keypoints=keypoints)
+            assert as_set(found) == isometries(corners)
+            assert len(found) == 4
+
+    def test_planes_of_which_a_keypoint_is_absent_are_left_out(self):
+        corners = torch.tensor([[-2.0, 0, -1], [2, 0, -1], [2, 0, 1], [-2, 0, 1], [0, 1, -1], [0, 1, 1]])
+        given = {"reflection": [[0, 1], [3, 2], [0, 3], [1, 2], [4, 5]]}
+        for groups in itertools.permutations(given["reflection"]):  # 4 and 5 are never taken to be mirrored across x
+            found = label_permutations({"reflection": groups}, range(6), everything(6), keypoints=corners)
+            assert as_set(found) == isometries(corners)
+        # 4 and 5 might be of either plane, were one of them not there; 0 and 1 are mirrored in both.
+        visible = torch.tensor([True, True, True, True, True, False])
+        assert len(label_permutations(given, range(6), visible, keypoints=corners)) == 1
+
+    def test_several_planes_without_positions(self):
+        with pytest.raises(ValueError, match=r"told apart by positions.*semantic id 1 in two groups"):
+            label_permutations({"reflection": [[0, 1], [1, 2]]}, range(3), everything(3))
+        assert len(label_permutations({"reflection": [[0, 1], [1, 0]]}, range(2), everything(2))) == 2
 
     def test_groups_of_unequal_size_turn_together(self):
         points = np.concatenate([polygon(4), polygon(8, 2.0, 0.5, 0.1), polygon(2, 3.0, 1.0, 0.2), [[0, 2, 0]]])

@@ -198,7 +198,7 @@ def test_a_folder_of_meshes_alone_is_enough(landmark_root, settings, tmp_path):
     assert (position > item.pos.amin(dim=0).numpy()).all()
     assert (position < item.pos.amax(dim=0).numpy()).all()
     metrics = run.evaluate("all")
-    assert (metrics["num_shapes"], metrics["num_annotated"], metrics["das"], metrics["iou"]) == (10, 0, None, None)
+    assert (metrics["num_shapes"], metrics["num_annotated"], metrics["das"], metrics["miou"]) == (10, 0, None, None)
     json.dumps(metrics, allow_nan=False)
 
 

@@ -88,9 +88,9 @@ def test_the_evaluation_is_that_of_the_metrics(run):
         assert metrics["das"][name] == pytest.approx(value.item(), abs=1e-6), name
     assert (metrics["kind"], metrics["protocol"], metrics["unit"]) == ("skeleton_merger", "skeleton-merger", "raw")
     assert (metrics["num_shapes"], metrics["num_annotated"], metrics["seen_in_training"]) == (3, 3, 3)
-    assert {"iou@0.05", "iou@0.5"} < set(metrics["iou"])
+    assert {"iou@0.05", "iou@0.5"} < set(metrics["miou"]["hungarian"])
     assert list(metrics["miou"]) == ["hungarian", "skeleton-merger", "keypointnet"]
-    assert metrics["miou"]["hungarian"] == metrics["iou"] != metrics["miou"]["skeleton-merger"]
+    assert metrics["miou"]["hungarian"] != metrics["miou"]["skeleton-merger"]
     assert {"coverage", "inclusivity@0.03"} < set(metrics["coverage"])
     assert run.evaluate("test", self_pairs=False)["protocol"] == "without self-pairs"
 
@@ -148,7 +148,7 @@ def test_keypoints_are_snapped_and_measured_in_the_unit():
     for unit, thresholds in {"raw": (0.15, 0.25), "diagonal": (0.04, 0.06)}.items():  # 0.1 of 2 is 0.2 raw
         its = scorer(unit, *thresholds)
         its.update(torch.tensor([[[-1.2, 0, 0], [0.3, 0.1, 0]]]), torch.ones(1), item(pos, truth), MAPS)
-        values = list(its.compute()["iou"].values())
+        values = list(its.compute()["miou"]["hungarian"].values())
         assert values[:2] == [pytest.approx(1 / 3), 1.0]
 
 
@@ -176,6 +176,25 @@ def test_collapse_is_said_with_and_without_annotations():
             assert found["collapsed"] is collapsed
             assert found["min_distance"] == pytest.approx(apart)
             assert (found["das"] is None) is (keypoints is None)
+
+
+def test_collapse_of_shapes_without_annotation_is_told_beside_annotated_ones():
+    pos = torch.tensor([[-1.0, 0, 0], [1, 0, 0], [0.3, 0, 0]])
+    truth = torch.tensor([[[-0.9, 0, 0], [0.25, 0, 0]]])
+    its = scorer("raw")
+    its.update(torch.tensor([[[0, 0, 0], [0.5, 0, 0]]]), torch.ones(1), item(pos, truth), MAPS)
+    for _ in range(9):
+        its.update(torch.zeros(1, 2, 3), torch.ones(1), item(pos), MAPS)
+    found = its.compute()
+    assert found["das"]["collapsed"] is False
+    assert found["min_distance"] == pytest.approx(0.05)
+    assert found["collapsed"] is True
+
+
+def test_the_seed_reaches_every_metric():
+    its = DiscoverScorer(torch.zeros(1, 200, 3), "raw", (0.1,), seed=7)
+    for metric in (its.das, its.self_alignment, its.coverage, *its.iou.values()):
+        assert metric.seed == 7
 
 
 def damaged(run, tmp_path, change):

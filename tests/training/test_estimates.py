@@ -7,7 +7,7 @@ import torch
 from pcsargmax.calibration import Calibration
 from pcsargmax.prediction import Prediction
 from pcsargmax.template import Template
-from pcsargmax.training.estimates import ESTIMATES, ConfidenceScorer, Scorer, estimates, nearest_point
+from pcsargmax.training.estimates import ESTIMATES, ConfidenceScorer, Scorer, diagonal, estimates
 
 
 def test_estimates_by_hand():
@@ -35,9 +35,9 @@ def test_estimates_by_hand():
     assert made.keys() == ESTIMATES.keys()
 
 
-def test_the_nearest_point_is_exact_far_from_the_origin():
-    points = torch.tensor([[0.0, 0, 0], [0.001, 0, 0]], dtype=torch.float64) + 1e6
-    assert nearest_point(points.flip(0), points).tolist() == [1, 0]
+def test_the_diagonal_is_none_to_divide_by_zero():
+    assert diagonal(torch.tensor([[0.0, 0, 0], [3, 4, 0], [1, 1, 0]])) == 5
+    assert diagonal(torch.ones(7, 3)) == 1.0
 
 
 def test_what_cannot_be_measured_is_none():
@@ -84,24 +84,31 @@ def found() -> Prediction:
     )
 
 
+def add(scorer: ConfidenceScorer, found: Prediction, length: float = 1.0) -> None:
+    scorer.update(found, torch.from_numpy(found.error), length, diagonal(torch.from_numpy(found.points)))
+
+
 def test_confidence_is_scored_by_hand(found, fitted):
-    scorer = ConfidenceScorer(fitted)
-    scorer.update(found, length=10.0)
+    scorer = ConfidenceScorer(fitted, symmetry="reflection")
+    add(scorer, found, length=10.0)
     values = scorer.compute()
-    confidence = values["confidence"]
-    assert confidence.pop("pearson") == pytest.approx(np.corrcoef([0.75, 0.25, 0.5], [1, 0, 0])[0, 1])
+    kept = values["calibration"]
+    assert kept["pearson"] == pytest.approx(np.corrcoef([0.75, 0.25, 0.5], [1, 0, 0])[0, 1])
     # ranks 3 1 2 of confidence and 3 2 1 of accuracy: 1 − 6 · (0 + 1 + 1) / (3 · 8)
-    assert confidence.pop("spearman") == pytest.approx(0.5)
-    assert confidence == {
+    assert kept["spearman"] == pytest.approx(0.5)
+    assert kept["share_correct"] == pytest.approx(1 / 3)
+    assert kept["mean_confidence"] == pytest.approx(0.5)
+    assert values["confidence"] == {
+        "symmetry": "reflection",
         "calibrated": True,
         "measure": "threshold_mass",
         "threshold": 0.1,  # of the diagonal, so 0.5 here
-        "correct": pytest.approx(1 / 3),
-        "mean": pytest.approx(0.5),
     }
+    assert {block["symmetry"] for block in values.values()} == {"reflection"}
     # an error of 0.4 is within 0.4, but for the last digit of one of them
     assert values["radius"]["coverage"] == pytest.approx(2 / 3)
     assert values["radius"] | {"coverage": 0} == {
+        "symmetry": "reflection",
         "nominal": 0.8,
         "coverage": 0,
         "mean": pytest.approx(0.13),
@@ -112,26 +119,25 @@ def test_confidence_is_scored_by_hand(found, fitted):
 def test_confidence_that_cannot_be_scored_is_none(found, fitted):
     bare = replace(found, radius=None, radius_coverage=None)
     raw, none, same = (ConfidenceScorer(fit) for fit in (None, fitted, replace(fitted, quantile=None)))
-    raw.update(bare, 1.0)
+    add(raw, bare)
     assert raw.compute()["radius"] is None
     assert raw.compute()["confidence"]["measure"] is None
     assert raw.compute()["confidence"]["threshold"] == 0.02
-    assert raw.compute()["confidence"]["pearson"] is None  # no error is that small
-    none.update(replace(found, truth=None), 1.0)
-    assert none.compute()["confidence"]["mean"] is None
+    assert raw.compute()["calibration"]["pearson"] is None  # no error is that small
+    add(none, replace(found, truth=np.full((4, 3), np.nan)))
     assert none.compute()["radius"]["coverage"] is None
-    same.update(replace(bare, confidence=np.ones(4)), 1.0)
+    add(same, replace(bare, confidence=np.ones(4)))
     assert same.compute()["radius"] is None
-    assert same.compute()["confidence"]["pearson"] is None
-    assert same.compute()["confidence"]["spearman"] is None
+    assert same.compute()["calibration"]["pearson"] is None
+    assert same.compute()["calibration"]["spearman"] is None
     assert none.compute()["calibration"] is None
     assert none.compute()["sparsification"] is None
 
 
 def test_calibration_and_sparsification_are_scored_by_hand(found, fitted):
     scorer = ConfidenceScorer(fitted)
-    scorer.update(found, length=10.0)
-    scorer.update(found, length=10.0)
+    add(scorer, found, length=10.0)
+    add(scorer, found, length=10.0)
     values = scorer.compute()
     kept, sparse = values["calibration"], values["sparsification"]
     # confidence .75 .25 .5, of which the first is right: each in a bin of its own

@@ -6,13 +6,15 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch_geometric.data import Data
 
+from pcsargmax.calibration import Calibration
 from pcsargmax.metrics.geodesic import CloudGraph
 from pcsargmax.prediction import Prediction
 from pcsargmax.template import Template
 from pcsargmax.training.data import open_dataset
 from pcsargmax.training.estimates import ESTIMATES
-from pcsargmax.training.evaluation import ON_CLOUD, Evaluation, Protocol, rounded
+from pcsargmax.training.evaluation import ON_CLOUD, Evaluation, Protocol
 from pcsargmax.training.run import load_run
+from pcsargmax.training.shapes import rounded
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def shape_errors(metrics: dict, name: str = "expectation") -> np.ndarray:
     return np.array(metrics["shapes"]["errors"][name], dtype=float)  # None is NaN
 
 
-def test_every_figure_can_be_counted_again_from_the_shapes(run, metrics):
+def test_what_is_kept_of_the_shapes_is_enough_to_count_again(run, metrics):
     shapes = metrics["shapes"]
     items = list(open_dataset(run.settings, "test"))
     assert shapes["model_id"] == [item.model_id for item in items]
@@ -42,10 +44,29 @@ def test_every_figure_can_be_counted_again_from_the_shapes(run, metrics):
         assert np.nanmean(errors) == pytest.approx(metrics[name]["mean_error"], rel=1e-5)
         assert (errors[visible] <= 0.02).mean() == pytest.approx(metrics[name]["pck@0.02"])
     presence, confidence, peak = (np.array(shapes[name]) for name in ("presence", "confidence", "peak"))
-    assert ((presence >= 0.5) == visible).mean() == pytest.approx(metrics["presence_accuracy"])
-    assert confidence[visible].mean() == pytest.approx(metrics["confidence"]["mean"], abs=1e-5)
+    assert ((presence >= 0.5) == visible).mean() == pytest.approx(metrics["presence"]["accuracy"])
+    assert confidence[visible].mean() == pytest.approx(metrics["calibration"]["mean_confidence"], abs=1e-5)
     found = [run.predict(item) for item in items]
     np.testing.assert_allclose(peak, [one.probability.max(axis=1) for one in found], rtol=1e-5)
+    diagonal = [(item.pos.amax(dim=0) - item.pos.amin(dim=0)).norm().item() for item in items]
+    np.testing.assert_allclose(shapes["diagonal"], diagonal, rtol=1e-5)
+    right = shape_errors(metrics)[visible] <= (0.02 * np.array(diagonal)[:, None]).repeat(5, axis=1)[visible]
+    assert right.mean() == pytest.approx(metrics["calibration"]["share_correct"])
+    assert shapes["trust_errors"] is None
+    assert {metrics[name]["symmetry"] for name in ("confidence", "calibration", "sparsification")} == {"none"}
+
+
+def test_the_coverage_of_the_radius_can_be_counted_again(square):
+    item, found, template = square
+    fitted = Calibration("threshold_mass", 0.02, (0.0,), (0.5,), "scaled", 0.8, 1.0, 9)
+    evaluation = Evaluation(Protocol(), template, fitted, None)
+    evaluation.update(item, replace(found, radius=np.array([0.6, 1.0]), radius_coverage=0.8), 2.0)
+    values = evaluation.compute()
+    shapes = values["shapes"]
+    assert shapes["radius"] == [[0.3, 0.5]]
+    assert shapes["diagonal"] == [pytest.approx(2**0.5 / 2, abs=1e-6)]
+    held = np.array(shapes["radius"]) >= shape_errors(values)
+    assert held.mean() == values["radius"]["coverage"] == 0.5
 
 
 def test_six_digits_and_none_are_kept():
@@ -82,6 +103,69 @@ def test_average_precision_of_the_keypoints_is_scored_by_confidence_and_presence
         hits = (errors[:, k] <= 0.05)[np.argsort(-score[:, k])]
         precision = np.maximum.accumulate((np.cumsum(hits) / [1, 2, 3])[::-1])[::-1]
         assert metrics["map"]["ap_per_keypoint"][2][k] == pytest.approx((precision * hits).sum() / 3)
+
+
+def test_a_head_that_was_not_trained_counts_for_nothing(square, run):
+    item, found, template = square
+    for visibility in ([0, 0], [1, 0.75]):
+        evaluation = Evaluation(Protocol((0.5,), geodesic=True), template, None, None, presence=False)
+        evaluation.update(item, replace(found, visibility=np.array(visibility, dtype=float)), 1.0)
+        values = evaluation.compute()
+        del values["protocol"]
+        if visibility == [0, 0]:
+            first = values
+    assert values == first
+    assert values["presence"] is values["shapes"]["presence"] is None
+    assert values["map"]["score"] == "confidence"
+    # both are claimed, and one lies on a corner that is annotated
+    assert values["snapped_iou"]["iou@0.1"] == values["expectation"]["iou@0.1"] == pytest.approx(1 / 3)
+    settings = replace(run.settings, presence_weight=0.0)
+    assert replace(run, settings=settings).evaluate("test")["presence"] is None
+
+
+def test_confidence_of_a_run_trained_up_to_symmetry_is_scored_up_to_it(square):
+    item, found, template = square
+    fitted = Calibration("threshold_mass", 0.02, (0.0,), (0.5,), "scaled", 0.8, 1.0, 9)
+    found = replace(found, radius=np.array([1.2, 0.1]), radius_coverage=0.8)
+    evaluation = Evaluation(Protocol((0.6,)), template, fitted, (0, 1), trained="reflection")
+    evaluation.update(item, found, 2.0)
+    values = evaluation.compute()
+    # as annotated .5 and √2; exchanged √1.25 and 0; in units of 2
+    exchanged = [pytest.approx(1.25**0.5 / 2, abs=1e-5), 0.0]
+    assert values["shapes"]["trust_errors"] == [exchanged]
+    assert values["shapes"]["errors"]["expectation"] == [[0.25, pytest.approx(2**0.5 / 2, abs=1e-5)]]
+    assert values["calibration"]["share_correct"] == 0.5
+    assert values["radius"]["coverage"] == 1.0
+    assert values["sparsification"]["error"][-1] == pytest.approx(1.25**0.5 / 4)
+    for name in ("confidence", "radius", "calibration", "sparsification"):
+        assert values[name]["symmetry"] == "reflection"
+    assert values["expectation"]["mean_error"] == pytest.approx((0.25 + 2**0.5 / 2) / 2)
+
+
+def test_the_mean_iou_of_snapped_keypoints_and_of_the_template(square):
+    item, found, template = square
+    # Off the cloud by 0.2: within 0.6 of the first annotation only where it is snapped. Only the first is claimed.
+    # All lies one away from the origin, so that a length that is left out moves it.
+    item.pos, item.keypoint_pos = item.pos + 1, item.keypoint_pos + 1
+    position = found.position + 1 + np.array([[0.2, 0, 0], [0, 0, 0]])
+    found = replace(found, points=found.points + 1, position=position, visibility=np.array([1.0, 0.0]))
+    evaluation = Evaluation(Protocol(iou_threshold=0.3), replace(template, num_seen=torch.tensor([3, 3])), None, None)
+    evaluation.update(item, found, 2.0)
+    values = evaluation.compute()
+    assert values["snapped_iou"]["iou@0.3"] == 0.5  # 0.25 in units of 2, one annotation of two
+    assert values["expectation"]["iou@0.3"] == 0.0  # 0.35
+    assert values["template"]["iou@0.3"] == 1.0  # which claims both, whatever the detector does
+    assert values["snapped"]["iou@0.3"] == 0.5
+
+
+def test_seed_and_type_reach_every_metric(square):
+    evaluation = Evaluation(Protocol(seed=7, geodesic=True), square[2], None, None)
+    scorers = [metric for one in evaluation.scorers.values() for metric in (one.pck, one.iou)]
+    trust = [evaluation.trust.kept, evaluation.trust.sparse]
+    geodesic = [evaluation.geodesic.iou, *evaluation.geodesic.guesses.scorers.values()]
+    for metric in (*scorers, *trust, *geodesic, evaluation.presence, evaluation.precision, evaluation.snapped_iou):
+        assert metric.seed == 7, metric
+        assert metric.dtype == torch.float64, metric
 
 
 def test_averages_and_strictness_are_those_asked_for(run, metrics):
@@ -170,6 +254,12 @@ def test_distances_along_the_cloud_by_hand(square):
     assert told["snapped"]["pck@2.1"] == values["snapped"]["pck@2.1"] == 1.0
     # Probabilities above .1 of some keypoint: points 0 (.75 · .8 = .6) and 1 (.9), within .6 of the first annotation,
     # and point 2 has 1 − .9 · .9625 = .134, a false positive; the second annotation is missed.
+    assert {name: told["saliency_iou"][name] for name in ("protocol", "average", "strict")} == {
+        "protocol": "keypointnet",
+        "average": "pooled",
+        "strict": False,
+    }
+    assert told["saliency_map"]["strict"] is True
     assert told["saliency_iou"]["iou@0.6"] == pytest.approx(1 / (2 + 1))
     # Surest first: point 1 is the hit, then point 0 is false, as are 2 and 3 on the other annotation but for point 3.
     assert told["saliency_map"]["map@0.6"] == pytest.approx((1 + 2 / 4) / 2)

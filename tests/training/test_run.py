@@ -256,6 +256,16 @@ def test_a_prediction_carries_the_truth_where_it_is_known(run, items):
     assert found.name == "bare"
 
 
+def test_the_truth_is_the_annotation_whatever_the_training_allowed(run, items):
+    free = replace(run, settings=replace(run.settings, symmetry="reflection"))
+    for exchange in ([0, 1, 2, 3, 4], [1, 0, 4, 3, 2]):  # of one of the two the other is nearer
+        item = items[0].clone()
+        item.symmetries = {"reflection": [[0, 1], [2, 4]], "rotation": []}
+        item.keypoint_pos, item.keypoint_visible = item.keypoint_pos[:, exchange], item.keypoint_visible[:, exchange]
+        visible = item.keypoint_visible[0].numpy()
+        np.testing.assert_allclose(free.predict(item).truth[visible], item.keypoint_pos[0][visible], atol=1e-7)
+
+
 @pytest.mark.parametrize(("scale", "shift"), [(1.0, 1e6), (1000.0, 0.0), (1000.0, 1e6), (1e-3, 5.0)])
 def test_units_and_place_of_a_cloud_are_its_own(sure, items, scale, shift):
     for item in items:
@@ -352,7 +362,7 @@ def test_evaluation_is_pck_and_iou_of_the_predictions(run, items):
         if value.ndim == 0:
             assert metrics["expectation"][key] == pytest.approx(value.item(), abs=1e-7), key
     right = [((one.visibility >= 0.5) == ~np.isnan(one.truth[:, 0])).mean() for one in found]
-    assert metrics["presence_accuracy"] == pytest.approx(np.mean(right))
+    assert metrics["presence"]["accuracy"] == pytest.approx(np.mean(right))
     assert metrics["seconds_per_cloud"] > 0
 
 
@@ -398,9 +408,10 @@ def test_evaluation_tells_what_confidence_and_radius_were_worth(run, sure, items
     assert len(rows) == 11
     assert told["calibrated"] is True
     assert (told["measure"], told["threshold"]) == ("threshold_mass", 0.02)
-    assert told["correct"] == pytest.approx((error <= 0.02).mean())
-    assert told["mean"] == pytest.approx(confidence.mean())
+    assert metrics["calibration"]["share_correct"] == pytest.approx((error <= 0.02).mean())
+    assert metrics["calibration"]["mean_confidence"] == pytest.approx(confidence.mean())
     assert metrics["radius"] == {
+        "symmetry": "none",
         "nominal": 0.9,
         "coverage": pytest.approx(within.mean()),
         "mean": pytest.approx(radius.mean()),

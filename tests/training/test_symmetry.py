@@ -14,7 +14,7 @@ from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import Calibration, confidence_measure
 from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
-from pcsargmax.metrics.symmetry import nearest_labeling, symmetric_errors, symmetric_targets
+from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling, symmetric_errors, symmetric_targets
 from pcsargmax.metrics.symmetry_groups import KINDS
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.training import settings as settings_module
@@ -25,7 +25,6 @@ from pcsargmax.training.symmetry import (
     SYMMETRY_KINDS,
     carry_labelings,
     choose_labeling,
-    least_loss_labeling,
     pad_labelings,
     with_labelings,
 )
@@ -284,6 +283,34 @@ def test_validation_is_logged_with_and_without(make):
     expected = Calibration.fit(confidence_measure(distribution)[there], distribution.spread[there], error[there])
     assert module.calibration.probabilities == pytest.approx(expected.probabilities)
     assert module.calibration.quantile == pytest.approx(expected.quantile, rel=1e-4)
+
+
+def test_confidence_is_calibrated_on_the_nearest_labelling(make, monkeypatch):
+    module, batch, _ = make()
+    module.eval()
+    given = []
+    monkeypatch.setattr(module.val_samples, "update", lambda maps, target, visible: given.append((maps.mean, target)))
+    with torch.no_grad():
+        module.validation_step(batch, 0)
+    ((found, target),) = given
+    clouds = batch.clouds
+    best = nearest_labeling(found, clouds.keypoint_labelings, clouds.keypoint_visible)
+    assert len(set(best.tolist())) == 2
+    assert torch.equal(target, choose_labeling(clouds.keypoint_labelings, best))
+
+
+def test_more_angles_are_tried_where_a_checkpoint_is_chosen(swapped_settings, tmp_path, monkeypatch):
+    tried = {}
+
+    def recorded(item, *arguments, num_angles):
+        tried[item.model_id] = num_angles
+        return with_labelings(item, *arguments, num_angles=num_angles)
+
+    monkeypatch.setattr("pcsargmax.training.train.with_labelings", recorded)
+    settings = swapped_settings(epochs=1)
+    train(settings, tmp_path / "run")
+    angles = {split: {tried[item.model_id] for item in open_dataset(settings, split)} for split in ("train", "val")}
+    assert angles == {"train": {36}, "val": {360}}
 
 
 class Stop(Callback):
