@@ -287,7 +287,9 @@ def _evaluate(experiment: Experiment, folder: Path, device: str, status: Status)
     run = run.with_data(settings.data if run.source == "folder" else settings.root)
     split = "test" if experiment.kind == "detector" else "all"
     evaluate: Callable[..., dict[str, Any]] = run.evaluate
-    protocols = {"geodesic": True, "symmetry": "all"} if experiment.kind == "detector" else {}
+    protocols: dict[str, Any] = {}
+    if experiment.kind == "detector":  # a folder of landmarks annotates no symmetries
+        protocols = {"geodesic": True, "symmetry": "none" if run.source == "folder" else "all"}
     metrics = evaluate(split, **protocols, progress=count)
     status.values["evaluate_seconds"] = time.monotonic() - start
     return metrics

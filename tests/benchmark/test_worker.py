@@ -77,6 +77,16 @@ def test_an_experiment_leaves_one_result_and_a_run_folder(experiment, places):
     assert places.result(experiment).stat().st_size < 30_000
 
 
+@pytest.mark.parametrize("kind", ["detector", "discovery"])
+def test_a_folder_of_scans_is_measured_too(box_plan, places, landmark_root, kind):
+    (experiment,) = box_plan(kind=kind, data=str(landmark_root), num_points=64)
+    assert run_experiment(experiment, places) == "done"
+    metrics = read_result(places.result(experiment))["metrics"]
+    if kind == "detector":
+        assert metrics["symmetric"] is None  # landmark files annotate none
+        assert metrics["geodesic"]["errors"]["mode"]
+
+
 def test_what_has_a_result_is_not_run_again(experiment, places, count):
     run_experiment(experiment, places)
     counts, _ = count
