@@ -147,7 +147,7 @@ def peak_measure(estimate: str, threshold: float | None = None) -> Measure:
 def confidence_measure(estimate: str, threshold: float | None = None) -> Measure:
     """Pearson's r of confidence with correctness at a threshold, None: that which confidence is meant for."""
     return Measure(
-        title=f"Pearson's r of the calibrated confidence with {_right(estimate, threshold)}",
+        title=f"Pearson's r of confidence with {_right(estimate, threshold)}",
         kind="detector",
         statistic=_correlation("confidence", estimate, threshold),
         scale=1,

@@ -50,6 +50,11 @@ def table_notes(
     if group.kind == "detector" and any(seen.values()):
         told = [f"{one.label} on {name}" for (one, name), number in seen.items() if number]
         yield f"Flattered, as some of the shapes were seen in training: {'; '.join(told)}."
+    fallen = {
+        cell: [result.seed for result in found if result.metrics.get("collapsed")] for cell, found in cells.items()
+    }
+    if told := [f"{one.label} on {name}, seeds {_listed(of)}" for (one, name), of in fallen.items() if of]:
+        yield f"COLLAPSED, keypoints lie in one place, which the published score rewards: {'; '.join(told)}."
     if measure.definition:
         yield measure.definition
     if beside:

@@ -1,4 +1,4 @@
-from reference.benchmark_results import detector_result, several_results, write_results
+from reference.benchmark_results import detector_result, discovery_result, several_results, write_results
 
 from pcsargmax.benchmark.groups import open_results
 from pcsargmax.benchmark.tables import make_tables
@@ -18,6 +18,16 @@ def test_they_say_how_the_numbers_were_made(tmp_path):
     assert "All settings are the defaults." in text
     assert "Fewer seeds" not in text
     assert "Code: 0123456." in text
+
+
+def test_they_call_a_collapsed_result_so(tmp_path):
+    results = [discovery_result(seed=seed) for seed in (0, 1, 2)]
+    for result in results:
+        result["metrics"]["collapsed"] = result["seed"] != 1
+    found = open_results([write_results(tmp_path, results)])
+    for table in make_tables(found, "das", num_bootstrap=5):
+        assert any(note.startswith("COLLAPSED") and "soft-argmax on mug, seeds 0, 2." in note for note in table.notes)
+    assert not any(note.startswith("COLLAPSED") for note in make_tables(found[1:2], "das", num_bootstrap=5)[0].notes)
 
 
 def test_they_say_what_is_missing(tmp_path):
