@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.metrics.bootstrap import basic_interval, flat_rows, percentile_interval, resample_weights
+from pcsargmax.metrics.bootstrap import basic_interval, percentile_interval, resample_weights
+from pcsargmax.metrics.cases import add_case_states, add_cases, collected_cases
 
 Bins = Literal["width", "count"]
 
@@ -134,8 +135,6 @@ class ConfidenceCalibration(Metric):
 
     full_state_update = False
     is_differentiable = False
-    flat_cases: list[Tensor]
-    num_keypoints: Tensor
 
     def __init__(self, threshold: float, num_bins: int = 10, num_bootstrap: int = 1000, seed: int = 0) -> None:
         """See the class."""
@@ -148,21 +147,11 @@ class ConfidenceCalibration(Metric):
             )
         self.threshold, self.num_bins = threshold, num_bins
         self.num_bootstrap, self.seed = num_bootstrap, seed
-        # Flat, with the number of keypoints apart: a process without any model can then still be gathered.
-        self.add_state("flat_cases", default=[], dist_reduce_fx="cat")
-        self.add_state("num_keypoints", default=torch.tensor(0), dist_reduce_fx="max")
+        add_case_states(self)
 
     def update(self, confidence: Tensor, error: Tensor) -> None:
         """Add models: confidence (B, K) in [0, 1], error (B, K), NaN where the keypoint is absent."""
-        if confidence.ndim != 2 or confidence.shape != error.shape:
-            raise ValueError(
-                f"confidence and error must both be (B, K), got {tuple(confidence.shape)} and {tuple(error.shape)}"
-            )
-        if self.num_keypoints not in (0, error.shape[1]):
-            raise ValueError(f"error must have {int(self.num_keypoints)} keypoints as before, got {error.shape[1]}")
-        self.num_keypoints.fill_(error.shape[1])
-        cases = torch.stack([confidence.to(self.dtype), error.to(self.dtype)], dim=-1)
-        self.flat_cases.append(cases.detach().flatten())
+        add_cases(self, confidence, error)
 
     def compute(self) -> dict[str, Tensor]:
         """The results, see the class.
@@ -170,20 +159,19 @@ class ConfidenceCalibration(Metric):
         Raises:
             ValueError: no visible keypoint was given, or a confidence that is no probability.
         """
-        width = max(int(self.num_keypoints), 1)
-        cases = flat_rows(self.flat_cases, 2 * width).reshape(-1, width, 2)
-        visible = ~cases[..., 1].isnan()
+        confidence, error = collected_cases(self)
+        num_models, visible = len(error), ~error.isnan()
         if not visible.any():
-            raise ValueError(f"ConfidenceCalibration needs at least one visible keypoint, got {len(cases)} models")
-        confidence, error = cases[visible].T
+            raise ValueError(f"ConfidenceCalibration needs at least one visible keypoint, got {num_models} models")
+        confidence, error = confidence[visible], error[visible]
         correct = error.to(self.dtype) <= self.threshold  # a float32 0.05 is above a float64 one
         result = self._scores(confidence, error, correct, None)
         if self.num_bootstrap:
-            weights = case_weights(visible.nonzero()[:, 0], len(cases), self.num_bootstrap, seed=self.seed)
+            weights = case_weights(visible.nonzero()[:, 0], num_models, self.num_bootstrap, seed=self.seed)
             for name, drawn in self._scores(confidence, error, correct, weights).items():
                 biased = name.startswith("ece")
                 low, high = basic_interval(result[name], drawn) if biased else percentile_interval(drawn)
-                if len(cases) < 2:
+                if num_models < 2:
                     low = high = drawn.new_tensor(torch.nan)
                 result |= {f"{name}/low": low, f"{name}/high": high}
         result |= {"mean_confidence": confidence.mean(), "share_correct": correct.double().mean()}

@@ -14,8 +14,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from pcsargmax.metrics.average_precision import average_precision
-from pcsargmax.metrics.bootstrap import basic_interval, bootstrap_interval, flat_rows, resample_weights
+from pcsargmax.metrics.bootstrap import basic_interval, bootstrap_interval, resample_weights
 from pcsargmax.metrics.calibration import brier_score, expected_calibration_error
+from pcsargmax.metrics.cases import add_case_states, add_cases, collected_cases
 from pcsargmax.metrics.pck import correct, threshold_name
 
 
@@ -132,8 +133,6 @@ class KeypointPresence(Metric):
     full_state_update = False
     higher_is_better = True
     is_differentiable = False
-    flat_cases: list[Tensor]
-    num_keypoints: Tensor
 
     def __init__(
         self,
@@ -149,20 +148,14 @@ class KeypointPresence(Metric):
             raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
         self.thresholds, self.strict = tuple(thresholds), strict
         self.num_bootstrap, self.seed = num_bootstrap, seed
-        # Flat, with the number of keypoints apart: a process without any model can then still be gathered.
-        self.add_state("flat_cases", default=[], dist_reduce_fx="cat")
-        self.add_state("num_keypoints", default=torch.tensor(0), dist_reduce_fx="max")
+        add_case_states(self)
 
     def update(self, score: Tensor, errors: Tensor) -> None:
         """Add models: score (B, K), probabilities of being there, and errors (B, K), NaN where the keypoint is not."""
         _check(score, ~errors.isnan())
         if outside := score[(score < 0) | (score > 1)].tolist():
             raise ValueError(f"score must lie within [0, 1], got {outside[0]}")
-        if self.num_keypoints not in (0, score.shape[1]):
-            raise ValueError(f"score must have {int(self.num_keypoints)} keypoints as before, got {score.shape[1]}")
-        self.num_keypoints.fill_(score.shape[1])
-        cases = torch.stack([score.to(self.dtype), errors.to(score.device, self.dtype)], dim=-1)
-        self.flat_cases.append(cases.detach().flatten())
+        add_cases(self, score, errors, "score")
 
     def compute(self) -> dict[str, Tensor]:
         """The results, see the class.
@@ -170,8 +163,7 @@ class KeypointPresence(Metric):
         Raises:
             ValueError: no model was given.
         """
-        width = max(int(self.num_keypoints), 1)
-        score, errors = flat_rows(self.flat_cases, 2 * width).reshape(-1, width, 2).unbind(dim=-1)
+        score, errors = collected_cases(self)
         if not len(score):
             raise ValueError("KeypointPresence needs at least one model, got none")
         result = self._ranking(score, ~errors.isnan()) | self._claims(score, errors)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.metrics.bootstrap import basic_interval, flat_rows, resample_weights
+from pcsargmax.metrics.bootstrap import basic_interval, resample_weights
 from pcsargmax.metrics.calibration import checked_pair
+from pcsargmax.metrics.cases import add_case_states, add_cases, collected_cases
 
 
 class Sparsification(NamedTuple):
@@ -81,8 +82,6 @@ class SparsificationError(Metric):
     full_state_update = False
     higher_is_better = False
     is_differentiable = False
-    flat_cases: list[Tensor]
-    num_keypoints: Tensor
 
     def __init__(self, num_steps: int = 20, num_bootstrap: int = 1000, seed: int = 0) -> None:
         """See the class."""
@@ -92,21 +91,11 @@ class SparsificationError(Metric):
         if num_bootstrap < 0:
             raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
         self.num_steps, self.num_bootstrap, self.seed = num_steps, num_bootstrap, seed
-        # Flat, with the number of keypoints apart: a process without any model can then still be gathered.
-        self.add_state("flat_cases", default=[], dist_reduce_fx="cat")
-        self.add_state("num_keypoints", default=torch.tensor(0), dist_reduce_fx="max")
+        add_case_states(self)
 
     def update(self, confidence: Tensor, error: Tensor) -> None:
         """Add models: confidence (B, K), higher is surer, and error (B, K), NaN where the keypoint is absent."""
-        if confidence.ndim != 2 or confidence.shape != error.shape:
-            raise ValueError(
-                f"confidence and error must both be (B, K), got {tuple(confidence.shape)} and {tuple(error.shape)}"
-            )
-        if self.num_keypoints not in (0, error.shape[1]):
-            raise ValueError(f"error must have {int(self.num_keypoints)} keypoints as before, got {error.shape[1]}")
-        self.num_keypoints.fill_(error.shape[1])
-        cases = torch.stack([confidence.to(self.dtype), error.to(self.dtype)], dim=-1)
-        self.flat_cases.append(cases.detach().flatten())
+        add_cases(self, confidence, error)
 
     def compute(self) -> dict[str, Tensor]:
         """The results, see the class.
@@ -114,10 +103,9 @@ class SparsificationError(Metric):
         Raises:
             ValueError: no keypoint was given, or values that are not finite.
         """
-        width = max(int(self.num_keypoints), 1)
-        models = flat_rows(self.flat_cases, 2 * width).reshape(-1, width, 2)
-        visible = ~models[..., 1].isnan()
-        confidence, error = models[visible].T
+        confidences, errors = collected_cases(self)
+        visible = ~errors.isnan()
+        confidence, error = confidences[visible], errors[visible]
         curve = sparsification_curve(confidence, error, num_steps=self.num_steps)._asdict()
         area = sparsification_error(confidence, error)
         curve |= {
@@ -126,7 +114,7 @@ class SparsificationError(Metric):
             "ause_random": sparsification_error(torch.zeros_like(error), error),
         }
         if self.num_bootstrap:
-            low, high = self._interval(area, confidence, error, visible.nonzero()[:, 0], len(models))
+            low, high = self._interval(area, confidence, error, visible.nonzero()[:, 0], len(errors))
             curve |= {"ause/low": low, "ause/high": high}
         return {name: value.to(self.device) for name, value in curve.items()}
 
