@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from pcsargmax.metrics.agreement import corrected, pair_agreement
-from pcsargmax.metrics.bootstrap import flat_rows, percentile_interval, resample_weights
+from pcsargmax.metrics.bootstrap import check_num_bootstrap, flat_rows, percentile_interval, resample_weights
 
 
 class Nearest(NamedTuple):
@@ -245,8 +245,7 @@ class DAS(Metric):
         super().__init__()
         if not 0 <= resolution < 1:
             raise ValueError(f"resolution must be at least 0 and less than 1, got {resolution}")
-        if num_bootstrap < 0:
-            raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
+        check_num_bootstrap(num_bootstrap)
         self.self_pairs = self_pairs
         self.resolution = resolution
         self.num_bootstrap = num_bootstrap

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.metrics.bootstrap import basic_interval, flat_rows, resample_weights
-from pcsargmax.metrics.pck import _checked_thresholds, correct, count_update, keypoint_errors, threshold_name
+from pcsargmax.metrics.bootstrap import basic_interval, check_num_bootstrap, flat_rows, resample_weights
+from pcsargmax.metrics.pck import checked_thresholds, correct, count_update, keypoint_errors, threshold_name
 
 Interpolation = Literal["all", "11", "none"]
 
@@ -110,7 +110,7 @@ def keypoint_average_precision(
         raise ValueError(f"errors and scores must both be (M, K), got {tuple(errors.shape)} and {tuple(scores.shape)}")
     if weights is not None and (weights.ndim != 2 or weights.shape[1] != len(errors)):
         raise ValueError(f"weights must be (R, {len(errors)}), got {tuple(weights.shape)}")
-    limits = _checked_thresholds(thresholds)
+    limits = checked_thresholds(thresholds)
     hits = correct(errors, limits, strict=strict) == 1  # (M, K, T), NaN is no hit
     visible, guessed = ~errors.isnan(), ~scores.isnan()
     found = errors.new_empty(() if weights is None else (len(weights),), dtype=torch.float64)
@@ -179,7 +179,7 @@ def saliency_average_precision(
     """
     if len(distances) != len(scores):
         raise ValueError(f"distances and scores must be of as many models, got {len(distances)} and {len(scores)}")
-    limits = _checked_thresholds(thresholds)
+    limits = checked_thresholds(thresholds)
     pooled = torch.cat([torch.empty(0), *scores])
     annotated = sum(distance.shape[1] for distance in distances)
     found = []
@@ -224,9 +224,8 @@ class KeypointAP(Metric):
     ) -> None:
         """See the class."""
         super().__init__()
-        self.thresholds = _checked_thresholds(thresholds)
-        if num_bootstrap < 0:
-            raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
+        self.thresholds = checked_thresholds(thresholds)
+        check_num_bootstrap(num_bootstrap)
         _check_interpolation(interpolation)
         self.interpolation: Interpolation = interpolation
         self.strict = strict

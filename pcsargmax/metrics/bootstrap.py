@@ -108,6 +108,12 @@ def basic_interval(
     return ends[0].clamp(*limits), ends[1].clamp(*limits)
 
 
+def check_num_bootstrap(num_bootstrap: int) -> None:
+    """Raise ValueError if the number of resamples of a metric is negative; 0 stands for no intervals."""
+    if num_bootstrap < 0:
+        raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
+
+
 def flat_rows(flat: list[Tensor], width: int) -> Tensor:
     """The models that a metric collected as flat pieces of (M · width,): (M, width) float64 on the CPU."""
     return (dim_zero_cat(flat) if len(flat) else torch.empty(0)).cpu().double().reshape(-1, width)

@@ -12,8 +12,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from pcsargmax.metrics.alignment import smallest_distance
-from pcsargmax.metrics.bootstrap import flat_rows, mean_with_interval
-from pcsargmax.metrics.pck import _checked_thresholds, threshold_name
+from pcsargmax.metrics.bootstrap import check_num_bootstrap, flat_rows, mean_with_interval
+from pcsargmax.metrics.pck import checked_thresholds, threshold_name
 
 
 def box_coverage(keypoints: Tensor, cloud: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -104,7 +104,7 @@ def inclusivity(
     Returns:
         (B, T) float64.
     """
-    limits = torch.tensor(_checked_thresholds(thresholds), dtype=torch.float64, device=keypoints.device)
+    limits = torch.tensor(checked_thresholds(thresholds), dtype=torch.float64, device=keypoints.device)
     return (surface_distance(keypoints, cloud, mask)[..., None] < limits).double().mean(dim=1)
 
 
@@ -171,9 +171,8 @@ class Coverage(Metric):
     def __init__(self, thresholds: Sequence[float] = (0.03,), num_bootstrap: int = 1000, seed: int = 0) -> None:
         """See the class."""
         super().__init__()
-        self.thresholds = _checked_thresholds(thresholds)
-        if num_bootstrap < 0:
-            raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
+        self.thresholds = checked_thresholds(thresholds)
+        check_num_bootstrap(num_bootstrap)
         self.num_bootstrap = num_bootstrap
         self.seed = seed
         # Flat, so that a process without any model can still be gathered.

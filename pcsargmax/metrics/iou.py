@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.metrics.bootstrap import bootstrap_interval, flat_rows
-from pcsargmax.metrics.pck import _checked_thresholds, count_update, threshold_name
+from pcsargmax.metrics.bootstrap import bootstrap_interval, check_num_bootstrap, flat_rows
+from pcsargmax.metrics.pck import checked_thresholds, count_update, threshold_name
 
 IouProtocol = Literal["hungarian", "skeleton-merger", "keypointnet"]
 
@@ -109,7 +109,7 @@ def iou_terms(distance: Tensor, thresholds: Sequence[float], protocol: IouProtoc
 
     Both are 0 for a model that has neither predictions nor annotations; see `keypoint_iou`.
     """
-    limits = _checked_thresholds(thresholds)
+    limits = checked_thresholds(thresholds)
     _check_protocol(protocol)
     if distance.ndim != 2 or distance.isnan().any() or (distance < 0).any():
         raise ValueError(
@@ -196,7 +196,7 @@ def salient_points(saliency: Tensor, threshold: float = SALIENT) -> Tensor:
 
 
 def _no_terms(thresholds: Sequence[float]) -> Tensor:
-    return torch.zeros(0, len(_checked_thresholds(thresholds)), 2, dtype=torch.float64)
+    return torch.zeros(0, len(checked_thresholds(thresholds)), 2, dtype=torch.float64)
 
 
 def _check_protocol(protocol: str) -> None:
@@ -247,9 +247,8 @@ class KeypointIoU(Metric):
     ) -> None:
         """See the class."""
         super().__init__()
-        self.thresholds = _checked_thresholds(thresholds)
-        if num_bootstrap < 0:
-            raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
+        self.thresholds = checked_thresholds(thresholds)
+        check_num_bootstrap(num_bootstrap)
         _check_protocol(protocol)
         self.num_bootstrap = num_bootstrap
         self.seed = seed

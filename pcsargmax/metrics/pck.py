@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from pcsargmax.metrics.bootstrap import bootstrap_interval, ratio_of_sums
+from pcsargmax.metrics.bootstrap import bootstrap_interval, check_num_bootstrap, ratio_of_sums
 
 Average = Literal["pooled", "model", "id"]
 
@@ -88,7 +88,7 @@ def correct(errors: Tensor, thresholds: Sequence[float], *, strict: bool = False
 
     Within means ≤, or < where `strict` (KeypointNet's benchmark).
     """
-    limits = errors.new_tensor(_checked_thresholds(thresholds))
+    limits = errors.new_tensor(checked_thresholds(thresholds))
     within = errors[..., None] < limits if strict else errors[..., None] <= limits
     return within.to(errors.dtype).masked_fill(errors.isnan()[..., None], torch.nan)
 
@@ -120,7 +120,8 @@ def threshold_name(threshold: float) -> str:
     return f"{threshold:.6g}"
 
 
-def _checked_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
+def checked_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
+    """The thresholds as numbers; ValueError unless there are some, positive, finite and ascending."""
     values = tuple(float(t) for t in thresholds)
     ascending = all(a < b for a, b in zip((0.0, *values), values, strict=False))
     # The last must be finite, and no two may share a name, or one would overwrite the other in the results.
@@ -181,11 +182,10 @@ class PCK(Metric):
     ) -> None:
         """See the class."""
         super().__init__()
-        self.thresholds = _checked_thresholds(thresholds)
+        self.thresholds = checked_thresholds(thresholds)
         if average not in ("pooled", "model", "id"):
             raise ValueError(f'average must be "pooled", "model" or "id", got {average!r}')
-        if num_bootstrap < 0:
-            raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
+        check_num_bootstrap(num_bootstrap)
         self.average: Average = average
         self.strict = strict
         self.num_bootstrap = num_bootstrap

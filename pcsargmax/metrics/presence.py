@@ -14,7 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from pcsargmax.metrics.average_precision import average_precision
-from pcsargmax.metrics.bootstrap import basic_interval, bootstrap_interval, resample_weights
+from pcsargmax.metrics.bootstrap import basic_interval, bootstrap_interval, check_num_bootstrap, resample_weights
 from pcsargmax.metrics.calibration import brier_score, expected_calibration_error
 from pcsargmax.metrics.cases import add_case_states, add_cases, collected_cases
 from pcsargmax.metrics.pck import correct, threshold_name
@@ -144,8 +144,7 @@ class KeypointPresence(Metric):
         """See the class."""
         super().__init__()
         correct(torch.zeros(0, 1), thresholds)  # checks them
-        if num_bootstrap < 0:
-            raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
+        check_num_bootstrap(num_bootstrap)
         self.thresholds, self.strict = tuple(thresholds), strict
         self.num_bootstrap, self.seed = num_bootstrap, seed
         add_case_states(self)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.metrics.bootstrap import flat_rows, mean_with_interval
-from pcsargmax.metrics.pck import _checked_thresholds, threshold_name
+from pcsargmax.metrics.bootstrap import check_num_bootstrap, flat_rows, mean_with_interval
+from pcsargmax.metrics.pck import checked_thresholds, threshold_name
 
 
 class Perturbed(NamedTuple):
@@ -203,7 +203,7 @@ def repeatability(
     Returns:
         (B, T) float64.
     """
-    limits = torch.tensor(_checked_thresholds(thresholds), dtype=torch.float64, device=expected.device)
+    limits = torch.tensor(checked_thresholds(thresholds), dtype=torch.float64, device=expected.device)
     return (movement(expected, found, ordered=ordered)[..., None] <= limits).double().mean(dim=1)
 
 
@@ -228,9 +228,8 @@ class Repeatability(Metric):
     def __init__(self, thresholds: Sequence[float] = (0.05, 0.1), num_bootstrap: int = 1000, seed: int = 0) -> None:
         """See the class."""
         super().__init__()
-        self.thresholds = _checked_thresholds(thresholds)
-        if num_bootstrap < 0:
-            raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
+        self.thresholds = checked_thresholds(thresholds)
+        check_num_bootstrap(num_bootstrap)
         self.num_bootstrap = num_bootstrap
         self.seed = seed
         # Flat, so that a process without any model can still be gathered.

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.metrics.bootstrap import bootstrap_interval, flat_rows, percentile_interval, resample_weights
+from pcsargmax.metrics.bootstrap import (
+    bootstrap_interval,
+    check_num_bootstrap,
+    flat_rows,
+    percentile_interval,
+    resample_weights,
+)
 from pcsargmax.metrics.coverage import _checked_mask, cloud_radius
 
 
@@ -91,8 +97,7 @@ class SelfAlignment(Metric):
     def __init__(self, num_bootstrap: int = 1000, seed: int = 0) -> None:
         """See the class."""
         super().__init__()
-        if num_bootstrap < 0:
-            raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
+        check_num_bootstrap(num_bootstrap)
         self.num_bootstrap = num_bootstrap
         self.seed = seed
         # Flat, with the number of keypoints apart: a process without any model can then still be gathered.

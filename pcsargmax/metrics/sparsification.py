@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.metrics.bootstrap import basic_interval, resample_weights
+from pcsargmax.metrics.bootstrap import basic_interval, check_num_bootstrap, resample_weights
 from pcsargmax.metrics.calibration import checked_pair
 from pcsargmax.metrics.cases import add_case_states, add_cases, collected_cases
 
@@ -88,8 +88,7 @@ class SparsificationError(Metric):
         super().__init__()
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, got {num_steps}")
-        if num_bootstrap < 0:
-            raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
+        check_num_bootstrap(num_bootstrap)
         self.num_steps, self.num_bootstrap, self.seed = num_steps, num_bootstrap, seed
         add_case_states(self)
 
