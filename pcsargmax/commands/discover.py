@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.commands.options import chosen_settings, resumed, run_options, with_settings
+from pcsargmax.commands.options import chosen_settings, make_run, resumed, run_options, with_settings
 from pcsargmax.training.discover_settings import DISCOVER_RECIPES, DiscoverSettings
 
 
@@ -33,25 +32,9 @@ def discover_command(
         folder = run or Path("runs") / f"{Path(settings.data).name}-discover-{settings.objective}-seed{settings.seed}"
         if resume:
             settings = resumed(DiscoverSettings, folder, said)
-        _discover(settings, folder, resume, as_json)
+        from pcsargmax.training.discover import discover
 
-
-def _discover(settings: DiscoverSettings, folder: Path, resume: bool, as_json: bool) -> None:
-    from pcsargmax.commands.progress import console, progress_bars, quiet_lightning, training_progress
-    from pcsargmax.training.discover import discover
-    from pcsargmax.training.loop import leads
-
-    quiet_lightning()
-    if not leads():  # the first process tells what there is to tell
-        discover(settings, folder, resume=resume)
-        return
-    with progress_bars() as bars:
-        run = discover(settings, folder, resume=resume, callbacks=[training_progress(bars)], progress=bars.update)
-    if as_json:
-        typer.echo(json.dumps({"run": str(folder), "checkpoint": str(run.checkpoint)}))
-        return
-    console.print(f"Discovered: {run.checkpoint}")
-    console.print(f"Next:    pcsargmax evaluate {folder}\n         pcsargmax view {folder} FILE", highlight=False)
+        make_run(discover, "Discovered", settings, folder, resume, as_json)
 
 
 command = with_settings(

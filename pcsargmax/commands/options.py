@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from pcsargmax.training.run_settings import RunSettings, setting_types
 from pcsargmax.training.settings import setting_help
+
+if TYPE_CHECKING:
+    from pcsargmax.training.run_folder import BaseRun
 
 S = TypeVar("S", bound=RunSettings)
 
@@ -96,3 +100,32 @@ def resumed(kind: type[S], folder: Path, said: dict[str, Any]) -> S:
     if not file.is_file():
         raise ValueError(f"{folder}: nothing to resume, no {file.name} in it")
     return replace(kind.load(file), **said)  # type: ignore[type-var]
+
+
+def make_run(
+    function: Callable[..., BaseRun], told: str, settings: RunSettings, folder: Path, resume: bool, as_json: bool
+) -> None:
+    """Train with progress bars, and print where the run is and what to do next.
+
+    Args:
+        function: `train` or `discover`.
+        told: the word before the checkpoint.
+        settings: of the run.
+        folder: of the run.
+        resume: go on with it.
+        as_json: print JSON instead.
+    """
+    from pcsargmax.commands.progress import console, progress_bars, quiet_lightning, training_progress
+    from pcsargmax.training.loop import leads
+
+    quiet_lightning()
+    if not leads():  # the first process tells what there is to tell
+        function(settings, folder, resume=resume)
+        return
+    with progress_bars() as bars:
+        run = function(settings, folder, resume=resume, callbacks=[training_progress(bars)], progress=bars.update)
+    if as_json:
+        typer.echo(json.dumps({"run": str(folder), "checkpoint": str(run.checkpoint)}))
+        return
+    console.print(f"{told}: {run.checkpoint}")
+    console.print(f"Next:    pcsargmax evaluate {folder}\n         pcsargmax view {folder} FILE", highlight=False)

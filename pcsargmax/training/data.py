@@ -44,7 +44,6 @@ def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, i
         ValueError: neither a folder nor a category; errors of the data sets themselves.
     """
     from pcsargmax.datasets.keypointnet import KeypointNet
-    from pcsargmax.datasets.landmarks import LandmarkFolder
 
     if not is_folder(settings) and Path(settings.data).name != settings.data:
         raise ValueError(f"{settings.data}: no such folder, and not the name of a category")
@@ -56,16 +55,30 @@ def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, i
                 f"symmetry {settings.symmetry!r} is for KeypointNet's annotated symmetries; {settings.data} is a "
                 "folder of landmarks"
             )
-        return LandmarkFolder(
-            settings.data,
-            split,
-            num_points=settings.num_points,
-            seed=settings.split_seed,
-            shares=parse_shares(settings.shares),
-            mesh_frame=cast(Frame, settings.mesh_frame),
-            progress=progress,
-        )
+        return open_folder(settings, split, progress)
     return KeypointNet(settings.root, settings.data, split, ids=parse_ids(settings.ids), progress=progress)
+
+
+def open_folder(
+    settings: RunSettings,
+    split: str,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    unlabelled: bool = False,
+) -> Any:
+    """Open a split of the folder `settings.data` as a LandmarkFolder, whose clouds may lack landmarks if unlabelled."""
+    from pcsargmax.datasets.landmarks import LandmarkFolder
+
+    return LandmarkFolder(
+        settings.data,
+        split,
+        num_points=settings.num_points,
+        seed=settings.split_seed,
+        shares=parse_shares(settings.shares),
+        mesh_frame=cast(Frame, settings.mesh_frame),
+        unlabelled=unlabelled,
+        progress=progress,
+    )
 
 
 def is_folder(settings: RunSettings) -> bool:

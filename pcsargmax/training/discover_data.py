@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch_geometric.transforms import BaseTransform, Compose
 
 from pcsargmax.datasets.keypointnet import KeypointNet
-from pcsargmax.datasets.landmarks import LandmarkFolder
-from pcsargmax.datasets.markups import Frame
 from pcsargmax.datasets.shapenet import ShapeNetH5, h5_files
-from pcsargmax.training.data import is_folder
+from pcsargmax.training.data import is_folder, open_folder
 from pcsargmax.training.discover_settings import DiscoverSettings
-from pcsargmax.training.run_settings import parse_shares
 from pcsargmax.transforms import NormalizeMinMax, RandomJitter, RandomRotation
 
 
@@ -42,16 +39,7 @@ def open_clouds(settings: DiscoverSettings, split: str, progress: Callable[[int,
     """
     source = source_of(settings)
     if source == "folder":
-        return LandmarkFolder(
-            settings.data,
-            split,
-            num_points=settings.num_points,
-            seed=settings.split_seed,
-            shares=parse_shares(settings.shares),
-            mesh_frame=cast(Frame, settings.mesh_frame),
-            unlabelled=True,
-            progress=progress,
-        )
+        return open_folder(settings, split, progress, unlabelled=True)
     if Path(settings.data).name != settings.data:
         raise ValueError(f"{settings.data}: no such folder, and not the name of a category")
     if source == "shapenet_h5":
