@@ -138,7 +138,7 @@ def peak_measure(estimate: str, threshold: float | None = None) -> Measure:
         split="test",
         paper={},
         means={},
-        definition=_right_definition(threshold),
+        definition="",
         source="Paper: Table 3, COCO keypoints, correctness by OKS.",
         images=paper.CONFIDENCE,
     )
@@ -155,7 +155,7 @@ def confidence_measure(estimate: str, threshold: float | None = None) -> Measure
         split="test",
         paper={},
         means={},
-        definition=f"The paper does not have it. {_right_definition(threshold)}".strip(),
+        definition="The paper does not have it.",
         source="",
     )
 
@@ -165,15 +165,10 @@ def _right(estimate: str, threshold: float | None) -> str:
     return f"an error of the {estimate} of at most {limit}"
 
 
-def _right_definition(threshold: float | None) -> str:
-    known = f"Results of earlier versions, which tell no diagonals: of at most {THRESHOLD:g} in the unit of the run."
-    return known if threshold is None else ""
-
-
 def _correlation(name: str, estimate: str, threshold: float | None) -> Callable[[Result], Statistic]:
     def statistic(result: Result) -> Statistic:
         sureness, errors = _tensor(_shapes(result, name)), _errors(result, estimate)
-        if threshold is None and "diagonal" in result.metrics["shapes"]:
+        if threshold is None:
             errors = errors / torch.tensor(_shapes(result, "diagonal"), dtype=torch.float64)[:, None]
         return correlation_statistic(sureness, errors, THRESHOLD if threshold is None else threshold)
 

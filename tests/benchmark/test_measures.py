@@ -32,16 +32,17 @@ def test_the_paper_stands_beside_its_own_threshold_estimate_and_distance_only():
     assert "PCK@0.02 of the snapped" in pck_measure("snapped", 0.02).title
 
 
-def test_confidence_is_of_the_diagonal_where_the_result_tells_it(results):
+def test_confidence_is_measured_at_a_share_of_the_diagonal(results):
     shapes, measure = results[0].metrics["shapes"], confidence_measure("expectation")
     assert "of at most 2% of the diagonal" in measure.title
-    assert "earlier versions" in measure.definition
     of_the_unit = confidence_measure("expectation", 0.02).score([results[0]]).value()
-    assert measure.score([results[0]]).value() == of_the_unit  # no diagonals: as in earlier versions
     shapes["diagonal"] = [0.5] * len(shapes["model_id"])
     assert measure.score([results[0]]).value() == confidence_measure("expectation", 0.01).score([results[0]]).value()
     assert measure.score([results[0]]).value() != of_the_unit
     assert confidence_measure("expectation", 0.02).score([results[0]]).value() == of_the_unit
+    del shapes["diagonal"]
+    with pytest.raises(ValueError, match=r"mug-detector-.*: no diagonal among its shapes: evaluate the run again"):
+        measure.score([results[0]])
 
 
 def test_pck_by_other_distances(results):

@@ -30,6 +30,7 @@ def detector_result(
         "errors": {"expectation": errors(expectation), "snapped": errors(expectation / 2)},
         "confidence": confidence.round(6).tolist(),
         "peak": np.square(confidence).round(6).tolist(),
+        "diagonal": [1.0] * models,
     }
     metrics = {"split": split, "unit": unit, "shapes": shapes}
     return _result("detector", data, method, seed, metrics, settings)
