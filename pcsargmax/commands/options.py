@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from pcsargmax.training.run_settings import RunSettings, setting_types
-from pcsargmax.training.settings import setting_help
+from pcsargmax.training.run_settings import RunSettings, setting_help, setting_types
 
 if TYPE_CHECKING:
     from pcsargmax.training.run_folder import BaseRun

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -242,6 +243,14 @@ def _loader(clouds: PreparedClouds, batch_size: int, sampler: EpochSampler | Non
     # A loader draws a seed for workers, of which there are none: not from the global generator.
     generator = torch.Generator()
     return DataLoader(clouds, batch_size=batch_size, sampler=sampler, collate_fn=collate, generator=generator)
+
+
+@contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Within it, the weights of new networks follow the seed; the caller's generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(mix_seed(seed, 1))
+        yield
 
 
 def mix_seed(*numbers: int) -> int:

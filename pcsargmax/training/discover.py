@@ -13,13 +13,14 @@ from lightning.pytorch.callbacks import Callback
 from pcsargmax.correspondence import match_keypoints
 from pcsargmax.datasets.cache import atomic_path
 from pcsargmax.models.skeleton_merger import SkeletonMerger
-from pcsargmax.training.data import PreparedClouds, mix_seed, model_ids, prepare
+from pcsargmax.training.data import PreparedClouds, prepare, seeded_weights
 from pcsargmax.training.discover_data import discover_augmentation, frame_of, open_clouds, source_of
 from pcsargmax.training.discover_module import DiscoverModule
 from pcsargmax.training.discover_run import DiscoverRun, expectations, open_discovery
 from pcsargmax.training.discover_settings import DiscoverSettings
 from pcsargmax.training.loop import Loop, Progress, Selection, leads
 from pcsargmax.training.run_folder import CHECKPOINT_VERSION, open_checkpoint, read_checkpoint
+from pcsargmax.training.splits import open_splits
 
 
 def discover(
@@ -66,22 +67,15 @@ def _prepare(
     settings: DiscoverSettings, progress: Progress
 ) -> tuple[SkeletonMerger, PreparedClouds, PreparedClouds | None, dict[str, Any]]:
     """Open and prepare the data; build the network."""
-    raw = open_clouds(settings, settings.train_split, lambda i, n: progress("reading", i, n))
-    held_out = None if settings.val_split == "none" else open_clouds(settings, settings.val_split)
-    trained_on, chosen_by = model_ids(raw), [] if held_out is None else model_ids(held_out)
-    if shared := set(trained_on) & set(chosen_by):
-        raise ValueError(
-            f"val_split {settings.val_split!r} and train_split {settings.train_split!r} share {len(shared)} shapes; "
-            "train on 'train' to validate on 'val', or take val_split 'none'"
-        )
-    if len(trained_on) == 1:
+    splits = open_splits(settings, lambda split: open_clouds(settings, split, lambda i, n: progress("reading", i, n)))
+    raw, held_out = splits.training, splits.validation
+    if len(raw) == 1:
         warnings.warn(
             f"the split {settings.train_split!r} of {settings.data} holds one shape: nothing says that its keypoints "
             "mean the same elsewhere",
             stacklevel=3,
         )
-    with torch.random.fork_rng(devices=[]):  # the weights follow the seed, the caller's generator stays as it was
-        torch.default_generator.manual_seed(mix_seed(settings.seed, 1))
+    with seeded_weights(settings.seed):
         merger = SkeletonMerger(settings.keypoints, settings.backbone, dropout=settings.dropout)
     frame = frame_of(settings)
 
@@ -107,8 +101,8 @@ def _prepare(
         "correspondence": None,
         "centered": frame.centered,
         "source": source_of(settings),
-        "trained_on": trained_on,
-        "chosen_by": chosen_by,
+        "trained_on": splits.trained_on,
+        "chosen_by": splits.chosen_by,
     }
     return merger, training, validation, metadata
 

@@ -56,12 +56,10 @@ class DiscoverSettings(RunSettings):
     val_split: str = _setting(
         "none", "Split whose loss chooses the best checkpoint, apart from --train-split; 'none' keeps the last."
     )
-    mesh_frame: str = _setting("LPS", "Frame of a folder's meshes, LPS (3D Slicer's default) or RAS.")
-    shares: str = _setting(
-        "0.7,0.1,0.2", "Shares of train, val and test in a folder that brings no splits; 2,0,1 counts too."
-    )
-    split_seed: int = _setting(0, "Seed of a folder's splits, if it brings none, and of the sampling of its surfaces.")
-    num_points: int = _setting(2048, "Points sampled from a mesh of your own folder.")
+    mesh_frame: str = _setting("LPS")
+    shares: str = _setting("0.7,0.1,0.2")
+    split_seed: int = _setting(0)
+    num_points: int = _setting(2048)
     axes: str = _setting(
         "xyz",
         "Of the HDF5 files: which of their axes become x, y and z, such as -zyx; they face otherwise than "
@@ -82,20 +80,14 @@ class DiscoverSettings(RunSettings):
         "(soft-argmax with variance or distribution regularizer).",
     )
     num_samples: int = _setting(1, "Samples a keypoint and step, N_s; each is a skeleton of its own.")
-    sigma: str = _setting(
-        "auto", "Width of the Gaussian basis in the file's units; auto: each cloud's mean neighbour distance."
-    )
-    relaxation: str = _setting(
-        "gumbel_softmax", "How samples are relaxed: gumbel_softmax (the paper's), published or straight_through."
-    )
-    temperature_schedule: str = _setting(
-        "constant", "constant, linear, exponential, or published: max(0.5, 2 - 3e/50) in epoch e."
-    )
-    temperature_start: float = _setting(0.5, "Relaxation temperature at the start.")
-    temperature_end: float = _setting(0.5, "Relaxation temperature at the end.")
-    temperature_share: float = _setting(0.5, "Share of the training over which the temperature anneals.")
-    regularizer_weight: float = _setting(1.0, "Weight of the regularizer of soft_vr and soft_dr.")
-    target_variance: float = _setting(1.0, "Variance that soft_vr and soft_dr aim at, in squares of the basis' width.")
+    sigma: str = _setting("auto")
+    relaxation: str = _setting("gumbel_softmax")
+    temperature_schedule: str = _setting("constant")
+    temperature_start: float = _setting(0.5)
+    temperature_end: float = _setting(0.5)
+    temperature_share: float = _setting(0.5)
+    regularizer_weight: float = _setting(1.0)
+    target_variance: float = _setting(1.0)
 
     edge_spacing: float = _setting(
         0.03, "Distance of neighbouring points of an edge, min-max frame; 0.01 in the paper's code, and slower."
@@ -107,24 +99,24 @@ class DiscoverSettings(RunSettings):
     )
     separation_weight: float = _setting(1.0, "Weight of that.")
 
-    epochs: int = _setting(40, "Passes over the training split.")
-    batch_size: int = _setting(8, "Clouds a step.")
+    epochs: int = _setting(40)
+    batch_size: int = _setting(8)
     optimizer: str = _setting("adam", "adam, or adadelta with eps 0.01 (as in the paper's code, with --lr 1).")
     lr: float = _setting(1e-3, "Learning rate; the peak of a one-cycle schedule.")
     lr_schedule: str = _setting("constant", "constant or onecycle.")
-    ema: float = _setting(0.0, "Decay of the moving average of the weights that is evaluated; 0 for none.")
+    ema: float = _setting(0.0)
     patience: int = _setting(0, "Stop after so many epochs without a better validation loss; 0 never stops early.")
-    seed: int = _setting(0, "Seed of weights, order, augmentation and noise.")
+    seed: int = _setting(0)
 
     rotate: float = _setting(0.0, "Random rotation, degrees at most; 0 for none.")
     rotate_axis: str = _setting("y", "Axis of the random rotation, up in KeypointNet: x, y, z or any.")
     jitter: float = _setting(0.0, "Noise on each point, standard deviation in the min-max frame.")
 
-    device: str = _setting("auto", "auto, cpu, cuda or mps.")
-    devices: int = _setting(1, "Devices on each node.")
-    nodes: int = _setting(1, "Nodes.")
-    precision: str = _setting("32-true", "32-true, 16-mixed or bf16-mixed.")
-    tensorboard: bool = _setting(False, "Write TensorBoard logs too (extra `tensorboard`).")
+    device: str = _setting("auto")
+    devices: int = _setting(1)
+    nodes: int = _setting(1)
+    precision: str = _setting("32-true")
+    tensorboard: bool = _setting(False)
 
     @property
     def separation_distance(self) -> float:

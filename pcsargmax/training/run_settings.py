@@ -21,9 +21,34 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("32-true", "16-mixed", "bf16-mixed"),
 }
 
+#: What a setting says on the command line that means the same in every kind of training.
+_HELP = {
+    "mesh_frame": "Frame of a folder's meshes, LPS (3D Slicer's default) or RAS.",
+    "shares": "Shares of train, val and test in a folder that brings no splits; 2,0,1 counts too.",
+    "split_seed": "Seed of a folder's splits, if it brings none, and of the sampling of its surfaces.",
+    "num_points": "Points sampled from a mesh of your own folder.",
+    "sigma": "Width of the Gaussian basis in the file's units; auto: each cloud's mean neighbour distance.",
+    "relaxation": "How samples are relaxed: gumbel_softmax (the paper's), published or straight_through.",
+    "temperature_schedule": "constant, linear, exponential, or published: max(0.5, 2 - 3e/50) in epoch e.",
+    "temperature_start": "Relaxation temperature at the start.",
+    "temperature_end": "Relaxation temperature at the end.",
+    "temperature_share": "Share of the training over which the temperature anneals.",
+    "regularizer_weight": "Weight of the regularizer of soft_vr and soft_dr.",
+    "target_variance": "Variance that soft_vr and soft_dr aim at, in squares of the basis' width.",
+    "epochs": "Passes over the training split.",
+    "batch_size": "Clouds a step.",
+    "ema": "Decay of the moving average of the weights that is evaluated; 0 for none.",
+    "seed": "Seed of weights, order, augmentation and noise.",
+    "device": "auto, cpu, cuda or mps.",
+    "devices": "Devices on each node.",
+    "nodes": "Nodes.",
+    "precision": "32-true, 16-mixed or bf16-mixed.",
+    "tensorboard": "Write TensorBoard logs too (extra `tensorboard`).",
+}
 
-def setting(default: Any, help: str) -> Any:
-    """A field of a settings class: its default, and its text on the command line."""
+
+def setting(default: Any, help: str = "") -> Any:
+    """A field of a settings class: its default, and its text on the command line where that is not a common one."""
     return field(default=default, metadata={"help": help})
 
 
@@ -32,6 +57,8 @@ class RunSettings:
 
     data: str
     root: str
+    train_split: str
+    val_split: str
     num_points: int
     split_seed: int
     shares: str
@@ -150,6 +177,11 @@ class RunSettings:
             raise ValueError(f"rotate must be at most 180 degrees, got {self.rotate}")
         _check_sigma(self.sigma, self.objective)
         parse_shares(self.shares)
+
+
+def setting_help(settings: type[RunSettings]) -> dict[str, str]:
+    """The text of each setting of a class on the command line."""
+    return {f.name: f.metadata["help"] or _HELP[f.name] for f in fields(settings)}  # type: ignore[arg-type]
 
 
 def setting_types(settings: type[RunSettings]) -> dict[str, type]:

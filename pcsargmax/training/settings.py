@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from pcsargmax.training.run_settings import RunSettings
@@ -41,13 +41,11 @@ class TrainSettings(RunSettings):
     root: str = _setting("datasets/keypointnet", "Folder in KeypointNet's layout that holds the category.")
     train_split: str = _setting("train", "Split to train on: train, trainval, all.")
     val_split: str = _setting("val", "Split that chooses the best checkpoint, or 'none' to keep the last.")
-    mesh_frame: str = _setting("LPS", "Frame of a folder's meshes, LPS (3D Slicer's default) or RAS.")
-    shares: str = _setting(
-        "0.7,0.1,0.2", "Shares of train, val and test in a folder that brings no splits; 2,0,1 counts too."
-    )
-    split_seed: int = _setting(0, "Seed of a folder's splits, if it brings none, and of the sampling of its surfaces.")
+    mesh_frame: str = _setting("LPS")
+    shares: str = _setting("0.7,0.1,0.2")
+    split_seed: int = _setting(0)
     ids: str = _setting("", "Semantic ids to learn, such as 0-9 or 0,3,5; empty for all.")
-    num_points: int = _setting(2048, "Points sampled from a mesh of your own folder.")
+    num_points: int = _setting(2048)
     unit: str = _setting(
         "auto",
         "What 0.01 means in PCK: 'raw' units, or 'diagonal' of the bounding box; auto takes raw for KeypointNet.",
@@ -60,22 +58,16 @@ class TrainSettings(RunSettings):
         "(mean error of the points), soft_vr or soft_dr (soft-argmax with variance or distribution regularizer).",
     )
     num_samples: int = _setting(10, "Samples a keypoint and step, N_s.")
-    sigma: str = _setting(
-        "auto", "Width of the Gaussian basis in the file's units; auto: each cloud's mean neighbour distance."
-    )
-    relaxation: str = _setting(
-        "gumbel_softmax", "How samples are relaxed: gumbel_softmax (the paper's), published or straight_through."
-    )
-    temperature_schedule: str = _setting(
-        "linear", "constant, linear, exponential, or published: max(0.5, 2 - 3e/50) in epoch e."
-    )
-    temperature_start: float = _setting(2.0, "Relaxation temperature at the start.")
-    temperature_end: float = _setting(0.5, "Relaxation temperature at the end.")
-    temperature_share: float = _setting(0.5, "Share of the training over which the temperature anneals.")
+    sigma: str = _setting("auto")
+    relaxation: str = _setting("gumbel_softmax")
+    temperature_schedule: str = _setting("linear")
+    temperature_start: float = _setting(2.0)
+    temperature_end: float = _setting(0.5)
+    temperature_share: float = _setting(0.5)
     distance: str = _setting("l1", "Error that is minimised: l1, l2, squared_l2 or smooth_l1.")
     smooth_l1_beta: float = _setting(0.01, "Error per axis below which smooth_l1 is a parabola, in the unit frame.")
-    regularizer_weight: float = _setting(1.0, "Weight of the regularizer of soft_vr and soft_dr.")
-    target_variance: float = _setting(1.0, "Variance that soft_vr and soft_dr aim at, in squares of the basis' width.")
+    regularizer_weight: float = _setting(1.0)
+    target_variance: float = _setting(1.0)
     symmetry: str = _setting(
         "none",
         "Learn, of each shape, the labelling of least loss among those that its annotated symmetries allow: none, "
@@ -85,15 +77,15 @@ class TrainSettings(RunSettings):
         0.1, "Weight of the loss of the presence head; it never touches the localisation."
     )
 
-    epochs: int = _setting(100, "Passes over the training split.")
-    batch_size: int = _setting(8, "Clouds a step.")
+    epochs: int = _setting(100)
+    batch_size: int = _setting(8)
     lr: float = _setting(1e-3, "Adam's learning rate; the peak of a one-cycle schedule.")
     lr_schedule: str = _setting("halving", "halving (every --lr-period epochs), onecycle or constant.")
     lr_period: int = _setting(10, "Epochs after which the learning rate is halved.")
     weight_decay: float = _setting(0.0, "Decoupled weight decay.")
-    ema: float = _setting(0.0, "Decay of the moving average of the weights that is evaluated; 0 for none.")
+    ema: float = _setting(0.0)
     patience: int = _setting(0, "Stop after so many epochs without a better validation PCK; 0 never stops early.")
-    seed: int = _setting(0, "Seed of weights, order, augmentation and noise.")
+    seed: int = _setting(0)
 
     rotate: float = _setting(10.0, "Random rotation, degrees at most.")
     rotate_axis: str = _setting("any", "Axis of the random rotation: x, y, z or any.")
@@ -103,11 +95,11 @@ class TrainSettings(RunSettings):
     mirror: str = _setting("none", "Reflect at random: x, y or z, with the keypoints the annotation pairs; none.")
     drop_points: float = _setting(0.0, "Share of the points left out at random.")
 
-    device: str = _setting("auto", "auto, cpu, cuda or mps.")
-    devices: int = _setting(1, "Devices on each node.")
-    nodes: int = _setting(1, "Nodes.")
-    precision: str = _setting("32-true", "32-true, 16-mixed or bf16-mixed.")
-    tensorboard: bool = _setting(False, "Write TensorBoard logs too (extra `tensorboard`).")
+    device: str = _setting("auto")
+    devices: int = _setting(1)
+    nodes: int = _setting(1)
+    precision: str = _setting("32-true")
+    tensorboard: bool = _setting(False)
 
     def __post_init__(self) -> None:
         """Check what can be checked without data."""
@@ -142,8 +134,3 @@ def parse_ids(text: str) -> tuple[int, ...] | None:
             raise ValueError(f"ids must look like 0-9 or 0,3,5, got {text!r}")
         ids += found
     return tuple(ids)
-
-
-def setting_help(settings: type[RunSettings] = TrainSettings) -> dict[str, str]:
-    """The help text of each setting, for the command line."""
-    return {f.name: f.metadata["help"] for f in fields(settings)}  # type: ignore[arg-type]

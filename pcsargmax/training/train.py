@@ -15,16 +15,16 @@ from pcsargmax.training.data import (
     PreparedClouds,
     augmentation,
     is_folder,
-    mix_seed,
-    model_ids,
     open_dataset,
     prepare,
+    seeded_weights,
 )
 from pcsargmax.training.detector_module import DetectorModule
 from pcsargmax.training.loop import Loop, Progress, Selection
 from pcsargmax.training.run import Run, open_detector
 from pcsargmax.training.run_folder import CHECKPOINT_VERSION, open_checkpoint
 from pcsargmax.training.settings import TrainSettings
+from pcsargmax.training.splits import open_splits
 from pcsargmax.training.symmetry import with_labelings
 
 
@@ -68,16 +68,9 @@ def _prepare(
     settings: TrainSettings, progress: Progress
 ) -> tuple[KeypointDetector, PreparedClouds, PreparedClouds | None, dict[str, Any]]:
     """Open and prepare the data; build the network."""
-    raw = open_dataset(settings, settings.train_split, lambda i, n: progress("reading", i, n))
-    held_out = None if settings.val_split == "none" else open_dataset(settings, settings.val_split)
-    trained_on, chosen_by = model_ids(raw), [] if held_out is None else model_ids(held_out)
-    if shared := set(trained_on) & set(chosen_by):
-        raise ValueError(
-            f"val_split {settings.val_split!r} and train_split {settings.train_split!r} share {len(shared)} shapes; "
-            "take val_split 'none' to train without validation"
-        )
-    with torch.random.fork_rng(devices=[]):  # the weights follow the seed, the caller's generator stays as it was
-        torch.default_generator.manual_seed(mix_seed(settings.seed, 1))
+    splits = open_splits(settings, lambda split: open_dataset(settings, split, lambda i, n: progress("reading", i, n)))
+    raw, held_out = splits.training, splits.validation
+    with seeded_weights(settings.seed):
         detector = KeypointDetector(raw.num_keypoints, settings.backbone)
 
     def prepared(dataset: Any, what: str, split: str, num_angles: int) -> list[Any]:
@@ -112,8 +105,8 @@ def _prepare(
         "keypoint_names": list(raw.keypoint_names),
         "unit": unit,
         "source": "folder" if is_folder(settings) else "category",
-        "trained_on": trained_on,
-        "chosen_by": chosen_by,
+        "trained_on": splits.trained_on,
+        "chosen_by": splits.chosen_by,
         "template": Template.fit(raw[i] for i in range(len(raw))).to_dict(),
     }
     return detector, training, validation, metadata

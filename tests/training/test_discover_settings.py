@@ -5,7 +5,7 @@ import pytest
 
 from pcsargmax.models.skeleton_merger import BACKBONES
 from pcsargmax.training.discover_settings import DISCOVER_RECIPES, DiscoverSettings
-from pcsargmax.training.settings import setting_help
+from pcsargmax.training.run_settings import setting_help
 
 
 def test_settings_come_back_from_json(tmp_path):

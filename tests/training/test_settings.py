@@ -6,7 +6,8 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 
 from pcsargmax.commands.train import command
-from pcsargmax.training.settings import OBJECTIVES, RECIPES, TrainSettings, parse_ids, setting_help
+from pcsargmax.training.run_settings import setting_help
+from pcsargmax.training.settings import OBJECTIVES, RECIPES, TrainSettings, parse_ids
 
 
 def test_settings_come_back_from_json(tmp_path):
@@ -153,7 +154,7 @@ def test_every_objective_goes_with_every_relaxation_schedule_and_distance():
 
 
 def test_the_help_tells_every_objective():
-    told = setting_help()["objective"]
+    told = setting_help(TrainSettings)["objective"]
     assert all(name in told for name in OBJECTIVES)
 
 
@@ -170,4 +171,4 @@ def test_the_command_has_an_option_for_every_setting_and_its_default():
     for name, default in TrainSettings().to_dict().items():
         option = parameters[name].default
         assert name == "data" or option.default == default
-        assert option.help == setting_help()[name] != ""
+        assert option.help == setting_help(TrainSettings)[name] != ""
