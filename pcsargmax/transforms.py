@@ -1,119 +1,24 @@
-"""Normalisation and augmentation of cloud items; each moves the keypoints with the points.
+"""Augmentation of cloud items; each moves the keypoints with the points.
 
 All are `torch_geometric` transforms: they return a changed copy, and compose with
 `torch_geometric.transforms.Compose`. They take one cloud, no batch. Random ones draw from `self.generator`,
 which may be set at any time; `None` is torch's default generator. Keypoints that are absent stay zeros.
 
 Rotation and scaling are about the origin of the frame that the points are in: the middle of the bounding box
-after `NormalizeFrame`. Lengths (`sigma`, `clip`) are in the units of that frame.
+after `frames.NormalizeFrame`. Lengths (`sigma`, `clip`) are in the units of that frame.
 """
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
+from pcsargmax.frames import positions
+
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 _POINT_ATTRIBUTES = ("pos", "color", "normal", "x")
-
-
-class NormalizeFrame(BaseTransform):
-    """Move a cloud into the unit frame: bounding-box midpoint at 0, bounding-box diagonal 1.
-
-    Computed in float64, so coordinates at 1e6 or in millimetres lose nothing; `pos` and `keypoint_pos` are
-    float32 afterwards. Records `frame_center (1, 3)` and `frame_scale (1, 1)`, float64: raw = unit * scale +
-    center, see `to_raw`. The scale of a cloud without extent is 1. A cloud normalised before is moved
-    again, and the recorded frame still leads back to the first.
-
-    Raises:
-        ValueError: where `pos` is missing, is not (N, 3), is empty or holds numbers that are not finite.
-    """
-
-    def forward(self, data: Data) -> Data:
-        """Return `data` in the unit frame."""
-        pos = _finite_positions(data)
-        low, high = pos.amin(0), pos.amax(0)
-        return _into_frame(data, low + (high - low) / 2, (high - low).norm())
-
-
-class NormalizeMinMax(BaseTransform):
-    """Move a cloud into the frame of Skeleton Merger: one minimum and one maximum over all axes go to −1 and 1.
-
-    The cloud is not centred: of a bounding box with its midpoint at 0 the longest side becomes 2, of another the
-    coordinate that is farthest from the rest. So where clouds lie anywhere, as scans do, the shape would be small in a
-    corner of the frame; with `centered` the midpoint of the bounding box is moved to 0 first. Clouds that have theirs
-    there, such as KeypointNet's, nearly, are the same with and without.
-
-    Records the frame as `NormalizeFrame` does, for `to_raw`, and like that takes the scale of a cloud without
-    extent for 1. Source: Skeleton Merger, CVPR 2021.
-
-    Args:
-        centered: whether the midpoint of the bounding box goes to 0.
-
-    Raises:
-        ValueError: as `NormalizeFrame`.
-    """
-
-    def __init__(self, centered: bool = False) -> None:
-        """Keep the setting; see the class."""
-        self.centered = centered
-
-    def forward(self, data: Data) -> Data:
-        """Return `data` in the min-max frame."""
-        pos = _finite_positions(data)
-        low, high = pos.amin(0), pos.amax(0)
-        if self.centered:
-            return _into_frame(data, low + (high - low) / 2, (high - low).max() / 2)
-        half = (high.max() - low.min()) / 2
-        return _into_frame(data, (low.min() + half).expand(3), half)
-
-    def __repr__(self) -> str:
-        """Return the call that makes an equal transform."""
-        return f"NormalizeMinMax(centered={self.centered})"
-
-
-def _finite_positions(data: Data) -> Tensor:
-    """(N, 3) float64."""
-    pos = _positions(data).double()
-    if not pos.isfinite().all():
-        bad = int((~pos.isfinite().all(1)).sum())
-        raise ValueError(f"pos: expected finite coordinates, got {bad} of {len(pos)} points with NaN or infinity")
-    return pos
-
-
-def _into_frame(data: Data, center: Tensor, scale: Tensor) -> Data:
-    """Move points and keypoints to (x − center) / scale, 1 in place of a scale of 0, and record the frame."""
-    scale = scale if scale > 0 else torch.ones_like(scale)
-    data.pos = ((data.pos.double() - center) / scale).float()
-    if "keypoint_pos" in data:
-        data.keypoint_pos = _visible_only((data.keypoint_pos.double() - center) / scale, data).float()
-    if "frame_scale" in data:
-        center, scale = center * data.frame_scale[0, 0] + data.frame_center[0], scale * data.frame_scale[0, 0]
-    data.frame_center, data.frame_scale = center.reshape(1, 3), scale.reshape(1, 1)
-    return data
-
-
-def to_raw(points: Tensor, frame_center: Tensor, frame_scale: Tensor) -> Tensor:
-    """Undo `NormalizeFrame` or `NormalizeMinMax`: points in the units and frame of the file, float64.
-
-    Args:
-        points: (..., 3) in the unit frame; with a batch of frames (B, ..., 3).
-        frame_center: (1, 3), or (B, 3).
-        frame_scale: (1, 1), or (B, 1): the raw length of one unit.
-
-    Returns:
-        (..., 3) or (B, ..., 3) float64, raw units.
-    """
-    frames = frame_center.shape[0]
-    if points.shape[-1] != 3 or (frames > 1 and points.shape[0] != frames):
-        raise ValueError(f"points: expected (..., 3), first {frames} for {frames} frames, got {tuple(points.shape)}")
-    if frames == 1:
-        return points.double() * frame_scale.double()[0] + frame_center.double()[0]
-    shape = (frames, *[1] * (points.dim() - 2), -1)
-    return points.double() * frame_scale.double().reshape(shape) + frame_center.double().reshape(shape)
 
 
 class RandomRotation(BaseTransform):
@@ -136,7 +41,7 @@ class RandomRotation(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Return `data` rotated."""
-        matrix = self._draw().to(_positions(data).device)
+        matrix = self._draw().to(positions(data).device)
         for key in ("pos", "normal", "keypoint_pos"):
             if key in data:
                 data[key] = (data[key].double() @ matrix.T).to(data[key].dtype)
@@ -180,7 +85,7 @@ class RandomScale(BaseTransform):
     def forward(self, data: Data) -> Data:
         """Return `data` scaled."""
         draw = torch.rand(3 if self.per_axis else 1, generator=self.generator, dtype=torch.float64)
-        factor = (self.low + (self.high - self.low) * draw).to(_positions(data).device)
+        factor = (self.low + (self.high - self.low) * draw).to(positions(data).device)
         for key in ("pos", "keypoint_pos"):
             if key in data:
                 data[key] = (data[key].double() * factor).to(data[key].dtype)
@@ -213,7 +118,7 @@ class RandomJitter(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Return `data` with its points jittered."""
-        pos = _positions(data)
+        pos = positions(data)
         noise = self.sigma * torch.randn(pos.shape, generator=self.generator, dtype=torch.float64)
         if self.clip is not None:
             noise = noise.clamp(-self.clip, self.clip)
@@ -244,7 +149,7 @@ class PointDropout(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Return `data` with fewer points."""
-        pos = _positions(data)
+        pos = positions(data)
         count = len(pos)
         kept = max(1, count - math.floor(count * self.share))
         keep = torch.randperm(count, generator=self.generator)[:kept].sort().values.to(pos.device)
@@ -285,7 +190,7 @@ class Outliers(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Return `data` with some of its points elsewhere."""
-        pos = _positions(data)
+        pos = positions(data)
         moved = torch.randperm(len(pos), generator=self.generator)[: round(len(pos) * self.share)].to(pos.device)
         # A place for every point, so that the points of a smaller share go where they would go in a larger one.
         place = torch.rand(pos.shape, generator=self.generator, dtype=torch.float64).to(pos.device)[moved] - 0.5
@@ -327,7 +232,7 @@ class RandomMirror(BaseTransform):
         """Return `data`, reflected or not."""
         if torch.rand((), generator=self.generator) < 0.5:
             return data
-        signs = 1 - 2 * torch.tensor(_AXES[self.axis], device=_positions(data).device)
+        signs = 1 - 2 * torch.tensor(_AXES[self.axis], device=positions(data).device)
         for key in ("pos", "normal", "keypoint_pos"):
             if key in data:
                 data[key] = data[key] * signs.to(data[key].dtype)
@@ -377,23 +282,6 @@ def find_mirror_pairs(keypoints: Tensor, visible: Tensor, axis: str) -> Tensor:
     pairs = torch.arange(len(seen))
     pairs[known] = known[match]
     return pairs
-
-
-def _positions(data: Data) -> Tensor:
-    pos: Any = data.get("pos")
-    if not isinstance(pos, Tensor) or pos.dim() != 2 or pos.shape[1] != 3 or len(pos) == 0:
-        came = tuple(pos.shape) if isinstance(pos, Tensor) else type(pos).__name__
-        raise ValueError(f"pos: expected (N, 3) points, N at least 1, got {came}")
-    if data.get("batch") is not None:
-        raise ValueError("data: expected one cloud, got a batch; transform the clouds before they are batched")
-    return pos
-
-
-def _visible_only(keypoints: Tensor, data: Data) -> Tensor:
-    """Keep absent keypoints at zero, so that no number of theirs can leak into a loss."""
-    if "keypoint_visible" not in data:
-        return keypoints
-    return keypoints.where(data.keypoint_visible[..., None], keypoints.new_zeros(()))
 
 
 def _quaternion_matrix(q: Tensor) -> Tensor:

@@ -16,12 +16,12 @@ from torch_geometric.transforms import BaseTransform, Compose
 
 from pcsargmax.backbones.pointnet2 import Neighborhoods, PointNet2
 from pcsargmax.datasets.markups import Frame
+from pcsargmax.frames import NormalizeFrame
 from pcsargmax.neighbors import farthest_point_order, mean_neighbor_distance
 from pcsargmax.training.run_settings import RunSettings, parse_shares
 from pcsargmax.training.settings import TrainSettings, parse_ids
 from pcsargmax.training.symmetry import carry_labelings, pad_labelings
 from pcsargmax.transforms import (
-    NormalizeFrame,
     PointDropout,
     RandomJitter,
     RandomMirror,

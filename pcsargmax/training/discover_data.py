@@ -10,9 +10,10 @@ from torch_geometric.transforms import BaseTransform, Compose
 
 from pcsargmax.datasets.keypointnet import KeypointNet
 from pcsargmax.datasets.shapenet import ShapeNetH5, h5_files
+from pcsargmax.frames import NormalizeMinMax
 from pcsargmax.training.data import is_folder, open_folder
 from pcsargmax.training.discover_settings import DiscoverSettings
-from pcsargmax.transforms import NormalizeMinMax, RandomJitter, RandomRotation
+from pcsargmax.transforms import RandomJitter, RandomRotation
 
 
 def source_of(settings: DiscoverSettings) -> str:

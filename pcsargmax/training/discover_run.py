@@ -17,6 +17,7 @@ from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import THRESHOLD, confidence_measure
 from pcsargmax.correspondence import Correspondence
 from pcsargmax.distribution import KeypointDistribution
+from pcsargmax.frames import NormalizeMinMax, to_raw
 from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.models.skeleton_merger import SkeletonMerger
 from pcsargmax.prediction import Prediction, Skeleton
@@ -27,7 +28,6 @@ from pcsargmax.training.discover_repeatability import RepeatabilityScorer
 from pcsargmax.training.discover_scores import DiscoverScorer
 from pcsargmax.training.discover_settings import DiscoverSettings
 from pcsargmax.training.run_folder import BaseRun, Checkpoint
-from pcsargmax.transforms import NormalizeMinMax, to_raw
 
 #: Thresholds of mIoU where none are given.
 IOU_THRESHOLDS = (0.02, 0.05, 0.1)

@@ -16,6 +16,7 @@ from torch_geometric.data import Data
 from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import Calibration, confidence_measure
 from pcsargmax.distribution import KeypointDistribution
+from pcsargmax.frames import to_raw
 from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.metrics.pck import Average
 from pcsargmax.models.keypoint_detector import KeypointDetector
@@ -28,7 +29,6 @@ from pcsargmax.training.evaluation import Evaluation, Protocol
 from pcsargmax.training.objective import basis_sigma
 from pcsargmax.training.run_folder import BaseRun, Checkpoint, open_checkpoint, usable_device
 from pcsargmax.training.settings import TrainSettings
-from pcsargmax.transforms import to_raw
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from torch_geometric.data import Data
 from torch_geometric.transforms import Compose
 
 from pcsargmax.datasets import KeypointNet, LandmarkFolder
+from pcsargmax.frames import to_raw
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.neighbors import farthest_point_order, mean_neighbor_distance
 from pcsargmax.training import data
@@ -19,7 +20,7 @@ from pcsargmax.training.data import (
     train_loader,
 )
 from pcsargmax.training.settings import TrainSettings
-from pcsargmax.transforms import PointDropout, RandomJitter, RandomMirror, RandomRotation, RandomScale, to_raw
+from pcsargmax.transforms import PointDropout, RandomJitter, RandomMirror, RandomRotation, RandomScale
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from pcsargmax.argmax import soft_argmax
 from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import Calibration, confidence_measure
 from pcsargmax.distribution import KeypointDistribution
+from pcsargmax.frames import NormalizeFrame, to_raw
 from pcsargmax.metrics import PCK
 from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling, symmetric_errors, symmetric_targets
 from pcsargmax.metrics.symmetry_groups import KINDS
@@ -29,7 +30,7 @@ from pcsargmax.training.symmetry import (
     with_labelings,
 )
 from pcsargmax.training.train import train
-from pcsargmax.transforms import NormalizeFrame, RandomMirror, RandomRotation, RandomScale, to_raw
+from pcsargmax.transforms import RandomMirror, RandomRotation, RandomScale
 
 CIRCLE = {"center": [0.0, 0.0, 0.0], "radius": 1.0, "normal": [0.0, 1.0, 0.0]}
 
