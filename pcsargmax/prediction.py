@@ -2,93 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from pcsargmax.prediction_files import FORMATS, Format, load_prediction, write_predictions
+from pcsargmax.prediction_parts import Skeleton, Surface, SymmetryMark, plain
 
 if TYPE_CHECKING:
     from pcsargmax.datasets.markups import Frame
 
-Format = Literal["json", "csv", "mrk.json", "npz"]
-FORMATS: tuple[str, ...] = get_args(Format)
-
-#: Prefix of the skeleton's arrays in a saved prediction.
-_PART = "skeleton_"
-
-_CSV_HEADER = [
-    "cloud",
-    "name",
-    "x",
-    "y",
-    "z",
-    "confidence",
-    "visibility",
-    "point_index",
-    "cov_xx",
-    "cov_xy",
-    "cov_xz",
-    "cov_yy",
-    "cov_yz",
-    "cov_zz",
-    "radius",
-    "radius_coverage",
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Prediction",
+    "Skeleton",
+    "Surface",
+    "SymmetryMark",
+    "load_prediction",
+    "write_predictions",
 ]
-
-
-@dataclass(frozen=True, eq=False)
-class Skeleton:
-    """What Skeleton Merger reconstructs a cloud by: P edges between keypoints, drawn as M points.
-
-    Sequences are turned into arrays of the type below. Raises ValueError, naming the field, for a wrong shape, points
-    that are not finite, or an edge number outside 0 to P − 1.
-    """
-
-    edges: np.ndarray
-    """(P, 2) int64: the keypoints that each edge joins."""
-    strength: np.ndarray
-    """(P,) float64, in [0, 1]: how far each edge takes part."""
-    points: np.ndarray
-    """(M, 3) float64, units of the file."""
-    edge: np.ndarray
-    """(M,) int64: the edge that each point belongs to."""
-
-    def __post_init__(self) -> None:
-        """Turn the fields into arrays and check their shapes."""
-        p, m = len(self.edges), len(self.points)
-        shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
-            "edges": (np.int64, (p, 2)),
-            "strength": (np.float64, (p,)),
-            "points": (np.float64, (m, 3)),
-            "edge": (np.int64, (m,)),
-        }
-        for name, (dtype, shape) in shapes.items():
-            array = np.asarray(getattr(self, name), dtype=dtype)
-            if array.shape != shape:
-                raise ValueError(f"Skeleton: {name}: expected shape {shape}, got {array.shape}")
-            object.__setattr__(self, name, array)
-        if not np.isfinite(self.points).all():
-            raise ValueError("Skeleton: points: expected finite numbers, got NaN or infinity")
-        if m and not (self.edge.min() >= 0 and self.edge.max() < p):
-            raise ValueError(f"Skeleton: edge: expected 0 to {p - 1}, got {self.edge.min()} to {self.edge.max()}")
-
-    def to_dict(self, keypoint_names: Sequence[str]) -> dict[str, Any]:
-        """As plain numbers: a list of edges, each with the names of its ends, its strength and its points."""
-        return {
-            "edges": [
-                {
-                    "keypoints": [keypoint_names[end] for end in ends],
-                    "strength": _plain(self.strength[number]),
-                    "points": _plain(self.points[self.edge == number]),
-                }
-                for number, ends in enumerate(self.edges.tolist())
-            ]
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +69,12 @@ class Prediction:
     """The probability that belongs to `radius`, such as 0.9; None exactly where that is."""
     skeleton: Skeleton | None = None
     """The edges between the keypoints; None of a detector that has none."""
+    samples: np.ndarray | None = None
+    """(S, K, 3) float64: draws from the distribution of each keypoint; None where none were drawn."""
+    surface: Surface | None = None
+    """The mesh that the points were sampled from; None of a cloud."""
+    symmetries: tuple[SymmetryMark, ...] = ()
+    """Groups of keypoints that symmetries of the shape exchange."""
 
     def __post_init__(self) -> None:
         """Turn the fields into arrays and check their shapes."""
@@ -153,12 +94,11 @@ class Prediction:
         self._take("color", np.uint8, (n, 3))
         self._take("file_index", np.int64, (k,))
         self._take("radius", np.float64, (k,))
+        if self.samples is not None:
+            self._take("samples", np.float64, (len(self.samples), k, 3), finite=True)
+        object.__setattr__(self, "symmetries", tuple(self.symmetries))
         self._check_coverage()
-        if self.skeleton is not None and self.skeleton.edges.size and self.skeleton.edges.max() >= k:
-            raise ValueError(
-                f"Prediction {self.name!r}: skeleton: expected edges between keypoints 0 to {k - 1}, "
-                f"got {self.skeleton.edges.max()}"
-            )
+        self._check_parts()
         if self.point_index.min() < 0 or self.point_index.max() >= n:
             raise ValueError(
                 f"Prediction {self.name!r}: point_index: expected 0 to {n - 1}, got {self.point_index.tolist()}"
@@ -174,6 +114,19 @@ class Prediction:
         if finite and not np.isfinite(array).all():
             raise ValueError(f"Prediction {self.name!r}: {field}: expected finite numbers, got NaN or infinity")
         object.__setattr__(self, field, array)
+
+    def _check_parts(self) -> None:
+        """The keypoints that the skeleton and the symmetries name are there."""
+        k = self.num_keypoints
+        if self.skeleton is not None and self.skeleton.edges.size and self.skeleton.edges.max() >= k:
+            raise ValueError(
+                f"Prediction {self.name!r}: skeleton: expected edges between keypoints 0 to {k - 1}, "
+                f"got {self.skeleton.edges.max()}"
+            )
+        wrong = [mark.keypoints for mark in self.symmetries if max(mark.keypoints) >= k]
+        if wrong:
+            told = f"expected keypoints 0 to {k - 1}, got {list(wrong[0])}"
+            raise ValueError(f"Prediction {self.name!r}: symmetries: {told}")
 
     def _check_coverage(self) -> None:
         if (self.radius is None) != (self.radius_coverage is None):
@@ -224,11 +177,11 @@ class Prediction:
             "keypoints": [
                 {
                     "name": name,
-                    "position": _plain(self.position[k]),
-                    "confidence": _plain(self.confidence[k]),
-                    "covariance": _plain(self.covariance[k]),
-                    "radius": None if self.radius is None else _plain(self.radius[k]),
-                    "visibility": _plain(self.visibility[k]),
+                    "position": plain(self.position[k]),
+                    "confidence": plain(self.confidence[k]),
+                    "covariance": plain(self.covariance[k]),
+                    "radius": None if self.radius is None else plain(self.radius[k]),
+                    "visibility": plain(self.visibility[k]),
                     "point_index": int(self.exported_index[k]),
                 }
                 for k, name in enumerate(self.keypoint_names)
@@ -240,122 +193,8 @@ class Prediction:
         """Write one file, whole or not at all; see `write_predictions` for the formats."""
         return write_predictions(self, path, format, frame=frame)
 
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: a picture and a table."""
+        from pcsargmax.visualize.notebook import prediction_html, shown
 
-def write_predictions(
-    predictions: Prediction | Sequence[Prediction],
-    path: str | Path,
-    format: Format = "json",
-    *,
-    frame: Frame = "LPS",
-) -> Path:
-    """Write predictions to one file, whole or not at all, and return its path.
-
-    Formats:
-        "json"      what `Prediction.to_dict` gives; several clouds become {"predictions": [...]}
-        "csv"       a row a keypoint, its cloud in the first column
-        "mrk.json"  3D Slicer markups 1.0.3, in the frame of the file, which `frame` names; one cloud only
-        "npz"       everything, cloud and maps included, for `load_prediction`; one cloud only
-
-    Raises:
-        ValueError: an unknown format, no prediction, or several where the format holds one.
-    """
-    if format not in get_args(Format):
-        raise ValueError(f"format: expected one of {', '.join(get_args(Format))}, got {format!r}")
-    alone = isinstance(predictions, Prediction)
-    listed: list[Prediction] = [predictions] if isinstance(predictions, Prediction) else list(predictions)
-    if not listed or (format in ("mrk.json", "npz") and len(listed) != 1):
-        wanted = "one" if format in ("mrk.json", "npz") else "at least one"
-        raise ValueError(f"predictions: expected {wanted} for a {format} file, got {len(listed)}")
-    if format == "mrk.json":
-        _write_slicer(listed[0], Path(path), frame)
-    elif format == "npz":
-        _write_whole(Path(path), _npz(listed[0]))
-    elif format == "csv":
-        _write_whole(Path(path), _csv(listed).encode())
-    else:
-        content = listed[0].to_dict() if alone else {"predictions": [one.to_dict() for one in listed]}
-        text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-        _write_whole(Path(path), (text + "\n").encode())
-    return Path(path)
-
-
-def load_prediction(path: str | Path) -> Prediction:
-    """Read a prediction that was saved with format "npz"; nothing in the file is executed.
-
-    Raises:
-        ValueError: the file is not such a prediction.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            content: dict[str, Any] = {key: stored[key] for key in stored.files}
-        content["name"] = str(content["name"])
-        content["keypoint_names"] = tuple(content["keypoint_names"].tolist())
-        parts = {key.removeprefix(_PART): content.pop(key) for key in [*content] if key.startswith(_PART)}
-        content["skeleton"] = Skeleton(**parts) if parts else None
-        return Prediction(**content)
-    except OSError as error:
-        if not Path(path).is_file():
-            raise
-        raise ValueError(f"{path}: not a saved prediction (.npz): {error}") from error
-    except Exception as error:  # zipfile, numpy and the dataclass each raise their own
-        raise ValueError(f"{path}: not a saved prediction (.npz): {error}") from error
-
-
-def _plain(array: np.ndarray) -> Any:
-    """Nested lists of numbers, None where not finite: JSON has no NaN."""
-    numbers = np.asarray(array, dtype=object)
-    numbers[~np.isfinite(array)] = None
-    return numbers.tolist()
-
-
-def _csv(predictions: Sequence[Prediction]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_CSV_HEADER)
-    upper = np.triu_indices(3)
-    for one in predictions:
-        for k, name in enumerate(one.keypoint_names):
-            numbers = [*one.position[k], one.confidence[k], one.visibility[k]]
-            row = [repr(float(number)) for number in numbers] + [str(one.exported_index[k])]
-            row += [repr(float(value)) for value in one.covariance[k][upper]]
-            row += ["", ""] if one.radius is None else [repr(float(one.radius[k])), repr(one.radius_coverage)]
-            writer.writerow([one.name, name, *row])
-    return text.getvalue()
-
-
-def _npz(prediction: Prediction) -> bytes:
-    content: dict[str, Any] = {field.name: getattr(prediction, field.name) for field in fields(prediction)}
-    skeleton = content.pop("skeleton")
-    if skeleton is not None:
-        content |= {_PART + field.name: getattr(skeleton, field.name) for field in fields(Skeleton)}
-    content = {key: np.asarray(value) for key, value in content.items() if value is not None}
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **content)
-    return stream.getvalue()
-
-
-def _write_slicer(prediction: Prediction, path: Path, frame: Frame) -> None:
-    from pcsargmax.datasets.markups import write_markups
-
-    told = [
-        f"confidence {prediction.confidence[k]:.3f}, {_radius_text(prediction, k)}"
-        f"visibility {prediction.visibility[k]:.3f}, nearest point {prediction.exported_index[k]}"
-        for k in range(prediction.num_keypoints)
-    ]
-    present = prediction.visibility >= 0.5  # the others are written as undefined
-    names, position = prediction.keypoint_names, prediction.position
-    write_markups(path, names, position, descriptions=told, visible=present, frame=frame)
-
-
-def _radius_text(prediction: Prediction, k: int) -> str:
-    """The radius of a keypoint with its probability and a comma behind it, or nothing."""
-    if prediction.radius is None or prediction.radius_coverage is None:
-        return ""
-    return f"within {prediction.radius[k]:.4g} ({100 * prediction.radius_coverage:g} %), "
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    from pcsargmax.datasets.cache import atomic_path
-
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+        return shown(prediction_html, self)

@@ -14,6 +14,26 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("PCSARGMAX_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture
+def prediction():
+    """Two keypoints on three points at coordinates around a million; the second is absent in truth."""
+    from pcsargmax.prediction import Prediction
+
+    points = np.array([[0, 0, 0], [1, 0, 0], [0, 2, 0]]) + 1e6
+    return Prediction(
+        name="scan é",
+        points=points,
+        keypoint_names=("tip", "base"),
+        position=points[[1, 2]] + 0.125,
+        confidence=[0.75, 0.5],
+        covariance=[np.diag([1.0, 2.0, 3.0]), np.eye(3)],
+        visibility=[1, 0.25],
+        point_index=[1, 2],
+        probability=[[0, 1, 0], [0.25, 0.25, 0.5]],
+        truth=[points[1], [np.nan] * 3],
+    )
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data beside the checkout; the test is skipped where it is absent."""

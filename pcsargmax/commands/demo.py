@@ -77,7 +77,7 @@ def _draw(run: Run, metrics: dict[str, Any]) -> list[Path]:
     from pcsargmax.commands.detector_tables import metric_names
     from pcsargmax.commands.progress import console
     from pcsargmax.training.estimates import ESTIMATES
-    from pcsargmax.visualize import RendererUnavailable, contact_sheet, render_all, training_curves, write_page
+    from pcsargmax.visualize import Look, RendererUnavailable, contact_sheet, render, training_curves, write_page
 
     found = run.predictions("test", most=12)
     written = [
@@ -89,13 +89,10 @@ def _draw(run: Run, metrics: dict[str, Any]) -> list[Path]:
             figures={"Training": training_curves(run.folder / "log" / "version_0" / "metrics.csv")},
         )
     ]
-    pictures = {one.name: run.folder / "pictures" / f"{one.name}.png" for one in found[:4]}
     try:
         console.print("drawing …")
-        render_all(found[:4], list(pictures.values()))
-        sheet = run.folder / "pictures.png"
-        contact_sheet(pictures, columns=2, path=sheet)
-        written.append(sheet)
+        written.append(render(found[0], run.folder / "picture.png", Look(ellipsoids=1)))
+        written.append(contact_sheet(found[:8], run.folder / "pictures.png"))
     except RendererUnavailable as error:
         console.print(f"No pictures: {error}")
     return written

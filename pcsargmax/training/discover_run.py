@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -27,7 +28,7 @@ from pcsargmax.training.discover_data import open_clouds
 from pcsargmax.training.discover_repeatability import RepeatabilityScorer
 from pcsargmax.training.discover_scores import DiscoverScorer
 from pcsargmax.training.discover_settings import DiscoverSettings
-from pcsargmax.training.run_folder import BaseRun, Checkpoint
+from pcsargmax.training.run_folder import BaseRun, Checkpoint, draw_samples
 
 #: Thresholds of mIoU where none are given.
 IOU_THRESHOLDS = (0.02, 0.05, 0.1)
@@ -83,12 +84,16 @@ class DiscoverRun(BaseRun):
         maps = KeypointDistribution(scores.logits, scores.sites, basis=Gaussian(prepared.sigma.to(device)))
         return maps.to("cpu"), scores.strengths[0].cpu(), prepared
 
-    def predict(self, item: Data, name: str = "") -> Prediction:
+    def predict(
+        self, item: Data, name: str = "", *, num_samples: int = 0, generator: torch.Generator | None = None
+    ) -> Prediction:
         """Find the keypoints of one cloud, and the skeleton that it was reconstructed by.
 
         Args:
             item: a cloud item in raw units.
             name: of the prediction; the item's `model_id` if empty.
+            num_samples: how many draws of each keypoint's distribution the prediction carries.
+            generator: source of the draws, on the CPU.
 
         Returns:
             The prediction in raw units: the expectation of each map. Its confidence is what the map itself says of
@@ -96,6 +101,19 @@ class DiscoverRun(BaseRun):
             right. Each keypoint is on every shape: its visibility is 1.
         """
         maps, strengths, prepared = self.distribution(item)
+        samples = draw_samples(maps, prepared, num_samples, generator)
+        return self._prediction(maps, strengths, prepared, name or str(item.get("model_id") or ""), samples)
+
+    @torch.inference_mode()
+    def _prediction(
+        self,
+        maps: KeypointDistribution,
+        strengths: Tensor,
+        prepared: Data,
+        name: str,
+        samples: np.ndarray | None = None,
+    ) -> Prediction:
+        """The prediction, in raw units, of what `distribution` gave."""
         center, scale = prepared.frame_center, prepared.frame_scale
         points = to_raw(prepared.pos, center, scale)
         position = to_raw(maps.mean[0], center, scale)
@@ -103,7 +121,7 @@ class DiscoverRun(BaseRun):
         reconstruction, edge = decode_cloud(maps.mean[0], self.merger.offsets.detach().cpu(), counts)
         diagonal = float((prepared.pos.amax(dim=0) - prepared.pos.amin(dim=0)).norm())
         return Prediction(
-            name=name or str(item.get("model_id") or ""),
+            name=name,
             points=points.numpy(),
             keypoint_names=self.keypoint_names,
             position=position.numpy(),
@@ -119,6 +137,7 @@ class DiscoverRun(BaseRun):
                 points=to_raw(reconstruction, center, scale).numpy(),
                 edge=edge.numpy(),
             ),
+            samples=samples,
         )
 
     def _keypoints(self, pos: Tensor) -> Tensor:
@@ -139,6 +158,7 @@ class DiscoverRun(BaseRun):
         repeatability: bool = False,
         seed: int = 0,
         progress: Callable[[int, int], None] | None = None,
+        on_prediction: Callable[[Data, Prediction], None] | None = None,
     ) -> dict[str, Any]:
         """Measure the discovered keypoints on a split of the run's data, against annotations where it has some.
 
@@ -150,6 +170,7 @@ class DiscoverRun(BaseRun):
                 as long.
             seed: of the bootstrap, and of the changes.
             progress: called with (done, total).
+            on_prediction: called with each shape and what was found on it, so that nothing need be predicted twice.
 
         Returns:
             JSON-able: "kind", "data", "split", "objective", "settings" (of the training), "checkpoint",
@@ -170,6 +191,8 @@ class DiscoverRun(BaseRun):
             seconds += time.perf_counter() - start
             seen += item.model_id in self.trained_on
             scorer.update(keypoints, strengths, prepared, maps.probabilities[0])
+            if on_prediction is not None:
+                on_prediction(item, self._prediction(maps, strengths, prepared, str(item.get("model_id") or "")))
             if again is not None:
                 frame = prepared.frame_center, prepared.frame_scale
                 again.update(to_raw(prepared.pos, *frame), to_raw(keypoints[0], *frame))

@@ -27,7 +27,7 @@ from pcsargmax.training.discover_run import DiscoverRun, open_discovery
 from pcsargmax.training.estimates import diagonal
 from pcsargmax.training.evaluation import Evaluation, Protocol
 from pcsargmax.training.objective import basis_sigma
-from pcsargmax.training.run_folder import BaseRun, Checkpoint, open_checkpoint, usable_device
+from pcsargmax.training.run_folder import BaseRun, Checkpoint, draw_samples, open_checkpoint, usable_device
 from pcsargmax.training.settings import TrainSettings
 
 
@@ -83,12 +83,16 @@ class Run(BaseRun):
         )
         return maps.to("cpu"), prepared
 
-    def predict(self, item: Data, name: str = "") -> Prediction:
+    def predict(
+        self, item: Data, name: str = "", *, num_samples: int = 0, generator: torch.Generator | None = None
+    ) -> Prediction:
         """Find the keypoints of one cloud.
 
         Args:
             item: a cloud item in raw units; with `keypoint_pos` the prediction carries the truth too.
             name: of the prediction; the item's `model_id` if empty.
+            num_samples: how many draws of each keypoint's distribution the prediction carries.
+            generator: source of the draws, on the CPU.
 
         Returns:
             The prediction in raw units: the expectation of each map (the paper's soft-argmax at test time). Its
@@ -115,6 +119,7 @@ class Run(BaseRun):
             probability=maps.probabilities[0].float().numpy(),
             truth=None if truth is None else truth.numpy(),
             color=prepared.color.numpy() if "color" in prepared else None,
+            samples=draw_samples(maps, prepared, num_samples, generator),
         )
 
     def _trust(self, maps: KeypointDistribution, scale: Tensor) -> dict[str, Any]:
@@ -156,6 +161,7 @@ class Run(BaseRun):
         symmetry: str = "none",
         seed: int = 0,
         progress: Callable[[int, int], None] | None = None,
+        on_prediction: Callable[[Data, Prediction], None] | None = None,
     ) -> dict[str, Any]:
         """Measure the detector and the template baseline on a split of its data.
 
@@ -170,6 +176,7 @@ class Run(BaseRun):
             symmetry: also measure up to the annotated symmetries: "reflection", "rotation" or "all"; "none" does not.
             seed: of the bootstrap.
             progress: called with (done, total).
+            on_prediction: called with each shape and what was found on it, so that nothing need be predicted twice.
 
         Returns:
             JSON-able:
@@ -207,6 +214,8 @@ class Run(BaseRun):
             found = self.predict(item)
             seconds += time.perf_counter() - start
             counted.update(item, found, 1.0 if self.unit == "raw" else diagonal(item.pos))
+            if on_prediction is not None:
+                on_prediction(item, found)
             if progress is not None:
                 progress(i + 1, len(dataset))
         return {

@@ -6,12 +6,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch_geometric.data import Data
 
 from pcsargmax.datasets.files import cloud_item, read_cloud
-from pcsargmax.prediction import Prediction
+from pcsargmax.distribution import KeypointDistribution
+from pcsargmax.frames import to_raw
+from pcsargmax.prediction import Prediction, Surface
 from pcsargmax.training.run_settings import RunSettings
 
 #: Raised when what a checkpoint holds changes.
@@ -26,7 +29,9 @@ class BaseRun:
     settings: Any
     source: str
 
-    def predict(self, item: Data, name: str = "") -> Prediction:
+    def predict(
+        self, item: Data, name: str = "", *, num_samples: int = 0, generator: torch.Generator | None = None
+    ) -> Prediction:
         """Find the keypoints of one cloud."""
         raise NotImplementedError
 
@@ -34,19 +39,24 @@ class BaseRun:
         """A split of the run's data."""
         raise NotImplementedError
 
-    def predict_file(self, path: str | Path, *, num_points: int | None = None, seed: int = 0) -> Prediction:
-        """Find the keypoints of a mesh or cloud file, in its own units and frame.
+    def predict_file(
+        self, path: str | Path, *, num_points: int | None = None, seed: int = 0, num_samples: int = 0
+    ) -> Prediction:
+        """Find the keypoints of a mesh or cloud file, in its own units and frame; of a mesh with its surface.
 
         Args:
             path: see `pcsargmax.datasets.read_cloud`.
             num_points: sampled from the file; None takes as many as in training.
-            seed: of the sampling.
+            seed: of the sampling, and of the draws.
+            num_samples: how many draws of each keypoint's distribution the prediction carries.
         """
         cloud = read_cloud(path)
         item = cloud_item(cloud, num_points or self.settings.num_points, seed, name=str(path))
-        found = self.predict(item, name=Path(path).name)
+        generator = torch.Generator().manual_seed(seed)
+        found = self.predict(item, Path(path).name, num_samples=num_samples, generator=generator)
         nearest = cKDTree(cloud.points).query(found.position)[1]
-        return dataclasses.replace(found, file_index=nearest)
+        surface = None if cloud.faces is None else Surface(cloud.points, cloud.faces)
+        return dataclasses.replace(found, file_index=nearest, surface=surface)
 
     def with_data(self, place: str | Path) -> Self:
         """The same run, its data found elsewhere: the folder itself, or the root of a category."""
@@ -58,6 +68,22 @@ class BaseRun:
         """Predictions, with their truth, of the shapes of a split, or of the first `most`."""
         dataset = self.dataset(split)
         return [self.predict(dataset[i]) for i in range(min(len(dataset), most or len(dataset)))]
+
+
+def draw_samples(
+    maps: KeypointDistribution, prepared: Data, num_samples: int, generator: torch.Generator | None = None
+) -> np.ndarray | None:
+    """(S, K, 3) float64 draws of the maps of one prepared cloud, in raw units; None for no samples.
+
+    Raises:
+        ValueError: a negative number of samples.
+    """
+    if num_samples < 0:
+        raise ValueError(f"num_samples: expected 0 or more, got {num_samples}")
+    if num_samples == 0:
+        return None
+    drawn = maps.sample(num_samples, generator)[0]  # (S, K, 3)
+    return to_raw(drawn, prepared.frame_center, prepared.frame_scale).numpy()
 
 
 class Checkpoint(NamedTuple):

@@ -19,6 +19,10 @@ class Mesh:
     triangles: np.ndarray
 
 
+#: No vertex at all.
+EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
+
+
 @cache
 def unit_ball(subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (V, 3) and triangles (20·4^subdivisions, 3) of an icosahedron refined towards the unit ball."""
@@ -84,6 +88,56 @@ def rods(starts: np.ndarray, ends: np.ndarray, radius: float, color: np.ndarray,
     normals = np.concatenate([ring, ring], axis=1).reshape(-1, 3)
     vertices = vertices.reshape(-1, 3)
     return Mesh(vertices, normals, np.broadcast_to(color, vertices.shape), triangles)
+
+
+def ring(
+    center: np.ndarray, normal: np.ndarray, radius: float, thickness: float, color: np.ndarray, *, parts: int = 96
+) -> Mesh:
+    """A circle about `center` (3,), across `normal` (3,), as rods of radius `thickness`, coloured (3,)."""
+    frame = np.linalg.svd(np.asarray(normal, dtype=np.float64).reshape(1, 3))[2]  # the last two rows are across it
+    angle = 2 * np.pi * np.arange(parts) / parts
+    around = center + radius * (np.cos(angle)[:, None] * frame[1] + np.sin(angle)[:, None] * frame[2])
+    return rods(around, np.roll(around, -1, axis=0), thickness, color)
+
+
+def triangles(vertices: np.ndarray, corners: np.ndarray, color: np.ndarray) -> Mesh:
+    """The triangles `corners` (T, 3) of vertices (V, 3) with a normal each, coloured (3,); those of no area are out."""
+    soup = vertices[corners]
+    normal = np.cross(soup[:, 1] - soup[:, 0], soup[:, 2] - soup[:, 0])
+    length = np.linalg.norm(normal, axis=1)
+    soup, normal = soup[length > 0], (normal[length > 0] / length[length > 0, None])
+    flat = soup.reshape(-1, 3)
+    number = np.arange(len(flat)).reshape(-1, 3)
+    return Mesh(flat, np.repeat(normal, 3, axis=0), np.broadcast_to(color, flat.shape), number)
+
+
+def estimated_normals(points: np.ndarray, neighbors: int = 12) -> np.ndarray:
+    """(N, 3) unit normals of the planes through each point's neighbours, to either side."""
+    from scipy.spatial import cKDTree
+
+    near = points[cKDTree(points).query(points, k=min(neighbors, len(points)))[1].reshape(len(points), -1)]
+    offset = near - near.mean(axis=1, keepdims=True)
+    return np.linalg.eigh(offset.transpose(0, 2, 1) @ offset)[1][..., 0]  # of the least spread
+
+
+def thinned(vertices: np.ndarray, corners: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """A mesh of triangles `corners` (T, 3) of vertices (V, 3) with at most `most` triangles, of about the same form.
+
+    Vertices in a cell of a grid become one, their mean (Rossignac and Borrel 1993); the grid is as fine as it may be.
+    """
+    thin, cells = (vertices, corners), 1024.0
+    while len(thin[1]) > most:
+        extent = max(float(np.ptp(vertices, axis=0).max()), 1e-12)
+        keys = np.floor((vertices - vertices.min(axis=0)) / extent * cells).astype(np.int64) @ [1 << 22, 1 << 11, 1]
+        _, cell, count = np.unique(keys, return_inverse=True, return_counts=True)
+        means = np.stack([np.bincount(cell, weights=axis) for axis in vertices.T], axis=1) / count[:, None]
+        moved = cell[corners]
+        moved = moved[(moved != np.roll(moved, 1, axis=1)).all(axis=1)]  # the others are lines and points now
+        low, middle, high = np.sort(moved, axis=1).T
+        first = np.unique((low * len(means) + middle) * len(means) + high, return_index=True)[1]
+        thin = means, moved[np.sort(first)]
+        cells /= max(1.2, (len(first) / most) ** 0.5)
+    return thin
 
 
 def join(meshes: Sequence[Mesh]) -> Mesh:

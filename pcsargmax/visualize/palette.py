@@ -50,6 +50,10 @@ TRUTH_COLOR = "#202020"
 ABSENT_COLOR = "#9a9aa2"
 #: Edges of a skeleton at full strength.
 EDGE_COLOR = "#34405c"
+#: Links and rings of symmetries.
+SYMMETRY_COLOR = "#8a8f9c"
+#: The mesh under the points: paler than the scale's palest, so that it is not taken for a probability.
+SURFACE_COLOR = "#f0f1f4"
 
 # The scale's path: pale grey-blue for nothing, then amber, red and a dark violet; its lightness only falls.
 _SCALE_ANCHORS = ("#cfd4de", "#f2b134", "#e4572e", "#a4133c", "#3d0c3f")
@@ -132,11 +136,40 @@ def probability_map(prediction: Prediction, keypoint: str | int | None = None) -
 
 
 def color_by_probability(
-    prediction: Prediction, keypoint: str | int | None = None, *, log_scale: bool = False, decades: float = 3.0
+    prediction: Prediction,
+    keypoint: str | int | None = None,
+    *,
+    log_scale: bool = False,
+    decades: float = 3.0,
+    peak: float | None = None,
 ) -> ProbabilityColors:
-    """Colour the points by probability, from 0 (or, on a log scale, 10^-decades of the peak) to the peak."""
+    """Colour the points by probability, as `color_values` does; `peak` None is that of the map itself."""
+    named = "largest probability"
+    if keypoint is not None:
+        named = f"probability of {prediction.keypoint_names[prediction.keypoint_number(keypoint)]}"
     values = probability_map(prediction, keypoint)
-    peak = float(values.max()) or 1.0
+    return color_values(values, named, log_scale=log_scale, decades=decades, peak=peak)
+
+
+def color_values(
+    values: np.ndarray, title: str, *, log_scale: bool = False, decades: float = 3.0, peak: float | None = None
+) -> ProbabilityColors:
+    """Colour values by the probability scale, from 0 (or, on a log scale, 10^-decades of the peak) to the peak.
+
+    Args:
+        values: (...) float64, not negative; the colours are (..., 3).
+        title: what they are, for the legend.
+        log_scale: colour by the logarithm.
+        decades: how many of them.
+        peak: the value at the end of the scale, so that several maps can share one; None: the largest of these.
+
+    Raises:
+        ValueError: a peak that is not above 0.
+    """
+    largest = float(values.max())
+    if peak is not None and not 0 < peak < np.inf:
+        raise ValueError(f"peak: expected a number above 0, got {peak}")
+    peak = (largest if peak is None else peak) or 1.0
     if log_scale:
         place = 1 + np.log10(np.maximum(values / peak, 1e-30)) / decades
         marks = [(1 - step / decades, peak * 10**-step) for step in range(int(decades), -1, -1)]
@@ -144,7 +177,23 @@ def color_by_probability(
         place = values / peak
         marks = [(share, peak * share) for share in (0, 0.5, 1)]
     rows = np.round(np.clip(place, 0, 1) * 255).astype(int)
-    named = "largest probability"
-    if keypoint is not None:
-        named = f"probability of {prediction.keypoint_names[prediction.keypoint_number(keypoint)]}"
-    return ProbabilityColors(named, probability_scale()[rows], tuple((at, f"{mark:.2g}") for at, mark in marks))
+    more = "≥ " if largest > peak * (1 + 1e-6) else ""  # the last colour then stands for more as well
+    ticks = tuple((at, f"{more if at == 1 else ''}{mark:.2g}") for at, mark in marks)
+    return ProbabilityColors(title, probability_scale()[rows], ticks)
+
+
+def faded(rgb: np.ndarray, depth: np.ndarray, *, most: float = 0.6, steps: int = 8) -> np.ndarray:
+    """(N, 3) colours: the farther the paler, but as they are where they say that a point is probable.
+
+    Mixed with the white of the page, not transparent, and in few steps: so a vector file stays small.
+
+    Args:
+        rgb: (N, 3) sRGB in [0, 1] on the probability scale.
+        depth: (N,) distance from the eye.
+        most: how much white the farthest get.
+        steps: how many kinds of pale there are.
+    """
+    away = (depth - depth.min()) / max(float(np.ptp(depth)), 1e-12)
+    plain = np.abs(rgb - probability_scale()[0]).max(axis=1) < 0.02
+    white = np.where(plain, np.round(steps * away) / steps * most, 0.0)[:, None]
+    return rgb * (1 - white) + white

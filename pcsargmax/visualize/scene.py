@@ -2,263 +2,239 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import pickle
-import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pcsargmax.prediction import Prediction
-from pcsargmax.visualize import drawing, geometry, offscreen, overlay
+from pcsargmax.visualize import geometry, legend
 from pcsargmax.visualize.drawing import Drawing, build_drawing
-from pcsargmax.visualize.geometry import Camera, Mesh
-from pcsargmax.visualize.palette import keypoint_color
+from pcsargmax.visualize.geometry import Camera
+from pcsargmax.visualize.look import Look
+from pcsargmax.visualize.palette import probability_map
+from pcsargmax.visualize.panel import Side
+from pcsargmax.visualize.renderer import RendererUnavailable, draw_views
 
-_SUPERSAMPLING = 2  # rendered larger and averaged down: Open3D's own smoothing changes colours
-_HELP = (
-    "Open3D needs the system libraries libusb-1.0-0 libgl1 libgomp1; pictures without a screen need "
-    "libvulkan1 mesa-vulkan-drivers as well (apt-get install libusb-1.0-0 libgl1 libgomp1 libvulkan1 "
-    "mesa-vulkan-drivers). The HTML page needs none of them"
-)
+if TYPE_CHECKING:
+    from PIL import Image
 
-
-class RendererUnavailable(RuntimeError):
-    """Open3D cannot be loaded or cannot draw on this machine; the message says what to install."""
-
-    def __init__(self, cause: str) -> None:
-        """Say the cause and the cure."""
-        super().__init__(f"cannot draw with Open3D: {cause.strip().rstrip('.')}. {_HELP}.")
+__all__ = ["RendererUnavailable", "render", "render_all", "render_pair", "show"]
 
 
 def render(
     prediction: Prediction,
     path: str | Path,
+    look: Look | None = None,
     *,
-    keypoint: str | int | None = None,
     size: tuple[int, int] = (1280, 960),
     azimuth: float = 35.0,
     elevation: float = 20.0,
-    log_scale: bool = False,
-    truth: bool = True,
-    ellipsoids: bool = False,
-    min_visibility: float = 0.5,
 ) -> Path:
     """Draw one prediction to a PNG without a screen and return its path; see `render_all`."""
-    return render_all(
-        [prediction],
-        [path],
-        keypoints=[keypoint],
-        size=size,
-        azimuth=azimuth,
-        elevation=elevation,
-        log_scale=log_scale,
-        truth=truth,
-        ellipsoids=ellipsoids,
-        min_visibility=min_visibility,
-    )[0]
+    return render_all([prediction], [path], [look], size=size, azimuth=azimuth, elevation=elevation)[0]
 
 
 def render_all(
     predictions: Sequence[Prediction],
     paths: Sequence[str | Path],
+    looks: Sequence[Look | None] | None = None,
     *,
-    keypoints: Sequence[str | int | None] | None = None,
     size: tuple[int, int] = (1280, 960),
     azimuth: float = 35.0,
     elevation: float = 20.0,
-    log_scale: bool = False,
-    truth: bool = True,
-    ellipsoids: bool = False,
-    min_visibility: float = 0.5,
     timeout: float = 90.0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Draw predictions to PNG files, each in a child process of its own; y is up.
 
     Args:
-        predictions: what to draw.
+        predictions: what to draw; a lazy sequence is asked for one at a time.
         paths: a PNG for each.
-        keypoints: for each, the keypoint whose map colours the points (None: the largest of all maps).
+        looks: what of each, and how; None: `Look()`.
         size: width and height in pixels, at least (320, 240).
         azimuth: degrees about y, from +z (0) towards +x (90).
         elevation: degrees above the horizon.
-        log_scale: colour by the logarithm of the probability, over three decades.
-        truth: draw the annotated positions, where a prediction has them.
-        ellipsoids: draw the outlines of the 1 σ ellipsoids.
-        min_visibility: keypoints less likely than this to be on the cloud are not drawn.
         timeout: seconds to wait for one picture; a renderer that hangs is tried twice.
+        progress: called with (done, total).
 
     Raises:
         RendererUnavailable: Open3D or a graphics driver is missing.
-        ValueError: unequal numbers of predictions and paths, a size too small, or no such keypoint.
+        ValueError: unequal numbers of predictions, paths and looks, a size too small, or no such keypoint.
     """
-    keypoints = [None] * len(predictions) if keypoints is None else keypoints
-    if not len(predictions) == len(paths) == len(keypoints):
+    looks = [None] * len(predictions) if looks is None else looks
+    if not len(predictions) == len(paths) == len(looks):
         raise ValueError(
-            f"paths, keypoints: expected one for each of {len(predictions)} predictions, "
-            f"got {len(paths)} and {len(keypoints)}"
+            f"paths, looks: expected one for each of {len(predictions)} predictions, got {len(paths)} and {len(looks)}"
         )
-    if size[0] < 320 or size[1] < 240:
-        raise ValueError(f"size: expected at least (320, 240) pixels, got {size}")
-    drawings = [
-        build_drawing(p, keypoint=k, log_scale=log_scale, truth=truth, min_visibility=min_visibility)
-        for p, k in zip(predictions, keypoints, strict=True)
-    ]
-    view = (size[0] - overlay.panel_width(size), size[1])
-    cameras = [geometry.fit_camera(one.extent(), azimuth=azimuth, elevation=elevation, size=view) for one in drawings]
-    for prediction, one, camera, path in zip(predictions, drawings, cameras, paths, strict=True):
-        picture = _run_child(_job(one, camera), timeout)
-        _finish(picture, prediction, one, camera, Path(path), size[0] - view[0], ellipsoids)
+    check_size(size)
+    panel = legend.panel_width(size)
+    for number in range(len(predictions)):
+        prediction = predictions[number]
+        one = build_drawing(prediction, looks[number])
+        view = (size[0] - panel, size[1])
+        camera = geometry.fit_camera(one.extent(), azimuth=azimuth, elevation=elevation, size=view)
+        image = draw_view(one, camera, prediction.keypoint_names, timeout)
+        save(legend.add_panel(image, panel, [Side("", prediction, one)], notes_of([one])), Path(paths[number]))
+        if progress is not None:
+            progress(number + 1, len(predictions))
     return [Path(path) for path in paths]
+
+
+def render_pair(
+    first: Prediction,
+    second: Prediction,
+    path: str | Path,
+    look: Look | None = None,
+    *,
+    names: tuple[str, str] = ("", ""),
+    size: tuple[int, int] = (1600, 720),
+    azimuth: float = 35.0,
+    elevation: float = 20.0,
+    same_scale: bool = True,
+    timeout: float = 90.0,
+) -> Path:
+    """Draw two predictions of one cloud side by side, from one camera, to a PNG without a screen.
+
+    Args:
+        first: on the left.
+        second: on the right.
+        path: the PNG.
+        look: what of both, and how; its keypoint is one of the first's, and in the second the one of the same name.
+        names: of the two, such as "soft-argmax" and "sampling-argmax".
+        size: width and height in pixels, at least (640, 300).
+        azimuth: see `render_all`.
+        elevation: see `render_all`.
+        same_scale: the colours mean the same probabilities in both; else each has a scale to its own largest.
+        timeout: see `render_all`.
+
+    Raises:
+        RendererUnavailable: Open3D or a graphics driver is missing.
+        ValueError: two clouds of unlike extent, a size too small, or no such keypoint in one of them.
+    """
+    check_size(size, (640, 300))
+    both, drawings = (first, second), pair_drawings(first, second, look, same_scale=same_scale)
+    panel = legend.panel_width(size, 2)
+    view = ((size[0] - panel) // 2, size[1])
+    seen = np.concatenate([one.extent() for one in drawings])
+    camera = geometry.fit_camera(seen, azimuth=azimuth, elevation=elevation, size=view, margin=0.09)
+    images = [
+        draw_view(one, camera, prediction.keypoint_names, timeout)
+        for one, prediction in zip(drawings, both, strict=True)
+    ]
+    sides = [Side(*side) for side in zip(names, both, drawings, strict=True)]
+    image = _beside(images, names, size[0] - panel)
+    return save(legend.add_panel(image, panel, sides, notes_of(drawings)), Path(path))
 
 
 def show(
     predictions: Prediction | Sequence[Prediction],
     *,
-    keypoint: str | int | None = None,
-    log_scale: bool = False,
-    truth: bool = True,
-    ellipsoids: bool = False,
-    min_visibility: float = 0.5,
-    title: str = "pcsargmax",
+    others: Prediction | Sequence[Prediction] | None = None,
+    look: Look | None = None,
+    titles: tuple[str, str] = ("", ""),
 ) -> None:
-    """Open a window and return when it is closed; its menu "Actions" goes through clouds and keypoints.
+    """Open a window and return when it is closed; its panel and keys go through shapes, keypoints and switches.
 
-    The arguments are those of `render_all`; `keypoint` is the map that is shown first.
+    Args:
+        predictions: what to show, one shape at a time; a lazy sequence is asked for a shape when it is shown.
+        others: of the same shapes in the same order, shown beside them from the same camera.
+        look: how the first shape is drawn.
+        titles: of the two, such as the names of their runs.
 
     Raises:
         RendererUnavailable: Open3D cannot be loaded, or there is no screen.
-        ValueError: no prediction, or no such keypoint.
+        ValueError: no prediction, unequal numbers of predictions and others, or no such keypoint.
     """
-    listed = [predictions] if isinstance(predictions, Prediction) else list(predictions)
-    if not listed:
+    shapes = [predictions] if isinstance(predictions, Prediction) else predictions
+    beside = [others] if isinstance(others, Prediction) else others
+    if not len(shapes):
         raise ValueError("predictions: expected at least one, got none")
-    first = None if keypoint is None else listed[0].keypoint_number(keypoint)
+    if beside is not None and len(beside) != len(shapes):
+        raise ValueError(f"others: expected {len(shapes)}, one beside each prediction, got {len(beside)}")
+    look = look or Look()
+    if look.keypoint is not None:
+        shapes[0].keypoint_number(look.keypoint)
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise RendererUnavailable("there is no screen to open a window on; render to a file instead")
     try:
         from pcsargmax.visualize.window import open_window
     except (ImportError, OSError) as error:
         raise RendererUnavailable(str(error)) from error
-    options = {"log_scale": log_scale, "truth": truth, "min_visibility": min_visibility}
-    open_window(listed, first, title=title, ellipsoids=ellipsoids, options=options)
+    from pcsargmax.visualize.viewer_state import ViewerState
+
+    open_window(shapes, beside, ViewerState.over(shapes, beside, look), titles=titles)
 
 
-def _run_child(job: dict[str, Any], timeout: float) -> np.ndarray:
-    """Draw a job with `offscreen` in a process of its own, whose death is then no more than an error."""
-    # -P: the package's own file names must not shadow anybody's modules in the child.
-    command = [sys.executable, "-P", offscreen.__file__]
-    with tempfile.TemporaryDirectory() as folder:
-        job["path"] = str(Path(folder) / "picture.npy")
-        for _ in range(2):
-            try:
-                child = subprocess.run(command, input=pickle.dumps(job), capture_output=True, timeout=timeout)
-            except subprocess.TimeoutExpired:
-                continue
-            if child.returncode == 0:
-                return np.load(job["path"])
-            said = " ".join(child.stderr.decode(errors="replace").strip().splitlines()[-3:])
-            if child.returncode == offscreen.IMPORT_FAILED:
-                raise RendererUnavailable(said)
-            raise RendererUnavailable(
-                f"the renderer ended with status {child.returncode}, most likely for want of a graphics "
-                f"driver; it said: {said or 'nothing'}"
-            )
-    raise RendererUnavailable(f"the renderer did not finish in {timeout:g} seconds, tried twice")
+def pair_drawings(
+    first: Prediction, second: Prediction, look: Look | None = None, *, same_scale: bool = True
+) -> tuple[Drawing, Drawing]:
+    """Drawings of two predictions of one cloud in one frame; see `render_pair`."""
+    look = look or Look()
+    low, high = first.points.min(axis=0), first.points.max(axis=0)
+    away = max(np.abs(second.points.min(axis=0) - low).max(), np.abs(second.points.max(axis=0) - high).max())
+    if away > 0.1 * np.linalg.norm(high - low):
+        raise ValueError(
+            f"second: expected a prediction of the same cloud as the first, {first.name}; the bounding box of "
+            f"{second.name} is another"
+        )
+    named = None if look.keypoint is None else first.keypoint_names[first.keypoint_number(look.keypoint)]
+    looks = look, dataclasses.replace(look, keypoint=named)
+    peak = None
+    if same_scale:
+        maps = [probability_map(one, each.keypoint) for one, each in zip((first, second), looks, strict=True)]
+        peak = max(float(each.max()) for each in maps) or None
+    return (
+        build_drawing(first, looks[0], peak=peak),
+        build_drawing(second, looks[1], peak=peak, frame=(low, high)),
+    )
 
 
-def _job(one: Drawing, camera: Camera) -> dict[str, Any]:
-    """What `offscreen.draw` needs, colours already shaded."""
-    mesh = geometry.join([one.cloud(), one.marks()]) if one.as_balls else one.marks()
-    depth = float(np.median(camera.project(one.points)[1]))
-    point_pixels = float(np.clip(2.4 * one.point_radius * camera.pixels_per_unit(depth), 1.5, 8))
-    return {
-        "vertices": mesh.vertices,
-        "triangles": mesh.triangles,
-        "colors": _shade(mesh, camera),
-        "point_positions": np.zeros((0, 3)) if one.as_balls else one.points,
-        "point_colors": one.colors.rgb,
-        "point_size": point_pixels * _SUPERSAMPLING,
-        "size": (camera.size[0] * _SUPERSAMPLING, camera.size[1] * _SUPERSAMPLING),
-        "focal": float(camera.pixels_per_unit(1.0)) * _SUPERSAMPLING,
-        "eye": camera.eye,
-        "frame": camera.frame(),
-    }
+def draw_view(one: Drawing, camera: Camera, names: Sequence[str], timeout: float) -> Image.Image:
+    """A drawing as its camera sees it, keypoints named."""
+    from pcsargmax.visualize.picture import finish_view
+
+    (pixels,) = draw_views(one, [camera], timeout=timeout)
+    return finish_view(pixels, one, camera, names)
 
 
-def _shade(mesh: Mesh, camera: Camera) -> np.ndarray:
-    """(V, 3) colours lit by a lamp above the viewer's left shoulder, paler with distance.
-
-    Done here and not by Open3D, whose lamps and tone mapping would take the colours off the legend's.
-    """
-    lamp = np.array([-0.35, 0.55, 0.76]) @ camera.frame()
-    light = 0.58 + 0.42 * np.clip(mesh.normals @ lamp, 0, 1)[:, None]
-    depth = camera.project(mesh.vertices)[1]
-    haze = 0.35 * ((depth - depth.min()) / max(float(np.ptp(depth)), 1e-9))[:, None]
-    return mesh.colors * light * (1 - haze) + haze
+def check_size(size: tuple[int, int], least: tuple[int, int] = (320, 240)) -> None:
+    """Raise ValueError for a picture that is too small."""
+    if size[0] < least[0] or size[1] < least[1]:
+        raise ValueError(f"size: expected at least {least} pixels, got {size}")
 
 
-def _finish(
-    picture: np.ndarray,
-    prediction: Prediction,
-    one: Drawing,
-    camera: Camera,
-    path: Path,
-    panel: int,
-    ellipsoids: bool,
-) -> None:
-    """Average the rendered picture down, write labels and panel, and put it in place."""
-    from PIL import Image
-
+def save(image: Image.Image, path: Path) -> Path:
+    """Write a PNG, whole or not at all."""
     from pcsargmax.datasets.cache import atomic_path
 
-    image, large = Image.fromarray(picture), _SUPERSAMPLING
-    if ellipsoids:
-        outlines = [large * outline for outline in _outlines(one, camera)]
-        image = overlay.draw_outlines(image, list(zip(one.shown.tolist(), outlines, strict=True)))
-    pixels, depth = camera.project(one.position)
-    overlay.draw_labels(
-        image,
-        [(prediction.keypoint_names[k], keypoint_color(k)) for k in one.shown],
-        large * pixels,
-        large * drawing.KEYPOINT_RADIUS * camera.pixels_per_unit(depth),
-        _hidden(one, camera),
-    )
-    notes = []
-    if np.isfinite(one.truth).any():
-        notes.append("small dark balls: annotated positions")
-    if ellipsoids:
-        notes.append("outlines: 1 σ of the probability map")
-    image = image.resize(camera.size, Image.Resampling.BOX)
-    image = overlay.add_panel(image, panel, prediction, one, notes)
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG")
+    return path
 
 
-def _outlines(one: Drawing, camera: Camera) -> list[np.ndarray]:
-    """The silhouettes of the ellipsoids, (P, 2) pixels each."""
-    from scipy.spatial import ConvexHull, QhullError
+def _beside(images: Sequence[Image.Image], names: Sequence[str], width: int) -> Image.Image:
+    """Pictures beside one another, their names on top, on white of a width."""
+    from PIL import Image, ImageDraw
 
-    outlines = []
-    for ball in camera.project(one.ellipsoids().vertices)[0].reshape(len(one.position), -1, 2):
-        try:
-            outlines.append(ball[ConvexHull(ball).vertices])
-        except QhullError:  # flat: no extent across the view
-            outlines.append(ball[[ball[:, 0].argmin(), ball[:, 0].argmax()]])
-    return outlines
+    from pcsargmax.visualize.overlay import INK, SMALLEST, font, shorten
+
+    joined = Image.new("RGB", (width, images[0].height), "white")
+    pen = ImageDraw.Draw(joined)
+    letters = font(max(SMALLEST, round(images[0].height / 36)), bold=True)
+    for number, (image, name) in enumerate(zip(images, names, strict=True)):
+        joined.paste(image, (number * image.width, 0))
+        at = ((number + 0.5) * image.width, 0.6 * letters.size)
+        pen.text(at, shorten(pen, name, letters, 0.95 * image.width), font=letters, fill=INK, anchor="ma")
+    return joined
 
 
-def _hidden(one: Drawing, camera: Camera) -> np.ndarray:
-    """(M,) bool: whether cloud points stand before a keypoint."""
-    pixels, depth = camera.project(one.position)
-    cloud_pixels, cloud_depth = camera.project(one.points)
-    radius = drawing.KEYPOINT_RADIUS * camera.pixels_per_unit(depth)
-    near = np.stack(
-        [np.linalg.norm(cloud_pixels - place, axis=1) < reach for place, reach in zip(pixels, radius, strict=True)]
-        or [np.zeros(len(cloud_depth), dtype=bool)]
-    )[: len(pixels)]
-    return (near & (cloud_depth < depth[:, None] - 2.5 * drawing.KEYPOINT_RADIUS)).sum(axis=1) > 2
+def notes_of(drawings: Sequence[Drawing]) -> list[str]:
+    """What the legend says of several drawings, each note once."""
+    from pcsargmax.visualize.picture import notes
+
+    return list(dict.fromkeys(note for one in drawings for note in notes(one)))

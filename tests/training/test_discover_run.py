@@ -39,6 +39,16 @@ def test_a_prediction_is_in_the_units_of_the_file(run):
     assert ((found.position > low) & (found.position < high)).all()
 
 
+def test_samples_are_in_the_units_of_the_file(run):
+    item = run.dataset("all")[2]
+    item = Data(pos=item.pos * 1000 + 5, farthest_order=True)
+    found = run.predict(item, num_samples=2000, generator=torch.Generator().manual_seed(1))
+    assert found.samples.shape == (2000, 4, 3)
+    deviation = np.sqrt(np.einsum("kii->ki", found.covariance))
+    assert (np.abs(found.samples.mean(axis=0) - found.position) < 4.5 * deviation / 2000**0.5).all()
+    assert run.predict(item).samples is None
+
+
 def test_the_centred_frame_does_not_mind_where_a_cloud_lies(run):
     item = run.dataset("all")[2]
     centered = replace(run, centered=True)

@@ -313,6 +313,42 @@ def test_a_file_is_read_sampled_and_predicted(run, landmark_root):
     assert run.predict_file(path).points.shape == (2048, 3)
 
 
+def test_a_prediction_of_a_mesh_has_its_surface_and_one_of_a_cloud_has_none(run, landmark_root, box_root, items):
+    from pcsargmax.datasets import read_cloud
+
+    path = landmark_root / "scan0.ply"
+    mesh, found = read_cloud(path), run.predict_file(path, num_points=50)
+    np.testing.assert_array_equal(found.surface.vertices, mesh.points)
+    np.testing.assert_array_equal(found.surface.triangles, mesh.faces)
+    cloud = box_root / "pcds" / "00000001" / f"{items[0].model_id}.pcd"
+    assert run.predict_file(cloud).surface is None
+
+
+def test_samples_are_drawn_from_the_maps_in_raw_units(run, items):
+    item = mean_shift(items[0], 10.0, 3.0)
+    draw = torch.Generator().manual_seed(4)
+    found = run.predict(item, num_samples=4000, generator=draw)
+    assert found.samples.shape == (4000, 5, 3)
+    deviation = np.sqrt(np.einsum("kii->ki", found.covariance))
+    away = (found.samples.mean(axis=0) - found.position) / (deviation / 4000**0.5)
+    assert np.abs(away).max() < 4.5  # standard errors, 15 of them
+    for k in range(5):
+        np.testing.assert_allclose(np.cov(found.samples[:, k].T), found.covariance[k], atol=0.15 * deviation.max() ** 2)
+    again = run.predict(item, num_samples=4000, generator=torch.Generator().manual_seed(4))
+    np.testing.assert_array_equal(again.samples, found.samples)
+    np.testing.assert_array_equal(run.predict(item).position, found.position)
+    assert run.predict(item).samples is None
+    with pytest.raises(ValueError, match="num_samples: expected 0 or more, got -1"):
+        run.predict(item, num_samples=-1)
+
+
+def test_samples_of_a_file_go_by_its_seed(run, landmark_root):
+    path = landmark_root / "scan0.ply"
+    found = [run.predict_file(path, num_points=100, num_samples=3, seed=seed).samples for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+
+
 def test_the_index_of_a_file_counts_its_own_points(run, box_root, items):
     from pcsargmax.datasets import read_cloud
 

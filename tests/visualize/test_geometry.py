@@ -56,6 +56,51 @@ def test_a_rod_joins_its_ends():
     assert np.isfinite(mesh.vertices).all()
 
 
+@pytest.mark.parametrize("normal", [(0, 1, 0), (1, 2, -3), (0, 0, -1)])
+def test_a_ring_is_a_circle_across_its_normal(normal):
+    center = np.array([1.0, 2, 3])
+    mesh = geometry.ring(center, normal, 2.0, 0.01, np.array([1.0, 0, 0]))
+    middle = mesh.vertices.reshape(-1, 8, 3).mean(axis=1) - center
+    np.testing.assert_allclose(np.linalg.norm(middle, axis=1), 2)
+    np.testing.assert_allclose(middle @ np.array(normal), 0, atol=1e-12)
+    np.testing.assert_allclose(middle.mean(axis=0), 0, atol=1e-12)  # all the way round
+    np.testing.assert_array_equal(mesh.colors[0], [1, 0, 0])
+
+
+def test_triangles_have_a_normal_each():
+    vertices = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    mesh = geometry.triangles(vertices, np.array([[0, 1, 2], [0, 2, 3], [0, 1, 1]]), np.ones(3))
+    np.testing.assert_allclose(mesh.normals.reshape(2, 3, 3)[:, 0], [[0, 0, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(mesh.vertices[mesh.triangles], vertices[[[0, 1, 2], [0, 2, 3]]])
+
+
+def test_normals_are_estimated_from_the_neighbours():
+    ball = geometry.unit_ball(3)[0]
+    normals = geometry.estimated_normals(ball)
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1)
+    assert np.abs((normals * ball).sum(axis=1)).min() > 0.95
+    assert np.isfinite(geometry.estimated_normals(np.zeros((2, 3)))).all()
+
+
+@pytest.mark.parametrize("most", [1000, 300, 20])
+def test_a_thinned_mesh_keeps_its_form(most):
+    ball, corners = geometry.unit_ball(4)
+    vertices, thin = geometry.thinned(3 * ball + 7, corners, most)
+    assert most / 4 < len(thin) <= most
+    mesh = geometry.triangles(vertices, thin, np.ones(3))
+    middle = mesh.vertices.reshape(-1, 3, 3).mean(axis=1) - 7
+    assert (np.einsum("ti,ti->t", middle, mesh.normals[::3]) > 0).mean() > 0.97  # they still face outward
+    assert np.linalg.norm(middle, axis=1).min() > (2.5 if most > 100 else 1.2)
+    again = geometry.thinned(ball, corners, len(corners))
+    assert again[0] is ball
+    assert again[1] is corners
+
+
+def test_a_mesh_that_cannot_be_thinned_comes_to_an_end():
+    vertices, thin = geometry.thinned(np.zeros((3, 3)), np.array([[0, 1, 2]] * 9), 4)
+    assert (vertices.shape[1], len(thin)) == (3, 0)
+
+
 @pytest.mark.parametrize("azimuth", [0, 35, 200])
 @pytest.mark.parametrize("elevation", [-90, 0, 40, 90])
 @pytest.mark.parametrize("size", [(400, 300), (300, 400)])

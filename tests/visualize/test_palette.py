@@ -88,3 +88,40 @@ def test_a_map_of_zeros_is_pale(mug):
     for log_scale in (False, True):
         rgb = palette.color_by_probability(empty, log_scale=log_scale).rgb
         np.testing.assert_array_equal(rgb, np.tile(palette.probability_scale()[0], (600, 1)))
+
+
+def test_maps_can_share_a_scale(mug):
+    prediction = mug()
+    values, scale = prediction.probability[0].astype(np.float64), palette.probability_scale()
+    wide = palette.color_by_probability(prediction, "handle", peak=2 * values.max())
+    np.testing.assert_array_equal(wide.rgb[values.argmax()], scale[128])
+    assert float(wide.ticks[-1][1]) == pytest.approx(2 * values.max(), rel=0.05)
+    plane = palette.color_values(np.array([[0.0, 0.5], [1.0, 3.0]]), "a map", peak=1.0)
+    np.testing.assert_array_equal(plane.rgb, scale[[[0, 128], [255, 255]]])
+    assert plane.title == "a map"
+    assert plane.ticks[-1][1] == "≥ 1"
+    with pytest.raises(ValueError, match="peak: expected a number above 0, got 0"):
+        palette.color_values(np.zeros(3), "a map", peak=0.0)
+
+
+def test_far_points_are_paler_but_not_where_they_are_probable():
+    scale = palette.probability_scale()
+    rgb = palette.faded(scale[[0, 0, 0, 200]], np.array([1.0, 2.0, 3.0, 3.0]), most=0.5, steps=2)
+    np.testing.assert_allclose(rgb[0], scale[0])
+    np.testing.assert_allclose(rgb[1], 0.75 * scale[0] + 0.25)
+    np.testing.assert_allclose(rgb[2], 0.5 * scale[0] + 0.5)
+    np.testing.assert_allclose(rgb[3], scale[200])
+    np.testing.assert_allclose(palette.faded(scale[:1], np.ones(1)), scale[:1])
+
+
+def test_what_a_shared_scale_cuts_off_is_told(mug):
+    prediction = mug()
+    values = prediction.probability[0]
+    cut = palette.color_by_probability(prediction, 0, peak=0.5 * float(values.max()))
+    np.testing.assert_array_equal(cut.rgb[values.argmax()], palette.probability_scale()[255])
+    assert cut.ticks[-1][1].startswith("≥ ")  # the last colour then stands for more
+    whole = palette.color_by_probability(prediction, 0, peak=float(values.max()))
+    assert not whole.ticks[-1][1].startswith("≥")
+    for peak in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="peak: expected a number above 0"):
+            palette.color_by_probability(prediction, 0, peak=peak)

@@ -1,0 +1,148 @@
+"""What explains a picture: a panel with the scale of its colours, its keypoints, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pcsargmax.visualize.overlay import FAINT, INK, SMALLEST, color_bar, font, shorten, wrap, write
+from pcsargmax.visualize.palette import ABSENT_COLOR, keypoint_color
+from pcsargmax.visualize.panel import Side
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def panel_width(size: tuple[int, int], sides: int = 1) -> int:
+    """How many pixels of a picture (width, height) the panel at its right takes, for one or two views."""
+    if sides == 1:
+        return round(min(0.42 * size[0], max(0.36 * size[1], 200)))
+    return round(min(0.42 * size[0], max(0.5 * size[1], 270)))
+
+
+def add_panel(image: Image.Image, width: int, sides: Sequence[Side], notes: Sequence[str]) -> Image.Image:
+    """The picture with a panel of `width` pixels at its right: name, colour scales, keypoints, notes."""
+    from PIL import Image, ImageDraw
+
+    height = image.height
+    joined = Image.new("RGB", (image.width + width, height), "white")
+    joined.paste(image, (0, 0))
+    pen = ImageDraw.Draw(joined)
+    em = max(SMALLEST, min(height // 46, width // (18 if len(sides) == 1 else 24)))
+    left, right, y = image.width + em, joined.width - 1.3 * em, 1.3 * em
+    y = write(pen, (left, y), sides[0].prediction.name, font(round(1.2 * em), bold=True), INK, right - left)
+    y = draw_scales(pen, sides, (left, y + 0.4 * em, right), em) + em
+    small = font(max(SMALLEST, round(0.85 * em)))
+    lines = [line for note in notes for line in wrap(pen, note, small, right - left)]
+    bottom = height - 0.8 * em - 1.35 * small.size * len(lines)
+    alike = len({side.prediction.keypoint_names for side in sides}) == 1
+    tables = [list(sides)] if alike else [[side] for side in sides]
+    for number, table in enumerate(tables):
+        room = (bottom - y) / (len(tables) - number)
+        y = draw_keypoints(pen, table, (left, y, right, y + room), em) + 0.6 * em
+    y = min(y, bottom)
+    for line in lines:
+        pen.text((left, y), line, font=small, fill=FAINT)
+        y += 1.35 * small.size
+    return joined
+
+
+def draw_scales(pen: Any, sides: Sequence[Side], box: tuple[float, float, float], em: int) -> float:
+    """What the colours mean, from (left, top, right) down: once, if it is the same for all; the y below."""
+    left, y, right = box
+    shared = len({(side.drawing.colors.title, side.drawing.colors.ticks) for side in sides}) == 1
+    for side in sides[:1] if shared else sides:
+        told = side.drawing.colors.title + (", log scale" if side.drawing.look.log_scale else "")
+        if side.title and not shared:
+            told = f"{side.title}: {told}"
+        y = write(pen, (left, y), told, font(em), INK, right - left)
+        y = color_bar(pen, (left, y + 0.3 * em, right, y + 1.3 * em), side.drawing.colors.ticks, _small(em)) + 0.5 * em
+    return y - 0.5 * em
+
+
+def draw_keypoints(pen: Any, sides: Sequence[Side], box: tuple[float, float, float, float], em: int) -> float:
+    """A row for each keypoint, the same in all sides: colour, name, and of each side confidence and error; the y below.
+
+    Rows are as high as the box (left, top, right, bottom) leaves them; what does not fit is counted.
+    """
+    left, top, right, bottom = box
+    names = sides[0].prediction.keypoint_names
+    titled = any(side.title for side in sides)
+    heads = 1 + titled
+    row = max(min(1.7 * em, (bottom - top) / (len(names) + heads)), 1.25 * SMALLEST)
+    fit = max(int((bottom - top) / row) - heads, 1)
+    letters = font(max(SMALLEST, min(em, round(row / 1.25))))
+    for less in range(3):  # names come first: where they have no room, the columns get narrower
+        columns = [_Column(side, pen, letters, em, less) for side in sides]
+        if right - sum(column.width for column in columns) >= left + 5 * em:
+            break
+    ends = [right - sum(later.width for later in columns[i + 1 :]) for i in range(len(columns))]
+    for column, end in zip(columns, ends, strict=True):
+        column.head(end, top, row, titled)
+    room = right - sum(column.width for column in columns) - left
+    for k, name in enumerate(names):
+        y = top + (k + heads + 0.5) * row
+        if len(names) > fit and k == fit - 1:
+            pen.text((left, y), f"and {len(names) - k} more", font=letters, fill=FAINT, anchor="lm")
+            return y + row / 2
+        seen, radius = any(k in side.drawing.shown for side in sides), 0.36 * letters.size
+        color = keypoint_color(k) if seen else ABSENT_COLOR
+        pen.ellipse((left, y - radius, left + 2 * radius, y + radius), fill=color if seen else None, outline=color)
+        start = left + 2 * radius + 0.5 * em
+        text = shorten(pen, name, letters, room - (start - left) - 0.3 * em)
+        pen.text((start, y), text, font=letters, fill=INK if seen else FAINT, anchor="lm")
+        for column, end in zip(columns, ends, strict=True):
+            column.write(k, end, y)
+    return top + (len(names) + heads) * row
+
+
+class _Column:
+    """Confidence and, where there is a truth, error of one side, their right end at the `end` given.
+
+    With `less` 1 the head is shorter, with 2 there is no error.
+    """
+
+    def __init__(self, side: Side, pen: Any, letters: Any, em: int, less: int) -> None:
+        self.side, self.pen, self.letters, self.small = side, pen, letters, _small(em)
+        self.name = "conf." if less else "confidence"
+        error = side.prediction.error if side.drawing.look.truth and less < 2 else None
+        self.error = None if error is None or not np.isfinite(error).any() else error
+        # All errors to the same place, that of the third digit of the largest: so they can be compared.
+        largest = 0.0 if self.error is None else float(np.nanmax(self.error))
+        self.places = min(max(2 - int(np.floor(np.log10(largest))), 0), 9) if largest > 0 else 2
+        numbers = [] if self.error is None else [self.number(value) for value in self.error if np.isfinite(value)]
+        self.of_error = 0.0
+        if numbers:
+            widest = max(pen.textlength(text, font=letters) for text in numbers)
+            self.of_error = max(widest, pen.textlength("error", font=self.small)) + 0.8 * em
+        told = [pen.textlength("absent", font=letters), pen.textlength(self.name, font=self.small)]
+        self.width = self.of_error + max(told) + 0.8 * em
+
+    def number(self, error: float) -> str:
+        """An error as it is written."""
+        return f"{error:.{self.places}f}"
+
+    def head(self, end: float, top: float, row: float, titled: bool) -> None:
+        """Write what the columns are."""
+        y = top + (titled + 0.5) * row
+        if titled:
+            text = shorten(self.pen, self.side.title, self.letters, self.width - 0.4 * self.letters.size)
+            self.pen.text((end, top + row / 2), text, font=self.letters, fill=INK, anchor="rm")
+        self.pen.text((end - self.of_error, y), self.name, font=self.small, fill=FAINT, anchor="rm")
+        if self.error is not None:
+            self.pen.text((end, y), "error", font=self.small, fill=FAINT, anchor="rm")
+
+    def write(self, k: int, end: float, y: float) -> None:
+        """Write the numbers of keypoint k."""
+        seen = k in self.side.drawing.shown
+        told = f"{self.side.prediction.confidence[k]:.2f}" if seen else "absent"
+        self.pen.text((end - self.of_error, y), told, font=self.letters, fill=INK if seen else FAINT, anchor="rm")
+        if self.error is not None and np.isfinite(self.error[k]):
+            ink = INK if seen else FAINT
+            self.pen.text((end, y), self.number(self.error[k]), font=self.letters, fill=ink, anchor="rm")
+
+
+def _small(em: int) -> Any:
+    return font(max(SMALLEST, round(0.85 * em)))
