@@ -26,3 +26,14 @@ def test_train_on_your_landmarks(landmark_root, tmp_path):
     told = run("train_on_your_landmarks.py", landmark_root, scan, "--epochs", 1, "--run", tmp_path / "run")
     assert "mean error" in told
     assert (tmp_path / "run" / f"{scan.stem}.mrk.json").is_file()
+
+
+def test_maps_soft_and_sampling(tmp_path):
+    told = run("maps_soft_and_sampling.py", "--out", tmp_path, "--steps", 5)
+    assert "sampling-argmax  mean error" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "bases.png",
+        "maps.png",
+        "pck.png",
+        "sparsification.png",
+    ]

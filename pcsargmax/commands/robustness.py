@@ -207,8 +207,7 @@ def _write_numbers(results: list[dict[str, Any]], out: Path) -> None:
 
 def draw(results: list[dict[str, Any]], out: Path) -> None:
     """Write a figure of the runs of each kind and unit, as PNG and PDF."""
-    from pcsargmax.datasets.cache import atomic_path
-    from pcsargmax.visualize.figures import robustness_figure
+    from pcsargmax.visualize.figures import robustness_figure, save_figure
 
     for kind, stem in (("keypoint_detector", "detectors"), ("skeleton_merger", "discoveries")):
         of_kind = [one for one in results if one["kind"] == kind]
@@ -220,5 +219,4 @@ def draw(results: list[dict[str, Any]], out: Path) -> None:
             figure = robustness_figure(alike(chosen), **pck)
             for ending in ("png", "pdf"):
                 file = out / f"robustness-{stem}{f'-{unit}' if len(units) > 1 else ''}.{ending}"
-                with atomic_path(file) as temporary:
-                    figure.savefig(temporary)
+                save_figure(figure, file)

@@ -1,0 +1,153 @@
+import json
+import shutil
+
+import pytest
+
+from pcsargmax.commands.figure import by_method, parse_views, read_evaluations
+
+
+@pytest.fixture(scope="module")
+def evaluated(box_run, tmp_path_factory):
+    """The finished run and what its evaluation left, and the same as if with another seed and by another objective."""
+    from pcsargmax.commands.evaluate import write_metrics
+    from pcsargmax.training.run import load_run
+
+    folder = tmp_path_factory.mktemp("figures")
+    metrics = load_run(box_run).evaluate("test")
+    for name, change in {"a": {}, "b": {"seed": 7}, "soft": {"objective": "soft"}}.items():
+        shutil.copytree(box_run, folder / name)
+        write_metrics(metrics | {"settings": metrics["settings"] | change}, folder / name)
+    return folder
+
+
+def written(result, path) -> bytes:
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(path)
+    return path.read_bytes()
+
+
+def texts(content: bytes) -> str:
+    return content.decode()
+
+
+def test_maps_of_runs_on_one_shape(cli, box_run, evaluated, tmp_path):
+    out = tmp_path / "maps.svg"
+    runs = box_run, evaluated / "a"
+    content = texts(written(cli("figure", "maps", *runs, "--keypoint", "1", "--out", out, "--shape", "m10"), out))
+    assert "probability of 1" in content
+    assert "expectation" in content
+    assert content.count("<image") == 2  # the colour bars; the points are vectors
+    names = ("--names", "soft,ours", "--same-scale", "--log", "--closeup", 0, "--views", "0,0")
+    content = texts(written(cli("figure", "maps", *runs, "--keypoint", "1", "--out", out, *names), out))
+    assert ">soft<" in content
+    assert ">ours<" in content
+
+
+def test_maps_on_a_file(cli, box_run, box_cloud, tmp_path):
+    out = tmp_path / "maps.pdf"
+    result = cli("figure", "maps", box_run, "--keypoint", "1", "--file", box_cloud, "--out", out)
+    assert written(result, out).startswith(b"%PDF")
+
+
+def test_curves_of_a_training(cli, evaluated, tmp_path):
+    out = tmp_path / "training.svg"
+    content = texts(written(cli("figure", "training", evaluated / "a", evaluated / "b", "--out", out), out))
+    assert ">loss<" in content
+    assert ">a, train/loss<" in content or ">a<" in content
+    assert written(cli("figure", "training", evaluated / "a", "--out", tmp_path / "t.png"), tmp_path / "t.png")
+
+
+def test_runs_that_differ_in_the_seed_share_a_line(cli, evaluated, tmp_path):
+    out = tmp_path / "pck.svg"
+    runs = [evaluated / name for name in ("a", "b", "soft")]
+    content = texts(written(cli("figure", "pck", *runs, "--out", out), out))
+    assert "(2 runs)" in content
+    assert "soft-argmax (n = " in content
+    assert "template (n = " in content
+    content = texts(written(cli("figure", "pck", *runs, "--out", out, "--no-template", "--most", 0.5), out))
+    assert "template" not in content
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "told"),
+    [
+        ("reliability", (), "share right"),
+        ("reliability", ("--bins", "count"), "share right"),
+        ("sparsification", (), "mean error (raw units)"),
+        ("sparsification", ("--relative",), "share of the mean error"),
+    ],
+)
+def test_curves_of_confidence(cli, evaluated, tmp_path, kind, options, told):
+    out = tmp_path / "curve.svg"
+    runs = [evaluated / name for name in ("a", "b", "soft")]
+    content = texts(written(cli("figure", kind, *runs, "--out", out, "--names", "ours,theirs", *options), out))
+    assert told in content
+    assert "ours (" in content
+    assert "theirs (" in content
+
+
+def test_bases(cli, tmp_path):
+    out = tmp_path / "bases.png"
+    assert written(cli("figure", "bases", "--out", out), out).startswith(b"\x89PNG")
+
+
+def test_a_kept_result_is_as_good_as_a_run(evaluated, tmp_path):
+    metrics = json.loads((evaluated / "a" / "metrics-test.json").read_text())
+    settings = metrics.pop("settings")
+    (tmp_path / "kept.json").write_text(json.dumps({"settings": settings, "metrics": metrics}))
+    ((name, one),) = read_evaluations([tmp_path / "kept.json"], "test")
+    assert name == "kept"
+    (label,) = by_method([(name, one)])
+    assert label == "sampling, $N_s$ = 2"
+    ((_, again),) = read_evaluations([evaluated / "a"], "test")
+    assert again["shapes"] == one["shapes"]
+    other = one | {"settings": settings | {"epochs": 9}}
+    assert list(by_method([("a", one), ("b", other), ("c", one)])) == [
+        "sampling, $N_s$ = 2, a",
+        "sampling, $N_s$ = 2, b",
+    ]
+    mug = one | {"data": "mug"}
+    assert list(by_method([("a", one), ("b", mug)])) == ["box, sampling, $N_s$ = 2", "mug, sampling, $N_s$ = 2"]
+
+
+def test_mistakes_are_one_line(cli_error, box_run, evaluated, box_cloud, tmp_path):
+    out = tmp_path / "a.png"
+    maps = ("figure", "maps", box_run, "--out", out)
+    assert "keypoint must be one of 0, 1, 2, 3, 4, got '9', which box does not have" in cli_error(
+        *maps, "--keypoint", 9
+    )
+    assert "shape must be one of split 'test', such as m09, m10, m11; got 'm1'" in cli_error(
+        *maps, "--keypoint", 1, "--shape", "m1"
+    )
+    assert "give --shape or --file, not both" in cli_error(
+        *maps, "--keypoint", 1, "--shape", "m10", "--file", box_cloud
+    )
+    assert "views must be AZIMUTH,ELEVATION" in cli_error(*maps, "--keypoint", 1, "--views", "35")
+    assert "closeup: expected a share" in cli_error(*maps, "--keypoint", 1, "--closeup", 2)
+    assert "names must be 1 different ones, for box; got 'a,b'" in cli_error(*maps, "--keypoint", 1, "--names", "a,b")
+    assert "no run there" in cli_error("figure", "maps", tmp_path / "none", "--out", out, "--keypoint", 1)
+    assert "ends in one of .pdf" in cli_error("figure", "bases", "--out", tmp_path / "a.doc")
+    assert "no metrics-val.json in it; make it with: pcsargmax evaluate" in cli_error(
+        "figure", "pck", evaluated / "a", "--split", "val", "--out", out
+    )
+    assert "most must be positive, got 0" in cli_error("figure", "pck", evaluated / "a", "--most", 0, "--out", out)
+    assert "bins: expected one of width, count" in cli_error(
+        "figure", "reliability", evaluated / "a", "--bins", "x", "--out", out
+    )
+    assert "expected a run folder with log" in cli_error("figure", "training", tmp_path, "--out", out)
+    for text, told in (
+        ("{", "not an evaluation"),
+        ("[]", "expected the evaluation"),
+        ('{"settings": {}}', "expected the"),
+    ):
+        (tmp_path / "broken.json").write_text(text)
+        assert told in cli_error("figure", "pck", tmp_path / "broken.json", "--out", out)
+    assert "No such file" in cli_error("figure", "pck", tmp_path / "none.json", "--out", out)
+    assert not out.exists()
+
+
+def test_views_are_pairs():
+    assert parse_views(" 35,20  -10,75.5") == [(35.0, 20.0), (-10.0, 75.5)]
+    for wrong in ("", "1", "1,2,3", "a,b"):
+        with pytest.raises(ValueError, match="views must be AZIMUTH,ELEVATION"):
+            parse_views(wrong)
