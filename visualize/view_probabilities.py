@@ -1,7 +1,8 @@
-"""Look at the probability maps of a trained detector on files of your own, or at predictions saved before.
+"""Look at the probability maps of a trained run: on its test split, on files of your own, or saved before.
 
-    python visualize/view_probabilities.py runs/mug mug.ply --keypoint 3
-    python visualize/view_probabilities.py saved.npz --save mug.png --log --ellipsoids
+    python visualize/view_probabilities.py runs/mug
+    python visualize/view_probabilities.py runs/mug mug.ply --keypoint 3 --samples 50
+    python visualize/view_probabilities.py saved.npz --save mug.png --log --ellipsoids 2
 
 `pcsargmax predict RUN FILE --format npz` saves a prediction with its maps. Without --save or --html a window opens.
 """
@@ -10,38 +11,43 @@ import argparse
 from pathlib import Path
 
 from pcsargmax import load_run
-from pcsargmax.prediction import Prediction, load_prediction
-from pcsargmax.visualize import render, show, write_page
-
-
-def read(files: list[Path]) -> list[Prediction]:
-    """The saved predictions, or those of a run (the first) on the other files."""
-    if all(file.suffix == ".npz" for file in files):
-        return [load_prediction(file) for file in files]
-    run = load_run(files[0])
-    return [run.predict_file(file) for file in files[1:]]
+from pcsargmax.visualize import (
+    Look,
+    annotated_shapes,
+    file_shapes,
+    predicted_shapes,
+    render,
+    run_shapes,
+    show,
+    write_page,
+)
 
 
 def main() -> None:
     """Read the arguments and show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="saved .npz, or a run and clouds")
+    parser.add_argument("run", type=Path, help="a run, or a saved .npz")
+    parser.add_argument("files", nargs="*", type=Path, help="meshes or clouds, or more saved .npz")
     parser.add_argument("--keypoint", help="whose map colours the points; default: the largest of all")
     parser.add_argument("--log", action="store_true", help="colour by the logarithm")
-    parser.add_argument("--ellipsoids", action="store_true", help="draw the 1 sigma ellipsoids")
+    parser.add_argument("--ellipsoids", type=int, default=0, help="draw those of 1 … n sigma: 0, 1 or 2")
+    parser.add_argument("--samples", type=int, default=0, help="draw so many samples of each distribution")
     parser.add_argument("--save", type=Path, help="write a PNG of the first cloud, without a screen")
     parser.add_argument("--html", type=Path, help="write a page of all clouds")
     arguments = parser.parse_args()
-    predictions = read(arguments.files)
-    if not predictions:
-        parser.error("expected saved .npz files, or a run and at least one cloud")
-    options = {"keypoint": arguments.keypoint, "log_scale": arguments.log, "ellipsoids": arguments.ellipsoids}
+    if arguments.run.suffix == ".npz":
+        found = annotated_shapes(file_shapes([arguments.run, *arguments.files]))
+    else:
+        run = load_run(arguments.run)
+        shapes = file_shapes(arguments.files) if arguments.files else run_shapes(run, "test")
+        found = predicted_shapes(run, shapes, num_samples=arguments.samples)
+    look = Look(keypoint=arguments.keypoint, log_scale=arguments.log, ellipsoids=arguments.ellipsoids, samples=True)
     if arguments.html:
-        print(write_page(predictions, arguments.html, title="Probability maps"))
+        print(write_page(found, arguments.html, title="Probability maps", keypoint=look.keypoint))
     if arguments.save:
-        print(render(predictions[0], arguments.save, **options))
+        print(render(found[0], arguments.save, look))
     if not arguments.html and not arguments.save:
-        show(predictions, **options)
+        show(found, look=look)
 
 
 if __name__ == "__main__":

@@ -1,60 +1,285 @@
-"""`pcsargmax view`: look at the probability maps of a run on a file."""
+"""`pcsargmax view`: look at what a run finds, at two runs side by side, or at a data set."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
 
+if TYPE_CHECKING:
+    from pcsargmax.training.discover_run import DiscoverRun
+    from pcsargmax.training.run import Run
+    from pcsargmax.visualize.look import Look
+    from pcsargmax.visualize.shapes import Shape
+    from pcsargmax.visualize.sources import Predictions
+
+
+#: The groups of options in the help.
+_WHAT, _HOW, _OUT = "What to look at", "How it is drawn", "Files to write in place of a window"
+
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder or checkpoint.", metavar="RUN")],
-    files: Annotated[list[Path], typer.Argument(help="Meshes or clouds.", metavar="FILE...")],
-    save: Annotated[
-        Path | None,
-        typer.Option(help="Write a PNG instead of opening a window (first file; no screen needed)."),
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            help="Run folder or checkpoint; without one, DATA are shown as they are annotated.", metavar="RUN"
+        ),
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a self-contained page instead of opening a window.")] = None,
-    keypoint: Annotated[
-        str, typer.Option(help="Keypoint whose map colours the points; default the strongest at each point.")
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Meshes or clouds, folders of them, or a category; of a run its test split if none is named.",
+            metavar="DATA",
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Another run, beside the first on the same shapes.", rich_help_panel=_WHAT)
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Of a data set: 'test' of the run's own, else 'all'.", rich_help_panel=_WHAT)
     ] = "",
-    log_scale: Annotated[bool, typer.Option("--log", help="Colour by the logarithm of the probability.")] = False,
-    ellipsoids: Annotated[bool, typer.Option("--ellipsoids", help="Draw the 1 σ ellipsoid of each keypoint.")] = False,
-    azimuth: Annotated[float, typer.Option(help="Of a PNG: degrees about y, from +z towards +x.")] = 35.0,
-    elevation: Annotated[float, typer.Option(help="Of a PNG: degrees above the horizon.")] = 20.0,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling of meshes.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of categories; of a run alone, where its data are now.", rich_help_panel=_WHAT),
+    ] = None,
+    first: Annotated[int, typer.Option(help="First shape, counted from 1.", rich_help_panel=_WHAT)] = 1,
+    count: Annotated[int, typer.Option(help="How many shapes; 0: all.", rich_help_panel=_WHAT)] = 0,
+    mesh_frame: Annotated[
+        str,
+        typer.Option(help="Without a run: frame of meshes with markups, LPS or RAS.", rich_help_panel=_WHAT),
+    ] = "LPS",
+    seed: Annotated[
+        int, typer.Option(help="Seed of the points sampled of meshes, and of --samples.", rich_help_panel=_WHAT)
+    ] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.", rich_help_panel=_WHAT)] = "cpu",
+    keypoint: Annotated[
+        str,
+        typer.Option(
+            help="Keypoint whose map colours the points; default the strongest at each point.", rich_help_panel=_HOW
+        ),
+    ] = "",
+    log_scale: Annotated[
+        bool, typer.Option("--log", help="Colour by the logarithm of the probability.", rich_help_panel=_HOW)
+    ] = False,
+    ellipsoids: Annotated[
+        int, typer.Option(help="Draw the ellipsoids of 1 … n σ: 0, 1 or 2.", rich_help_panel=_HOW)
+    ] = 0,
+    samples: Annotated[int, typer.Option(help="Draw so many samples of each distribution.", rich_help_panel=_HOW)] = 0,
+    truth: Annotated[
+        bool, typer.Option(help="Draw annotated positions and the lines to them.", rich_help_panel=_HOW)
+    ] = True,
+    mesh: Annotated[
+        bool, typer.Option(help="Draw the mesh under the points, where there is one.", rich_help_panel=_HOW)
+    ] = True,
+    skeleton: Annotated[bool, typer.Option(help="Draw the skeleton of a discovery.", rich_help_panel=_HOW)] = True,
+    symmetries: Annotated[bool, typer.Option(help="Draw annotated symmetries.", rich_help_panel=_HOW)] = True,
+    labels: Annotated[
+        bool | None,
+        typer.Option(
+            "--labels/--no-labels", help="Write names beside keypoints; on a sheet only if asked.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    same_scale: Annotated[
+        bool,
+        typer.Option(
+            "--same-scale/--own-scale",
+            help="In pictures of two runs and on a sheet, one colour means one probability.",
+            rich_help_panel=_HOW,
+        ),
+    ] = True,
+    save: Annotated[
+        Path | None, typer.Option(help="A picture, .png; of several shapes numbered ones.", rich_help_panel=_OUT)
+    ] = None,
+    sheet: Annotated[Path | None, typer.Option(help="One picture of all shapes, .png.", rich_help_panel=_OUT)] = None,
+    turntable: Annotated[Path | None, typer.Option(help="A turning view, .gif or .mp4.", rich_help_panel=_OUT)] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="A page for any browser, .html, with switches of its own.", rich_help_panel=_OUT)
+    ] = None,
+    azimuth: Annotated[
+        float, typer.Option(help="Camera: degrees about y, from +z towards +x.", rich_help_panel=_OUT)
+    ] = 35.0,
+    elevation: Annotated[float, typer.Option(help="Camera: degrees above the horizon.", rich_help_panel=_OUT)] = 20.0,
+    size: Annotated[
+        str, typer.Option(help="Of a picture, as 1280x960; of a sheet, of each shape.", rich_help_panel=_OUT)
+    ] = "",
 ) -> None:
-    """Show keypoints and their probability maps: an Open3D window, a PNG or a page.
+    """Look at keypoints and their probability maps in a window, or write pictures, a turning view or a page.
 
-    Example:
+    Examples:
 
-        pcsargmax view runs/mug-sampling-seed0 mug.ply --html mug.html
+        pcsargmax view runs/mug-sampling-seed0
+
+        pcsargmax view runs/mug-sampling-seed0 scan.ply --html scan.html
+
+        pcsargmax view runs/mug-soft-seed0 --against runs/mug-sampling-seed0 --keypoint 9
+
+        pcsargmax view mug --root datasets/keypointnet --split train
+
+        pcsargmax view my-scans --sheet my-scans.png
     """
     with friendly_errors():
-        from pcsargmax.training.run import load_run
+        from pcsargmax.commands.view_outputs import View, check_counts, check_outputs, show_view, write_view
+        from pcsargmax.visualize.look import Look
 
-        opened = load_run(run, device=device)
-        names = opened.keypoint_names
-        if keypoint and keypoint not in names:
-            raise ValueError(f"keypoint must be one of {', '.join(names)}, got {keypoint!r}")
-        found = [opened.predict_file(file, seed=seed) for file in files]
-        title = f"{opened.settings.data}: {', '.join(file.name for file in files)}"
-        if html is not None:
-            from pcsargmax.visualize import write_page
+        outputs = check_outputs(save=save, sheet=sheet, turntable=turntable, html=html)
+        look = Look(
+            keypoint=keypoint or None,
+            log_scale=log_scale,
+            truth=truth,
+            ellipsoids=ellipsoids,
+            samples=samples > 0,
+            skeleton=skeleton,
+            surface=mesh,
+            symmetries=symmetries,
+            labels=labels is not False,
+        )
+        camera: dict[str, Any] = {"azimuth": azimuth, "elevation": elevation, **_size(size)}
+        checkpoint, named = _run_and_data([text for text in (run, *(data or [])) if text is not None])
+        _check_options(samples, checkpoint, against, outputs)
+        runs = [_open(each, device) for each in (checkpoint, against) if each is not None]
+        shapes = _chosen(_shapes(runs, named, split, root, mesh_frame), first, count)
+        check_counts(outputs, len(shapes))
+        found, others = _found(runs, shapes, look, samples, seed)
+        of = ", ".join(Path(text).resolve().name for text in named or [runs[0].settings.data])
+        view = View(found, others, _titles(runs, of), of, look, same_scale, labels is True)
+        if outputs:
+            write_view(view, outputs, camera, first)
+        else:
+            show_view(view)
 
-            typer.echo(write_page(found, html, title=title))
-        if save is not None or html is None:
-            from pcsargmax.visualize import RendererUnavailable, render, show
 
-            look: dict[str, Any] = {"keypoint": keypoint or None, "log_scale": log_scale, "ellipsoids": ellipsoids}
-            try:
-                if save is not None:
-                    typer.echo(render(found[0], save, azimuth=azimuth, elevation=elevation, **look))
-                else:
-                    show(found, title=title, **look)
-            except RendererUnavailable as error:
-                raise OSError(str(error)) from error
+def _size(text: str) -> dict[str, tuple[int, int]]:
+    """Read "1280x960" as a keyword argument; nothing where nothing is said."""
+    if not text:
+        return {}
+    found = re.fullmatch(r"(\d+)[x×](\d+)", text.strip())
+    if found is None:
+        raise ValueError(f"size must be WIDTHxHEIGHT in pixels, such as 1280x960, got {text!r}")
+    return {"size": (int(found[1]), int(found[2]))}
+
+
+def _run_and_data(what: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Which of the arguments is the run, and the others."""
+    runs = [text for text in what if _is_run(Path(text))]
+    if not what:
+        raise ValueError("nothing to look at: name a run, or files, folders or a category; see `pcsargmax view --help`")
+    if len(runs) > 1:
+        raise ValueError(f"expected one run, got {', '.join(runs)}; two side by side: {runs[0]} --against {runs[1]}")
+    return (Path(runs[0]) if runs else None), [text for text in what if text not in runs]
+
+
+def _is_run(path: Path) -> bool:
+    return path.suffix == ".ckpt" or (path / "checkpoints").is_dir() or (path / "settings.json").is_file()
+
+
+def _check_options(samples: int, run: Path | None, against: Path | None, outputs: dict[str, Path]) -> None:
+    """Refuse what does not go together."""
+    if samples < 0:
+        raise ValueError(f"samples must not be negative, got {samples}")
+    for option, given in (("--against", against is not None), ("--samples", samples > 0)):
+        if given and run is None:
+            raise ValueError(f"{option} needs a run to look at, got none: pcsargmax view RUN ... {option}")
+    if against is not None and "turntable" in outputs:
+        raise ValueError("--turntable shows one run: leave out --against, or make one of each run")
+
+
+def _open(path: Path, device: str) -> Run | DiscoverRun:
+    from pcsargmax.training.run import load_run
+
+    return load_run(path, device=device)
+
+
+def _shapes(
+    runs: Sequence[Run | DiscoverRun], data: list[str], split: str, root: Path | None, frame: str
+) -> Sequence[Shape]:
+    """The shapes of the data, or of a split of the run's own."""
+    from pcsargmax.commands.progress import progress_bars
+    from pcsargmax.training.discover_settings import DiscoverSettings
+    from pcsargmax.visualize.sources import find_shapes, run_shapes
+
+    if runs and not data:
+        try:
+            return run_shapes(runs[0] if root is None else runs[0].with_data(root), split or "test")
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}; if the run's data have moved, --root says where they are now") from None
+    settings = DiscoverSettings(mesh_frame=frame)
+    if runs:  # a folder is split and read as in the training
+        same = ("root", "num_points", "split_seed", "shares", "mesh_frame")
+        settings = replace(settings, **{name: getattr(runs[0].settings, name) for name in same})
+    if root is not None:
+        settings = replace(settings, root=str(root))
+    with progress_bars() as bars:
+        return find_shapes(data, settings, split, progress=lambda i, n: bars.update("reading", i, n))
+
+
+def _chosen(shapes: Sequence[Shape], first: int, count: int) -> Sequence[Shape]:
+    """Those from number `first` on, `count` or all."""
+    if not 1 <= first <= len(shapes):
+        raise ValueError(f"first must be 1 to {len(shapes)}, the number of shapes, got {first}")
+    if count < 0:
+        raise ValueError(f"count must not be negative, got {count}")
+    return shapes[first - 1 : first - 1 + count] if count else shapes[first - 1 :]
+
+
+def _found(
+    runs: Sequence[Run | DiscoverRun], shapes: Sequence[Shape], look: Look, samples: int, seed: int
+) -> tuple[Predictions, Predictions | None]:
+    """What is annotated, or found by the runs on the same points."""
+    from pcsargmax.visualize.sources import annotated_shapes, pair, predicted_shapes
+
+    if not runs:
+        annotated = annotated_shapes(shapes)
+        _check_keypoint(look, annotated[0].keypoint_names, "")
+        return annotated, None
+    for run in runs:
+        _check_keypoint(look, run.keypoint_names, f" of {run.folder}" if len(runs) > 1 else "")
+        _say_seen(run, shapes)
+    points = runs[0].settings.num_points
+    found = [predicted_shapes(run, shapes, num_points=points, seed=seed, num_samples=samples) for run in runs]
+    return pair(*found) if len(found) > 1 else (found[0], None)
+
+
+def _check_keypoint(look: Look, names: Sequence[str], whose: str) -> None:
+    if look.keypoint is not None and look.keypoint not in names:
+        raise ValueError(f"keypoint must be one of {', '.join(names)}{whose}, got {look.keypoint!r}")
+
+
+def _say_seen(run: Run | DiscoverRun, shapes: Sequence[Shape]) -> None:
+    """Say how many shapes a detector knows already: it looks better on them than it is."""
+    from pcsargmax.commands.progress import console
+    from pcsargmax.training.run import Run
+
+    seen = sum(Path(shape.name).stem in run.trained_on for shape in shapes) if isinstance(run, Run) else 0
+    if seen:
+        said = f"{run.folder}: {seen} of {len(shapes)} shapes were seen in training"
+        console.print(said, highlight=False, soft_wrap=True)
+
+
+def _titles(runs: Sequence[Run | DiscoverRun], data: str) -> tuple[str, str]:
+    """What is shown, or the first of these that tells two runs apart: method, samples, folder, checkpoint."""
+    if not runs:
+        return data, ""
+    if len(runs) == 1:
+        return runs[0].folder.resolve().name, ""
+    ways = [(_method(run), _samples(run), run.folder.resolve().name, str(run.checkpoint)) for run in runs]
+    return next((pair for pair in zip(*ways, strict=True) if pair[0] != pair[1]), (ways[0][-1], ways[1][-1]))
+
+
+def _method(run: Run | DiscoverRun) -> str:
+    from pcsargmax.training.discover_run import DiscoverRun
+
+    named = {"soft": "soft-argmax", "sampling": "sampling-argmax"}
+    method = named.get(run.settings.objective, str(run.settings.objective))
+    return f"discovery, {method}" if isinstance(run, DiscoverRun) else method
+
+
+def _samples(run: Run | DiscoverRun) -> str:
+    """Empty where the objective draws none."""
+    drawn = run.settings.objective in ("sampling", "closed_form")
+    return f"{_method(run)}, N_s = {run.settings.num_samples}" if drawn else ""
