@@ -3,107 +3,265 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import open3d as o3d
 
 from pcsargmax.prediction import Prediction
-from pcsargmax.visualize import geometry
+from pcsargmax.visualize.controls import Controls
 from pcsargmax.visualize.drawing import Drawing, build_drawing
-from pcsargmax.visualize.geometry import Mesh
+from pcsargmax.visualize.palette import color_by_probability, probability_map
+from pcsargmax.visualize.panel import Side
+from pcsargmax.visualize.scene_view import SceneView
+from pcsargmax.visualize.snapshot import compose
+from pcsargmax.visualize.viewer_actions import act, press
+from pcsargmax.visualize.viewer_state import Effect, ViewerState
 
-# Shading is put into the colours, as in the pictures: Open3D's lamps and tone mapping would change them.
-_LAMP = np.array([0.4, 0.8, 0.45])
+Shapes = tuple[Prediction, ...]  # one a view
 
 
 def open_window(
     predictions: Sequence[Prediction],
-    keypoint: int | None,
+    others: Sequence[Prediction] | None,
+    state: ViewerState,
     *,
-    title: str,
-    ellipsoids: bool,
-    options: dict[str, Any],
-    size: tuple[int, int] = (1280, 960),
+    titles: tuple[str, str] = ("", ""),
+    size: tuple[int, int] = (1280, 820),
+    script: Sequence[str | Callable[[Viewer], None]] = (),
 ) -> None:
-    """Show the first prediction and wait until the window is closed; `options` are `build_drawing`'s."""
+    """Open a window and wait until it is closed.
+
+    Args:
+        predictions: a shape each; a lazy sequence is asked for one at a time, in a thread of its own.
+        others: of the same shapes, shown beside them.
+        state: what is shown first; it changes as the user acts.
+        titles: of the two.
+        size: of the window, in pixels of the screen.
+        script: for tests: actions by their names, or functions of the viewer, done one after another, each once what is
+            before it is on the screen; then the window closes.
+    """
     app = o3d.visualization.gui.Application.instance
     app.initialize()
-    window = o3d.visualization.O3DVisualizer(title, *size)
-    window.show_settings = False
-    window.show_skybox(False)
-    window.set_background(np.ones(4, dtype=np.float32), None)  # type: ignore[arg-type]  # None: no picture
-    state = {"cloud": 0, "map": -1 if keypoint is None else keypoint, "ellipsoids": int(ellipsoids)}
-
-    def redraw() -> None:
-        prediction = predictions[state["cloud"] % len(predictions)]
-        turn = state["map"] % (prediction.num_keypoints + 1)  # the last: the largest of all maps
-        chosen = turn if turn < prediction.num_keypoints else None
-        drawing = build_drawing(prediction, keypoint=chosen, **options)
-        _fill(window, prediction, drawing, state["ellipsoids"] % 2 == 1)
-        low, high = drawing.colors.ticks[0][1], drawing.colors.ticks[-1][1]
-        window.title = f"{title}: {prediction.name}, {drawing.colors.title} (grey {low} to dark {high})"
-
-    def step(field: str, by: int) -> Callable[[Any], None]:
-        def act(_: Any) -> None:
-            state[field] += by
-            redraw()
-
-        return act
-
-    if len(predictions) > 1:
-        window.add_action("Next cloud", step("cloud", 1))
-        window.add_action("Previous cloud", step("cloud", -1))
-    window.add_action("Next keypoint's map", step("map", 1))
-    window.add_action("Ellipsoids on or off", step("ellipsoids", 1))
-
-    def begin() -> None:
-        redraw()
-        window.scene.view.set_post_processing(False)
-        extent = build_drawing(predictions[0], **options).extent()
-        # 60 degrees is the only angle that the window keeps.
-        camera = geometry.fit_camera(extent, azimuth=35.0, elevation=20.0, size=size, field_of_view=60.0, margin=0.0)
-        place = [np.asarray(each, dtype=np.float32) for each in (camera.center, camera.eye, (0, 1, 0))]
-        window.setup_camera(camera.field_of_view, *place)
-        window.post_redraw()
-
-    app.add_window(window)
-    # Once the window runs: its first layout would take the camera back.
-    app.post_to_main_thread(window, begin)
-    app.run()
+    _set_font(app)
+    viewer = Viewer(app, predictions, others, state, titles, size)
+    viewer.script = list(script)
+    viewer.scripted = bool(script)
+    try:
+        app.run()
+    finally:
+        viewer.end()
 
 
-def _fill(window: Any, prediction: Prediction, drawing: Drawing, ellipsoids: bool) -> None:
-    """Replace what the window shows."""
-    for name in ("points", "keypoints", "ellipsoids"):
-        window.remove_geometry(name)
-    window.clear_3d_labels()
-    # Points, not balls: software drivers hang on so many triangles, and a window must answer quickly.
-    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(drawing.points))
-    cloud.colors = o3d.utility.Vector3dVector(drawing.colors.rgb)
-    window.add_geometry("points", cloud, _material("defaultUnlit"))
-    if len(drawing.shown):
-        window.add_geometry("keypoints", _mesh(drawing.marks()), _material("defaultUnlit"))
-        if ellipsoids:
-            clear = _material("defaultUnlitTransparency")
-            clear.base_color = [1.0, 1.0, 1.0, 0.35]
-            clear.has_alpha = True
-            window.add_geometry("ellipsoids", _mesh(drawing.ellipsoids()), clear)
-    for number, place in zip(drawing.shown, drawing.position, strict=True):
-        window.add_3d_label(place.astype(np.float32), prediction.keypoint_names[number])
+class Viewer:
+    """The window: it asks for shapes, does what keys and panel say, and keeps two cameras together."""
+
+    def __init__(
+        self,
+        app: Any,
+        predictions: Sequence[Prediction],
+        others: Sequence[Prediction] | None,
+        state: ViewerState,
+        titles: tuple[str, str],
+        size: tuple[int, int],
+    ) -> None:
+        """Open the window; nothing is predicted yet."""
+        self.sequences = [predictions] if others is None else [predictions, others]
+        self.state, self.titles, self._app = state, titles, app
+        self.script: list[str | Callable[[Viewer], None]] = []
+        self.scripted = False
+        self.sides: list[Side] = []
+        self.window = app.create_window(titles[0] or "pcsargmax", *size)
+        self.views = [SceneView(self.window) for _ in self.sequences]
+        for view in self.views:
+            self.window.add_child(view.widget)
+        self.controls = Controls(self.window, state, self.carry_out, titles[: len(self.views)])
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self._found: dict[int, Future[Shapes]] = {}
+        self._waiting = True
+        self._fresh = True
+        self._pictures: dict[int, np.ndarray] | None = None
+        self._calm = 0
+        self.window.set_on_layout(self._layout)
+        self.window.set_on_key(self._key)
+        self.window.set_on_tick_event(self._tick)
+        self.controls.update(self.sides, waiting=True)
+
+    def do(self, name: str) -> None:
+        """Do an action by its name."""
+        self.carry_out(act(self.state, name))
+
+    def end(self) -> None:
+        """Drop what is still to be predicted."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def carry_out(self, effect: Effect) -> None:
+        """Do to the window what an action asks for."""
+        if effect is Effect.CLOSE:
+            self._app.post_to_main_thread(self.window, self.window.close)  # a window must not end within its own tick
+            return
+        if effect is Effect.SHAPE:
+            self._waiting = True
+            self.state.message = ""
+        elif effect is Effect.DRAW and not self._waiting:
+            self._draw()
+        elif effect is Effect.CAMERA:
+            for view in self.views:
+                view.reset_camera()
+        elif effect is Effect.PICTURE and self.sides:
+            self._pictures = {}
+            for number, view in enumerate(self.views):
+                view.picture(lambda picture, number=number: self._take_picture(number, picture))  # type: ignore[misc]
+        self.controls.update(self.sides, waiting=self._waiting)
+        self.window.post_redraw()
+
+    def _tick(self) -> bool:
+        """Called many times a second: take what was predicted, keep cameras together, go on with the script."""
+        changed = self._take_shape() if self._waiting else False
+        changed = self._link() or changed
+        self._calm = 0 if changed or self._waiting or self._pictures is not None else self._calm + 1
+        if self.scripted and self._calm > 3:
+            self._calm = 0
+            self._next_of_script()
+        return changed
+
+    def _next_of_script(self) -> None:
+        if not self.script:
+            self.scripted = False
+            self.carry_out(Effect.CLOSE)
+            return
+        step = self.script.pop(0)
+        if callable(step):
+            step(self)
+            self.window.post_redraw()
+        else:
+            self.do(step)
+
+    def _take_shape(self) -> bool:
+        """Show the shape that was asked for, once it is predicted."""
+        number = self.state.shape
+        future = self._ask(number)
+        if not future.done():
+            return False
+        self._waiting = False
+        try:
+            found = future.result()
+        except Exception as error:  # whatever a model or a file raises: the window stays
+            del self._found[number]
+            self.state.message = f"{type(error).__name__}: {error}"
+            self.sides = []
+            for view in self.views:
+                view.clear()
+        else:
+            self.state.meet(*found)
+            self._draw(found)
+            if len(self.state.names) > 1:
+                self._ask((number + 1) % len(self.state.names))  # most will look at the next one next
+        self.controls.update(self.sides, waiting=False)
+        return True
+
+    def _ask(self, number: int) -> Future[Shapes]:
+        """The future of a shape; all but a few are forgotten."""
+        if number not in self._found:
+            for old in [*self._found][:-8]:
+                self._found.pop(old).cancel()
+            self._found[number] = self._worker.submit(lambda: tuple(each[number] for each in self.sequences))
+        return self._found[number]
+
+    def _draw(self, found: Shapes | None = None) -> None:
+        """Draw the shape, or draw it anew."""
+        found = found or tuple(side.prediction for side in self.sides)
+        drawings = self._drawings(found)
+        self.sides = [Side(*one) for one in zip(self.titles, found, drawings, strict=False)]
+        for view, prediction, drawing in zip(self.views, found, drawings, strict=True):
+            view.show(prediction, drawing)
+        if self._fresh:
+            self._fresh = False
+            for view in self.views:
+                view.reset_camera()
+        self.window.title = " · ".join(filter(None, (*self.titles, self.state.title())))
+
+    def _drawings(self, found: Shapes) -> list[Drawing]:
+        looks = [self.state.look_for(one) for one in found]
+        drawings = [build_drawing(*one) for one in zip(found, looks, strict=True)]
+        if len(found) == 1 or not self.state.same_scale:
+            return drawings
+        maps = [probability_map(one, look.keypoint) for one, look in zip(found, looks, strict=True)]
+        peak = max(float(each.max()) for each in maps)
+        return [
+            replace(drawing, colors=color_by_probability(one, look.keypoint, log_scale=look.log_scale, peak=peak))
+            for one, look, drawing in zip(found, looks, drawings, strict=True)
+        ]
+
+    def _link(self) -> bool:
+        """Let the view that was not moved follow the one that was."""
+        moved = [view.moved() for view in self.views]
+        if any(moved) and len(self.views) == 2 and self.state.linked:
+            leader = moved.index(True)
+            self.views[1 - leader].follow(self.views[leader])
+        return any(moved)
+
+    def _take_picture(self, number: int, picture: np.ndarray) -> None:
+        """Save a screenshot once all views have come."""
+        if self._pictures is None:
+            return
+        self._pictures[number] = picture
+        if len(self._pictures) < len(self.views):
+            return
+        pictures, self._pictures = [self._pictures[i] for i in range(len(self.views))], None
+        try:
+            path = self._save(pictures)
+        except OSError as error:
+            self.state.message = f"no screenshot: {error}"
+        else:
+            self.state.message = f"saved {path.name}"
+        self.controls.update(self.sides, waiting=self._waiting)
+        self.window.post_redraw()
+
+    def _save(self, pictures: list[np.ndarray]) -> Path:
+        from pcsargmax.datasets.cache import atomic_path
+
+        cameras = [view.camera() for view in self.views]
+        whole = compose(self.sides, pictures, cameras, self.state, em=self.controls.em)
+        path = self.state.picture_path()
+        try:
+            with atomic_path(path) as temporary:
+                whole.save(temporary, format="PNG")
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    def _layout(self, context: Any) -> None:
+        self.controls.layout(context, self.window.content_rect, [view.widget for view in self.views])
+
+    def _key(self, event: Any) -> bool:
+        gui = o3d.visualization.gui
+        if event.type != gui.KeyEvent.Type.DOWN:
+            return False
+        try:
+            key = gui.KeyName(event.key).name
+        except ValueError:
+            return False
+        effect = press(self.state, key, repeated=event.is_repeat)
+        if effect is None:
+            return False
+        self.carry_out(effect)
+        return True
 
 
-def _material(shader: str) -> Any:
-    material = o3d.visualization.rendering.MaterialRecord()
-    material.shader = shader
-    material.point_size = 5.0
-    return material
+def _set_font(app: Any) -> None:
+    """DejaVu Sans, as in the pictures.
 
-
-def _mesh(mesh: Mesh) -> Any:
-    made = o3d.geometry.TriangleMesh(
-        o3d.utility.Vector3dVector(mesh.vertices), o3d.utility.Vector3iVector(mesh.triangles)
-    )
-    light = 0.65 + 0.35 * np.clip(mesh.normals @ _LAMP, 0, 1)[:, None]
-    made.vertex_colors = o3d.utility.Vector3dVector(mesh.colors * light)
-    return made
+    Of what is not Latin, Open3D 0.20 reads letters reliably only by language; Thai stands for dashes and dots.
+    """
+    gui = o3d.visualization.gui
+    file = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+    font = gui.FontDescription(file)
+    for language in ("cyrillic", "th", "vi"):
+        font.add_typeface_for_language(file, language)
+    app.set_font(gui.Application.DEFAULT_FONT_ID, font)
