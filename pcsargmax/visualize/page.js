@@ -1,9 +1,13 @@
 "use strict";
 const DATA = JSON.parse(document.getElementById("data").textContent);
+const SIDES = DATA.others ? [DATA.shapes, DATA.others] : [DATA.shapes];  // one, or two methods on the same shapes
 const by = (id) => document.getElementById(id);
 const escape = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");  // Plotly reads tags in texts
-const short = (number) => Number(number.toPrecision(4)).toString();
+const short = (number, digits = 4) => Number(number.toPrecision(digits)).toString();
+const START = {up: {x: 0, y: 1, z: 0}, center: {x: 0, y: 0, z: 0}, eye: {x: 0.7, y: 0.43, z: 0.98}};
 let drawn = 0;  // the latest drawing wins over slower earlier ones
+let camera = START;  // of all plots
+let order = DATA.shapes.map((_, number) => number);
 
 async function unpack(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -11,12 +15,11 @@ async function unpack(text) {
   return new Response(stream).arrayBuffer();
 }
 
-// Points come as 16-bit steps from the cloud's middle: three rows x, y, z, little-endian.
-async function points(shape) {
-  const view = new DataView(await unpack(shape.points));
-  const n = shape.count;
+// Positions come as 16-bit steps from the cloud's middle: three rows x, y, z of n, little-endian.
+async function positions(packed, n, step) {
+  const view = new DataView(await unpack(packed));
   return [0, 1, 2].map((axis) =>
-    Float64Array.from({length: n}, (_, i) => view.getInt16(2 * (axis * n + i), true) * shape.step));
+    Float64Array.from({length: n}, (_, i) => view.getInt16(2 * (axis * n + i), true) * step));
 }
 
 // Maps come as one byte a point: 0 below chance, else 1 to 255 in equal ratios from chance to the map's peak.
@@ -35,8 +38,33 @@ function largest(maps, n) {
   return values;
 }
 
-function cloudTrace(shape, xyz, values, title) {
-  const peak = values.reduce((a, b) => Math.max(a, b), 0) || 1;
+// What one method says of a shape; "points" is null where they are those of the first method.
+async function opened(side, number, chosen) {
+  const shape = SIDES[side][number];
+  const xyz = await positions(shape.points || DATA.shapes[number].points, shape.count, shape.step);
+  const maps = await probabilities(shape);
+  const k = keypointOf(side, number, chosen);
+  const samples = shape.samples && by("samples").checked
+    ? await positions(shape.samples.packed, shape.samples.count * shape.keypoints.length, shape.samples.step) : null;
+  return {
+    shape, xyz, samples, edges: await edgesOf(shape), chosen: k,
+    values: k < 0 ? largest(maps, shape.count) : maps[k],
+    title: k < 0 ? "largest probability" : "probability of " + shape.keypoints[k].name,
+  };
+}
+
+// The chooser counts the first method's keypoints; the second's is that of the same name, if it has one.
+function keypointOf(side, number, chosen) {
+  if (side === 0 || chosen < 0) return chosen;
+  const name = DATA.shapes[number].keypoints[chosen].name;
+  return SIDES[side][number].keypoints.findIndex((keypoint) => keypoint.name === name);
+}
+
+// Where a legend beside the cloud would lie on it, it lies below.
+const isNarrow = (width) => width < 700;
+
+function cloudTrace({shape, xyz, values, title}, peak, width) {
+  const narrow = isNarrow(width);
   const log = by("log").checked;
   const color = log ? values.map((value) => Math.log10(Math.max(value / peak, 1e-3))) : values;
   const ticks = [0, 1, 2, 3].map((step) => ({at: -step, text: short(Number((peak / 10 ** step).toPrecision(2)))}));
@@ -46,22 +74,25 @@ function cloudTrace(shape, xyz, values, title) {
   return {
     type: "scatter3d", mode: "markers", x: xyz[0], y: xyz[1], z: xyz[2], text, hoverinfo: "text",
     marker: {
-      size: Math.max(1.5, Math.min(4, 160 / Math.sqrt(shape.count))), opacity: 1, color, colorscale: DATA.scale,
+      size: Math.max(1.5, Math.min(4, 160 / Math.sqrt(shape.count)) * Math.min(1, width / 700)), opacity: 1, color, colorscale: DATA.scale,
       cmin: log ? -3 : 0, cmax: log ? 0 : peak,
       colorbar: {
-        title: {text: escape(title), side: "right"}, thickness: 14, len: 0.75, x: 0, xanchor: "left",
+        title: {text: escape(title), side: narrow ? "top" : "right"}, thickness: 14,
+        ...(narrow ? {orientation: "h", len: 0.8, x: 0.5, xanchor: "center", y: 0, yanchor: "bottom"}
+          : {len: 0.75, x: 0, xanchor: "left"}),
         ...(log ? {tickvals: ticks.map((t) => t.at), ticktext: ticks.map((t) => t.text)} : {nticks: 5}),
       },
     },
   };
 }
 
-function keypointTraces(shape) {
+function keypointTraces({shape, samples, chosen}) {
   const shown = shape.keypoints.filter((keypoint) => keypoint.seen);
   const told = (keypoint, what) => what + " " + escape(keypoint.name) +
     "<br>confidence " + short(keypoint.confidence) +
     (keypoint.error === null ? "" : "<br>error " + short(keypoint.error)) +
-    "<br>" + keypoint.position.map(short).join(", ");
+    (keypoint.radius === null ? "" : "<br>" + radiusText(shape) + " " + short(keypoint.radius)) +
+    "<br>" + keypoint.position.map((number) => short(number)).join(", ");
   const marks = (list, place, what, marker) => ({
     type: "scatter3d", mode: "markers", hoverinfo: "text", marker,
     x: list.map((k) => k[place][0]), y: list.map((k) => k[place][1]), z: list.map((k) => k[place][2]),
@@ -71,25 +102,43 @@ function keypointTraces(shape) {
     {size: 10, color: shown.map((k) => k.color), line: {color: "#ffffff", width: 1.5}})];
   const known = shown.filter((keypoint) => keypoint.truth !== null);
   if (by("truth").checked && known.length) {
-    traces.push(marks(known, "truth", "truth of", {size: 5, color: DATA.truth}));
+    traces.push(marks(known, "truth", DATA.truthName + " of", {size: 5, color: DATA.truth}));
     const line = {type: "scatter3d", mode: "lines", hoverinfo: "skip", line: {color: DATA.truth, width: 4}};
     ["x", "y", "z"].forEach((axis, i) => {
       line[axis] = known.flatMap((k) => [k.local[i], k.truth[i], null]);
     });
     traces.push(line);
   }
-  if (by("ellipsoids").checked) shown.forEach((keypoint) => traces.push(ellipsoid(keypoint)));
+  if (by("ellipsoids").checked) shown.forEach((keypoint) => traces.push(ellipsoid(keypoint, keypoint.axes)));
+  if (by("radius").checked) {
+    shown.filter((keypoint) => keypoint.radius !== null).forEach((keypoint) => {
+      const axes = [0, 1, 2].map((row) => [0, 1, 2].map((column) => row === column ? keypoint.radius : 0));
+      traces.push(ellipsoid(keypoint, axes));
+    });
+  }
+  if (samples) traces.push(sampleTrace(shape, samples, chosen));
   return traces;
 }
 
+// Draws of the keypoints that are shown, or of the chosen one alone.
+function sampleTrace(shape, samples, chosen) {
+  const count = shape.keypoints.length;
+  const rows = Array.from(samples[0].keys()).filter((row) => {
+    const k = row % count;
+    return shape.keypoints[k].seen && (chosen < 0 || k === chosen);
+  });
+  const [x, y, z] = samples.map((axis) => rows.map((row) => axis[row]));
+  const color = rows.map((row) => shape.keypoints[row % count].color);
+  return {type: "scatter3d", mode: "markers", hoverinfo: "skip", x, y, z, marker: {size: 2, color, opacity: 0.6}};
+}
+
+const radiusText = (shape) => Math.round(100 * shape.coverage) + " % radius";
+
 // The edges of a skeleton and the points that the cloud is reconstructed by, their strength as opacity.
-function skeletonTraces(shape) {
-  if (!by("skeleton").checked) return [];
-  return shape.edges.flatMap((edge) => {
-    const look = {
-      type: "scatter3d", opacity: edge.strength, hoverinfo: "text", hovertext: "edge of strength " + short(edge.strength),
-    };
-    const [ends, points] = [edge.ends, edge.points];
+function skeletonTraces({edges}) {
+  return edges.flatMap(({strength, axes}) => {
+    const look = {type: "scatter3d", opacity: strength, hoverinfo: "text", hovertext: "edge of strength " + short(strength)};
+    const [ends, points] = [axes.map((axis) => axis.slice(0, 2)), axes.map((axis) => axis.slice(2))];
     return [
       {...look, mode: "lines", x: ends[0], y: ends[1], z: ends[2], line: {color: DATA.edge, width: 4}},
       {...look, mode: "markers", x: points[0], y: points[1], z: points[2], marker: {color: DATA.edge, size: 2.5}},
@@ -97,8 +146,20 @@ function skeletonTraces(shape) {
   });
 }
 
+// Of each edge its two ends, then points of the reconstruction.
+async function edgesOf({edges}) {
+  if (!edges || !by("skeleton").checked) return [];
+  const all = await positions(edges.packed, edges.counts.reduce((a, b) => a + b, 0), edges.step);
+  let first = 0;
+  return edges.strength.map((strength, number) => {
+    const axes = all.map((axis) => Array.from(axis.slice(first, first + edges.counts[number])));
+    first += edges.counts[number];
+    return {strength, axes};
+  });
+}
+
 // Annotations, not texts of a trace: points would cover those.
-function nameTags(shape) {
+function nameTags({shape}) {
   if (!by("names").checked) return [];
   return shape.keypoints.filter((keypoint) => keypoint.seen).map((keypoint) => ({
     x: keypoint.local[0], y: keypoint.local[1], z: keypoint.local[2], text: escape(keypoint.name),
@@ -106,7 +167,7 @@ function nameTags(shape) {
   }));
 }
 
-function ellipsoid(keypoint) {
+function ellipsoid(keypoint, axes) {
   const mesh = {
     type: "mesh3d", x: [], y: [], z: [], i: [], j: [], k: [],
     color: keypoint.color, opacity: 0.3, hoverinfo: "skip", flatshading: false,
@@ -115,7 +176,7 @@ function ellipsoid(keypoint) {
   for (let a = 0; a <= rings; a++) for (let b = 0; b < sides; b++) {
     const [polar, around] = [Math.PI * a / rings, 2 * Math.PI * b / sides];
     const u = [Math.sin(polar) * Math.cos(around), Math.cos(polar), Math.sin(polar) * Math.sin(around)];
-    const at = [0, 1, 2].map((row) => keypoint.local[row] + u.reduce((sum, x, i) => sum + keypoint.axes[row][i] * x, 0));
+    const at = [0, 1, 2].map((row) => keypoint.local[row] + u.reduce((sum, x, i) => sum + axes[row][i] * x, 0));
     mesh.x.push(at[0]); mesh.y.push(at[1]); mesh.z.push(at[2]);
     if (a < rings) {
       const [p, q] = [a * sides + b, a * sides + (b + 1) % sides];
@@ -125,46 +186,90 @@ function ellipsoid(keypoint) {
   return mesh;
 }
 
-function fillSide(shape, chosen) {
+// One table of both methods where they name the same keypoints, else one of each.
+function fillSide(views) {
+  const names = (view) => view.shape.keypoints.map((keypoint) => keypoint.name).join("\n");
+  const groups = views.every((view) => names(view) === names(views[0])) ? [views] : views.map((view) => [view]);
   const table = by("keypoints");
-  const withError = shape.keypoints.some((keypoint) => keypoint.error !== null);
-  table.replaceChildren();
-  const head = table.insertRow();
-  ["keypoint", "confidence", ...(withError ? ["error"] : [])].forEach((text) => {
-    head.appendChild(document.createElement("th")).textContent = text;
+  table.replaceChildren(...groups.flatMap((group) => keypointRows(group, views)));
+  by("note").textContent = views[0].shape.note;
+}
+
+function keypointRows(group, views) {
+  const element = (parent, kind, text, scope) => {
+    const made = parent.appendChild(document.createElement(kind));
+    made.textContent = text;
+    if (scope) made.scope = scope;
+    return made;
+  };
+  const some = (field) => group.some(({shape}) => shape.keypoints.some((keypoint) => keypoint[field] !== null));
+  const fields = ["confidence", ...["error", "radius"].filter(some)];
+  const of = (view) => views.length > 1 ? DATA.titles[views.indexOf(view)] : "";
+  const head = document.createElement("thead"), body = document.createElement("tbody");
+  const line = head.insertRow();
+  element(line, "th", "keypoint", "col");
+  fields.forEach((field) => group.forEach((view) => {
+    const cell = element(line, "th", field === "radius" ? radiusText(view.shape) : field, "col");
+    if (of(view)) element(cell, "span", of(view), "").className = "interval";
+  }));
+  const number = (value, digits) => value === null ? "" : short(value, digits);
+  group[0].shape.keypoints.forEach((first, k) => {
+    const row = body.insertRow(), seen = group.some(({shape}) => shape.keypoints[k].seen);
+    row.className = (k === group[0].chosen ? "chosen " : "") + (seen ? "" : "absent");
+    const name = element(row, "th", "", "row");
+    const button = element(name, "button", "", "");
+    button.className = "plain";
+    button.setAttribute("aria-pressed", String(k === group[0].chosen));
+    button.title = "colour the points by this map";
+    const choice = views[0].shape.keypoints.findIndex((keypoint) => keypoint.name === first.name);  // as the chooser counts
+    button.disabled = choice < 0;
+    button.onclick = () => { by("map").value = k === group[0].chosen ? "-1" : String(choice); start(); };
+    const dot = element(button, "span", "", "");
+    dot.className = "dot"; dot.style.background = seen ? first.color : "#d8d8de";
+    dot.after(first.name);
+    fields.forEach((field) => group.forEach(({shape}) => {
+      const keypoint = shape.keypoints[k];
+      const text = field !== "confidence" ? number(keypoint[field], 3) : keypoint.seen ? keypoint.confidence.toFixed(2) : "absent";
+      element(row, "td", text, "");
+    }));
   });
-  shape.keypoints.forEach((keypoint, k) => {
-    const row = table.insertRow();
-    row.className = (k === chosen ? "chosen " : "") + (keypoint.seen ? "" : "absent");
-    row.onclick = () => { by("map").value = String(k); start(); };
-    const dot = row.insertCell().appendChild(document.createElement("span"));
-    dot.className = "dot"; dot.style.background = keypoint.seen ? keypoint.color : "#d8d8de";
-    dot.after(keypoint.name);
-    row.insertCell().textContent = keypoint.seen ? keypoint.confidence.toFixed(2) : "absent";
-    if (withError) row.insertCell().textContent = keypoint.error === null ? "" : short(Number(keypoint.error.toPrecision(3)));
-  });
-  by("note").textContent = shape.note;
+  return [head, body];
 }
 
 async function draw() {
   const mine = ++drawn;
-  const shape = DATA.shapes[Number(by("shape").value)];
-  fillMaps(shape);
+  const number = Number(by("shape").value);
+  fillMaps(DATA.shapes[number]);
   const chosen = Number(by("map").value);
-  const [xyz, maps] = [await points(shape), await probabilities(shape)];
+  const views = await Promise.all(SIDES.map((_, side) => opened(side, number, chosen)));
   if (mine !== drawn) return;
-  const values = chosen < 0 ? largest(maps, shape.count) : maps[chosen];
-  const title = chosen < 0 ? "largest probability" : "probability of " + shape.keypoints[chosen].name;
-  fillSide(shape, chosen);
-  const axis = {visible: false, range: [-shape.reach, shape.reach]};
-  await Plotly.react("plot", [cloudTrace(shape, xyz, values, title), ...skeletonTraces(shape), ...keypointTraces(shape)], {
-    margin: {l: 0, r: 0, t: 0, b: 0}, showlegend: false, hovermode: "closest", uirevision: "keep",
+  const peaks = views.map(({values}) => values.reduce((a, b) => Math.max(a, b), 0) || 1);
+  const most = Math.max(...peaks), same = by("same").checked;
+  fillSide(views);
+  by("told").textContent = sentence(views, number);
+  await Promise.all(views.map((view, side) => Plotly.react(plots[side],
+    [cloudTrace(view, same ? most : peaks[side], plots[side].clientWidth), ...skeletonTraces(view), ...keypointTraces(view)],
+    layout(view, plots[side].clientWidth), {displaylogo: false, responsive: true, modeBarButtons: [["toImage", "resetCameraDefault3d"]]})));
+}
+
+function layout(view, width) {
+  const axis = {visible: false, range: [-view.shape.reach, view.shape.reach]};
+  return {
+    margin: {l: 0, r: 0, t: 0, b: 0}, showlegend: false, hovermode: "closest",
     scene: {
-      aspectmode: "cube", xaxis: axis, yaxis: axis, zaxis: axis, dragmode: "orbit", uirevision: "keep",
-      annotations: nameTags(shape),
-      camera: {up: {x: 0, y: 1, z: 0}, eye: {x: 0.7, y: 0.43, z: 0.98}, projection: {type: "perspective"}},
+      aspectmode: "cube", xaxis: axis, yaxis: axis, zaxis: axis, dragmode: "orbit", annotations: nameTags(view),
+      domain: {x: [0, 1], y: [isNarrow(width) ? 0.17 : 0, 1]}, camera: {...camera, projection: {type: "perspective"}},
     },
-  }, {displaylogo: false, responsive: true});
+  };
+}
+
+// What the pictures show, for those who do not see them.
+function sentence(views, number) {
+  const shape = views[0].shape, seen = shape.keypoints.filter((keypoint) => keypoint.seen);
+  const score = scoreText(number) && ", " + DATA.scores.name + " " + scoreText(number);
+  const place = order.indexOf(number) + 1;
+  return shape.name + ", shape " + place + " of " + order.length + ": " + seen.length + " of " + shape.keypoints.length +
+    " keypoints on it" + score + "; coloured by the " + views[0].title + ".";
 }
 
 function fillMaps(shape) {
@@ -175,19 +280,140 @@ function fillMaps(shape) {
   if (select.selectedIndex < 0) select.value = "-1";
 }
 
+function scoreText(number) {
+  const value = DATA.scores ? DATA.scores.values[number] : null;
+  if (value === null) return "";
+  return DATA.scores.share ? (100 * value).toFixed(1) + " %" : short(value, 3);
+}
+
+// From the worst shape to the best; those without a score count as the best.
+function badness(number) {
+  const value = DATA.scores.values[number];
+  return value === null ? -Infinity : DATA.scores.low_is_best ? value : -value;
+}
+
+const ORDERS = {
+  worst: ["worst first", (a, b) => badness(b) - badness(a)],
+  best: ["best first", (a, b) => badness(a) - badness(b)],
+  name: ["by name", (a, b) => DATA.shapes[a].name.localeCompare(DATA.shapes[b].name, undefined, {numeric: true})],
+};
+
+// The chooser of shapes, in the order that was asked for, with the score of each where there is one.
+function fillShapes() {
+  order = DATA.shapes.map((_, number) => number);
+  if (DATA.scores) order.sort(ORDERS[by("order").value][1]);
+  by("shape").replaceChildren(...order.map((number) => {
+    const score = scoreText(number);
+    return new Option((score && score + " · ") + DATA.shapes[number].name, String(number));
+  }));
+}
+
 function move(step) {
-  const select = by("shape");
-  select.value = String((Number(select.value) + step + DATA.shapes.length) % DATA.shapes.length);
+  const place = order.indexOf(Number(by("shape").value));
+  showShape(order[(place + step + order.length) % order.length]);
+}
+
+function showShape(number) {
+  by("shape").value = String(number);
   start();
 }
 
-function start() {
-  draw().catch((error) => { by("failed").textContent = "This page could not be drawn: " + error.message; });
+// All plots look from the same side.
+function look(from, next) {
+  camera = next;
+  plots.forEach((plot) => { if (plot !== from) Plotly.relayout(plot, {"scene.camera": {...camera, projection: {type: "perspective"}}}); });
 }
 
-DATA.shapes.forEach((shape, number) => by("shape").add(new Option(shape.name, String(number))));
-["shape", "map", "log", "truth", "ellipsoids", "names", "skeleton"].forEach((id) => { by(id).onchange = start; });
-by("with-skeleton").hidden = DATA.shapes.every((shape) => shape.edges.length === 0);
+function turned(around, up, nearer) {
+  const {x, y, z} = camera.eye, length = Math.hypot(x, y, z) * nearer;
+  const polar = Math.min(3.04, Math.max(0.1, Math.acos(y / Math.hypot(x, y, z)) - up)), angle = Math.atan2(x, z) + around;
+  const eye = {x: length * Math.sin(polar) * Math.sin(angle), y: length * Math.cos(polar), z: length * Math.sin(polar) * Math.cos(angle)};
+  return {...camera, up: START.up, eye};
+}
+
+const KEYS = {
+  ArrowLeft: () => look(null, turned(-0.15, 0, 1)), ArrowRight: () => look(null, turned(0.15, 0, 1)),
+  ArrowUp: () => look(null, turned(0, 0.15, 1)), ArrowDown: () => look(null, turned(0, -0.15, 1)),
+  "+": () => look(null, turned(0, 0, 1 / 1.15)), "-": () => look(null, turned(0, 0, 1.15)), "0": () => look(null, START),
+  n: () => move(1), p: () => move(-1),
+};
+
+function makePlot(side) {
+  const figure = by("plots").appendChild(document.createElement("div"));
+  figure.className = "side";
+  if (SIDES.length > 1) {
+    const title = figure.appendChild(document.createElement("h3"));
+    title.textContent = DATA.titles[side];
+    title.className = side ? "second" : "first";
+  }
+  const plot = figure.appendChild(document.createElement("div"));
+  plot.id = side ? "plot2" : "plot";
+  plot.className = "cloud";
+  plot.tabIndex = 0;
+  plot.setAttribute("role", "application");
+  plot.setAttribute("aria-label", "cloud with keypoints in three dimensions" + (DATA.titles[side] ? ", " + DATA.titles[side] : ""));
+  plot.setAttribute("aria-describedby", "told");
+  plot.onkeydown = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
+    event.preventDefault();
+    KEYS[event.key]();
+  };
+  return plot;
+}
+
+function linkCameras() {
+  let waiting = null;
+  plots.forEach((plot) => {
+    const moved = (change) => {
+      const next = change["scene.camera"];
+      if (!next || !next.eye) return;
+      if (waiting === null) requestAnimationFrame(() => { const [from, at] = waiting; waiting = null; look(from, at); });
+      waiting = [plot, {up: next.up, center: next.center, eye: next.eye}];
+    };
+    plot.on("plotly_relayout", moved);
+    plot.on("plotly_relayouting", moved);
+  });
+}
+
+// A drawing buffer of WebGL is empty by the time that it is printed: a copy lies over it meanwhile.
+function copyClouds() {
+  plots.forEach((plot) => {
+    const drawn = plot._fullLayout?.scene?._scene?.glplot;
+    if (!drawn) return;
+    drawn.redraw();
+    const copy = document.createElement("canvas");
+    copy.width = drawn.canvas.width; copy.height = drawn.canvas.height;
+    copy.className = "printed";
+    copy.getContext("2d").drawImage(drawn.canvas, 0, 0);
+    drawn.canvas.parentNode.append(copy);
+  });
+}
+
+const failed = (error) => { by("failed").textContent = "This page could not be drawn: " + error.message; };
+const start = () => draw().catch(failed);
+
+by("plots").classList.toggle("beside", SIDES.length > 1);
+const plots = SIDES.map((_, side) => makePlot(side));
+const every = SIDES.flat();
+const offer = (id, wanted) => { by("with-" + id).hidden = !wanted; };
+offer("skeleton", every.some((shape) => shape.edges !== null));
+offer("truth", every.some((shape) => shape.keypoints.some((keypoint) => keypoint.truth !== null)));
+offer("radius", every.some((shape) => shape.coverage !== null));
+offer("samples", every.some((shape) => shape.samples !== null));
+offer("same", SIDES.length > 1);
+offer("order", DATA.scores !== null);
+by("truth-text").textContent = DATA.truthName;
+const withRadius = every.find((shape) => shape.coverage !== null);
+if (withRadius) by("radius-text").textContent = radiusText(withRadius);
+Object.entries(ORDERS).forEach(([value, [text]]) => by("order").add(new Option(text, value)));
+by("order").onchange = () => { fillShapes(); showShape(order[0]); };
+["shape", "map", "log", "same", "truth", "ellipsoids", "radius", "samples", "names", "skeleton"]
+  .forEach((id) => { by(id).onchange = start; });
 by("previous").onclick = () => move(-1);
 by("next").onclick = () => move(1);
-start();
+addEventListener("beforeprint", copyClouds);
+addEventListener("afterprint", () => document.querySelectorAll(".printed").forEach((copy) => copy.remove()));
+fillShapes();
+fillMaps(DATA.shapes[Number(by("shape").value)]);
+by("map").value = String(DATA.keypoint);
+const ready = draw().then(linkCameras).catch(failed);

@@ -2,8 +2,6 @@ import base64
 import dataclasses
 import json
 import re
-import shutil
-import subprocess
 import zlib
 
 import numpy as np
@@ -78,10 +76,11 @@ def test_the_table_shows_every_metric(mug, tmp_path):
     metrics = {"sampling": {"PCK@0.01": 0.309, "note": "3 seeds"}, "template": {"PCK@0.01": 0.05931}, "shapes": 34}
     text = own_text(write_page(mug(), tmp_path / "page.html", metrics=metrics))
     table = re.search(r'<table id="metrics">.*?</table>', text)[0]
-    assert "<th></th><th>PCK@0.01</th><th>note</th><th></th>" in table
-    assert "<td>sampling</td><td>0.309</td><td>3 seeds</td><td></td>" in table
-    assert "<td>template</td><td>0.05931</td><td></td><td></td>" in table
-    assert "<td>shapes</td><td></td><td></td><td>34</td>" in table
+    column, row = '<th scope="col">', '<th scope="row">'
+    assert f"{column}</th>{column}PCK@0.01</th>{column}note</th>{column}</th>" in table
+    assert f"{row}sampling</th><td>0.309</td><td>3 seeds</td><td></td>" in table
+    assert f"{row}template</th><td>0.05931</td><td></td><td></td>" in table
+    assert f"{row}shapes</th><td></td><td></td><td>34</td>" in table
     assert 'id="metrics"' not in own_text(write_page(mug(), tmp_path / "other.html"))
 
 
@@ -96,7 +95,7 @@ def test_figures_are_inside(mug, tmp_path):
 
 
 def test_large_clouds_are_thinned_and_the_page_says_so(mug, tmp_path, monkeypatch):
-    monkeypatch.setattr("pcsargmax.visualize.page.MAX_POINTS", 100)
+    monkeypatch.setattr("pcsargmax.visualize.page_shapes.MAX_POINTS", 100)
     prediction = mug()
     (shape,) = data_of(write_page(prediction, tmp_path / "page.html"))["shapes"]
     assert shape["count"] == len(shape["index"]) <= 100
@@ -147,51 +146,111 @@ def test_odd_predictions_make_a_page(mug, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
-def test_a_browser_draws_it_without_errors(mug, tmp_path):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium here to open the page with")
-    page = write_page([mug(), mug(seed=1)], tmp_path / "page.html")
-    # Draw again with everything switched on, then leave a mark that the dump shows.
-    ticked = page.read_text(encoding="utf-8").replace('id="ellipsoids"', 'id="ellipsoids" checked')
-    mark = """move(1); draw().then(() => {
-      const gl = by("plot").querySelector(".no-webgl") ? "without" : "with";
-      document.title = "drawn " + by("plot").data.length + " " + gl + " WebGL";
-    });
-    </script>\n</body>"""
-    page.write_text(
-        ticked.replace("</script>\n</body>", mark).replace('id="log"', 'id="log" checked'), encoding="utf-8"
+def test_a_browser_draws_it_without_errors(mug, tmp_path, browse):
+    page = write_page([mug(), mug(seed=1)], tmp_path / "page.html", keypoint="rim <b>")
+    found = browse(
+        page,
+        """const seen = {map: by("map").value, coloured: by("plot").data[0].marker.colorbar.title.text,
+             rows: by("keypoints").tBodies[0].rows.length, shown: by("shape").selectedOptions[0].text,
+             hidden: [...document.querySelectorAll("#controls [hidden]")].map((one) => one.id)};
+           ["log", "ellipsoids"].forEach((id) => { by(id).checked = true; });
+           move(1); await start();
+           dispatchEvent(new Event("beforeprint"));
+           const copies = [...document.querySelectorAll("canvas.printed")].map((one) =>
+             one.getContext("2d").getImageData(0, 0, one.width, one.height).data.some((value) => value > 0));
+           dispatchEvent(new Event("afterprint"));
+           const left = document.querySelectorAll("canvas.printed").length;
+           const traces = by("plot").data.map((one) => one.type);
+           return {...seen, copies, left, traces, next: by("shape").value};""",
     )
-    options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    options += "--disable-component-update --disable-sync --use-gl=angle --use-angle=swiftshader "
-    options += "--enable-unsafe-swiftshader --virtual-time-budget=8000 --enable-logging=stderr --v=0 --dump-dom"
-    browser = subprocess.run(
-        [chromium, *options.split(), f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    if browser.returncode != 0:
-        pytest.skip(f"Chromium does not run here: {browser.stderr[-300:]}")
-    if "without WebGL</title>" in browser.stdout:
-        pytest.skip("this Chromium has no WebGL")
-    errors = [line for line in browser.stderr.splitlines() if "CONSOLE" in line and "Error" in line]
-    assert not errors
+    assert (found["map"], found["coloured"], found["rows"]) == ("1", "probability of rim &lt;b>", 4)
+    assert (found["shown"], found["next"]) == ("mug <1> & co", "1")
+    assert found["hidden"] == ["with-order", "with-same", "with-radius", "with-samples", "with-skeleton"]
+    assert (found["copies"], found["left"]) == ([True], 0)  # what goes to paper is not blank
     # cloud, keypoints, truth, error lines, 3 ellipsoids
-    assert "<title>drawn 7 with WebGL</title>" in browser.stdout
-    assert 'id="failed" role="alert"></div>' in browser.stdout
+    assert found["traces"] == ["scatter3d"] * 4 + ["mesh3d"] * 3
+
+
+def test_a_browser_draws_radii_samples_and_skeletons(mug, tmp_path, browse):
+    one = mug()
+    samples = one.position + np.random.default_rng(0).normal(0, 0.01, (7, 4, 3))
+    skeleton = Skeleton([[0, 1], [1, 2]], [0.5, 1.0], np.zeros((10, 3)), [0] * 5 + [1] * 5)
+    full = dataclasses.replace(one, radius=[0.1] * 4, radius_coverage=0.9, samples=samples, skeleton=skeleton)
+    found = browse(
+        write_page(full, tmp_path / "page.html"),
+        """by("radius").checked = true; await start();
+           const traces = by("plot").data, last = traces.at(-1), ball = traces.find((one) => one.type === "mesh3d");
+           const all = last.x.length;
+           by("map").value = "1"; await start();
+           const drawn = by("plot").data.at(-1);
+           return {text: by("radius-text").textContent, types: traces.map((one) => one.type + one.mode), all,
+             ball: Math.max(...ball.x) - Math.min(...ball.x), one: [drawn.x, drawn.y, drawn.z].map((axis) => axis[0]),
+             few: drawn.x.length, column: by("keypoints").tHead.rows[0].cells[3].textContent};""",
+    )
+    assert (found["text"], found["column"]) == ("90 % radius", "90 % radius")
+    assert found["types"].count("mesh3dundefined") == 3
+    assert found["types"].count("scatter3dlines") == 3  # two edges, and the errors
+    assert found["ball"] == pytest.approx(0.2, rel=0.02)
+    assert (found["all"], found["few"]) == (21, 7)  # the absent keypoint's are not drawn
+    center = (one.points.min(axis=0) + one.points.max(axis=0)) / 2
+    np.testing.assert_allclose(np.array(found["one"]) + center, samples[0, 1], atol=1e-4)
+
+
+def test_two_methods_stand_side_by_side_and_turn_together(mug, tmp_path, browse):
+    first, second = [mug(), mug(seed=1)], [dataclasses.replace(mug(seed=k), confidence=[0.5] * 4) for k in (0, 1)]
+    page = write_page(first, tmp_path / "page.html", others=second, titles=("sampling", "soft"))
+    data = data_of(page)
+    assert [shape["points"] for shape in data["others"]] == [None, None]  # not kept twice
+    found = browse(
+        page,
+        """const camera = (id) => by(id).layout.scene.camera.eye;
+           const headings = [...document.querySelectorAll("#plots h3")].map((one) => one.textContent);
+           const same = ["plot", "plot2"].map((id) => by(id).data[0].x.join() === by("plot").data[0].x.join());
+           const before = camera("plot2").x;
+           by("plot").dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"}));
+           await new Promise((done) => setTimeout(done, 500));
+           await start();
+           const cells = [...by("keypoints").tBodies[0].rows[0].cells].map((cell) => cell.textContent);
+           return {headings, same, before, eyes: [camera("plot"), camera("plot2")], cells};""",
+    )
+    assert found["headings"] == ["sampling", "soft"]
+    assert found["same"] == [True, True]
+    assert found["eyes"][0] == found["eyes"][1]
+    assert found["eyes"][0]["x"] != found["before"]
+    assert found["cells"][:3] == ["handle", "0.90", "0.50"]
+
+
+def test_a_page_is_as_narrow_as_a_phone(mug, tmp_path, browse):
+    page = write_page(mug(), tmp_path / "page.html", metrics={"sampling": dict.fromkeys(map(str, range(20)), 0.25)})
+    found = browse(
+        page, "return [document.documentElement.scrollWidth, innerWidth, by('plot').clientWidth];", width=390
+    )
+    assert found[0] <= found[1] == 390
+    assert found[2] > 300
 
 
 def test_the_edges_of_a_skeleton_are_in_the_page(mug, tmp_path):
     plain = mug()
-    assert data_of(write_page(plain, tmp_path / "plain.html"))["shapes"][0]["edges"] == []
+    assert data_of(write_page(plain, tmp_path / "plain.html"))["shapes"][0]["edges"] is None
     ends = np.array([[0, 1], [1, 2], [0, 3]])
     points = np.concatenate([np.linspace(plain.position[a], plain.position[b], 15) for a, b in ends])
     skeleton = Skeleton(ends, [0.75, 0.01, 1.0], points, np.repeat(np.arange(3), 15))
     page = write_page(dataclasses.replace(plain, skeleton=skeleton), tmp_path / "page.html")
-    (edge,) = data_of(page)["shapes"][0]["edges"]  # the second is faint, the third goes to an absent keypoint
-    assert edge["strength"] == 0.75
+    edges = data_of(page)["shapes"][0]["edges"]  # the second is faint, the third goes to an absent keypoint
+    assert (edges["strength"], edges["counts"]) == ([0.75], [10])
     center = (plain.points.min(axis=0) + plain.points.max(axis=0)) / 2
-    drawn = np.array(edge["points"]).T + center
-    np.testing.assert_allclose(drawn, points[:15:2], atol=1e-6)
-    np.testing.assert_allclose(np.array(edge["ends"]).T + center, plain.position[[0, 1]], atol=1e-6)
+    drawn = unpack(edges["packed"], "<i2").reshape(3, 10).T * edges["step"] + center
+    np.testing.assert_allclose(drawn[2:], points[:15:2], atol=edges["step"])
+    np.testing.assert_allclose(drawn[:2], plain.position[[0, 1]], atol=edges["step"])
+
+
+def test_what_does_not_belong_together_is_refused(mug, tmp_path):
+    path = tmp_path / "page.html"
+    with pytest.raises(ValueError, match=r"keypoint: expected one of handle, .* got 'nose'"):
+        write_page(mug(), path, keypoint="nose")
+    with pytest.raises(ValueError, match="others: expected 1, one for each prediction, got 2"):
+        write_page(mug(), path, others=[mug(), mug()])
+    other = dataclasses.replace(mug(), name="cup")
+    with pytest.raises(ValueError, match=r"others: expected the shapes of predictions in their order, mug .* got cup"):
+        write_page(mug(), path, others=[other])
+    assert not path.exists()

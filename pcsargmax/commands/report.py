@@ -1,0 +1,83 @@
+"""`pcsargmax report`: everything there is to say of a run, as one page."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pcsargmax.commands.errors import friendly_errors
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Run folder or checkpoint.", metavar="RUN")],
+    against: Annotated[
+        Path | None, typer.Option(help="A second run on the same shapes, to stand beside the first everywhere.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Split of the run's data set; of a detector 'test', of a discovery 'all' if not given.")
+    ] = "",
+    out: Annotated[Path | None, typer.Option(help="The .html file; default RUN/report-SPLIT.html.")] = None,
+    shapes: Annotated[
+        int, typer.Option(help="Shapes in three dimensions; of more, the worst half, the best quarter and others.")
+    ] = 200,
+    data: Annotated[Path | None, typer.Option(help="Where the data are now, if they have moved since.")] = None,
+    thresholds: Annotated[
+        str,
+        typer.Option(
+            help="In the run's unit: of PCK, 0.01,0.02,0.05 if not given; of a discovery of mIoU, 0.02,0.05,0.1."
+        ),
+    ] = "",
+    symmetry: Annotated[
+        str,
+        typer.Option(help="Measure a detector up to annotated symmetries too: reflection, rotation or all; none."),
+    ] = "none",
+    checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+) -> None:
+    """Write one HTML file that opens in any browser, without a network.
+
+    Of a detector: PCK, errors and confidence with 95 % intervals beside the template, curves of PCK, reliability and
+    sparsification, a table of the keypoints. Of a discovery: DAS and DAS above chance, what each keypoint lies nearest
+    to. Of both: training curves, settings, and the shapes from worst to best, to turn and look at.
+
+    Examples:
+
+        pcsargmax report runs/mug-sampling-seed0
+
+        pcsargmax report runs/mug-sampling-seed0 --against runs/mug-soft-seed0 --out mugs.html
+    """
+    with friendly_errors():
+        from pcsargmax.commands.evaluate import parse_thresholds
+        from pcsargmax.commands.progress import progress_bars
+        from pcsargmax.training.discover_run import DiscoverRun
+        from pcsargmax.training.run import load_run
+        from pcsargmax.visualize.report import check_alike, measure_run, write_report
+
+        if shapes < 1:
+            raise ValueError(f"shapes must be at least 1, got {shapes}")
+        if out is not None and out.is_dir():
+            raise ValueError(f"out must be a file, {out} is a folder")
+        paths = [run] if against is None else [run, against]
+        opened = [load_run(path, checkpoint=checkpoint, device=device) for path in paths]
+        check_alike(*opened)
+        if symmetry != "none" and isinstance(opened[0], DiscoverRun):
+            raise ValueError("--symmetry is of a detector, got no run of that kind")
+        options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
+        if symmetry != "none":
+            options["symmetry"] = symmetry
+        if data is not None:
+            opened = [one.with_data(data) for one in opened]
+        names = [one.folder.resolve().name for one in opened]
+        with progress_bars() as bars:
+            found = [
+                measure_run(one, split, seed=seed, progress=partial(bars.update, f"evaluating {name}"), **options)
+                for one, name in zip(opened, names, strict=True)
+            ]
+        first, second = found[0], found[1] if against is not None else None
+        name = "-against-".join([Path(first.metrics["split"]).stem, *names[1:]])
+        path = out or opened[0].folder / f"report-{name}.html"
+        typer.echo(write_report(first, path, against=second, shapes=shapes, seed=seed))

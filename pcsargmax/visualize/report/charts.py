@@ -1,0 +1,209 @@
+"""The curves of a report as Plotly's dictionaries, which report.js draws: readable on a phone and in print."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from pcsargmax.metrics.bootstrap import bootstrap_interval
+from pcsargmax.visualize.page_shapes import short
+from pcsargmax.visualize.palette import ABSENT_COLOR, keypoint_color
+from pcsargmax.visualize.report.differences import values_of
+from pcsargmax.visualize.report.parts import told
+
+#: Lines of two runs differ in colour and dash.
+_DASHES = ("solid", "dash")
+
+
+def chart(
+    name: str,
+    title: str,
+    caption: str,
+    alt: str,
+    traces: list[dict[str, Any]],
+    *,
+    x: Mapping[str, Any] | str,
+    y: Mapping[str, Any] | str,
+    **layout: Any,
+) -> dict[str, Any]:
+    """What report.js needs to draw a chart, and `parts.chart_box` to make room for it.
+
+    Args:
+        name: its id.
+        title: above it.
+        caption: below it: how to read it.
+        alt: what it shows, in words, for those who do not see it.
+        traces: as Plotly takes them.
+        x: its axis, or the title of that.
+        y: its axis, or the title of that.
+        layout: more of Plotly's layout.
+    """
+    axes = {
+        f"{axis}axis": _axis({"title": value} if isinstance(value, str) else value)
+        for axis, value in zip("xy", (x, y), strict=True)
+    }
+    return {"id": name, "title": title, "caption": caption, "alt": alt, "traces": traces, "layout": {**axes, **layout}}
+
+
+def _axis(axis: Mapping[str, Any]) -> dict[str, Any]:
+    return {**axis, "title": {"text": axis["title"]}} if "title" in axis else dict(axis)
+
+
+def line(name: str, number: int, x: Any, y: Any, **more: Any) -> dict[str, Any]:
+    """A line of run `number` in its colour."""
+    look = {"color": keypoint_color(number), "dash": _DASHES[number % 2], "width": 2.5}
+    return {"type": "scatter", "mode": "lines", "name": name, "x": short(x), "y": short(y), "line": look} | more
+
+
+def _band(number: int, x: Any, low: Any, high: Any) -> dict[str, Any]:
+    """The interval around the line of run `number`."""
+    color = keypoint_color(number)
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": short([*x, *x[::-1]]),
+        "y": short([*high, *low[::-1]]),
+        "fill": "toself",
+        "fillcolor": f"rgba({red},{green},{blue},0.15)",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def pck_chart(results: Mapping[str, Mapping[str, Any]], unit: str) -> dict[str, Any]:
+    """PCK by threshold of each run, with intervals, and of the template.
+
+    Args:
+        results: the name of a run to what `Run.evaluate` returned.
+        unit: of the errors, in words.
+    """
+    first = next(iter(results.values()))
+    largest = max(float(key.removeprefix("pck@")) for key in first["expectation"] if re.fullmatch(r"pck@[^/]+", key))
+    at = np.linspace(0, 2 * largest, 61)
+    traces, told_parts = [], []
+    for number, (name, metrics) in enumerate(results.items()):
+        share, low, high = _pck(values_of(metrics, "errors"), at)
+        traces += [_band(number, at, low, high)] if np.isfinite(low).all() else []
+        traces.append(line(name or "this run", number, at, share, hovertemplate="%{y:.1f} % within %{x:.3g}"))
+        told_parts.append(f"{name or 'this run'} {np.interp(largest, at, share):.0f} %")
+    share, _, _ = _pck(np.array(first["shapes"]["errors"]["template"], dtype=np.float64), at)
+    gray = {"color": ABSENT_COLOR, "dash": "dot", "width": 2}
+    traces.append(line("template", 0, at, share, line=gray, hovertemplate="%{y:.1f} % within %{x:.3g}"))
+    told_parts.append(f"template {np.interp(largest, at, share):.0f} %")
+    return chart(
+        "chart-pck",
+        "PCK curve",
+        "Share of keypoints whose error is at most the threshold; bands are 95 % intervals over shapes. The template "
+        "is the mean of the training shapes' keypoints.",
+        f"Share of keypoints within a threshold, rising with it. Within {largest:g}: {', '.join(told_parts)}.",
+        traces,
+        x={"title": f"threshold ({unit})", "range": [0, 2 * largest]},
+        y={"title": "keypoints within it (%)", "range": [0, 101]},
+    )
+
+
+def _pck(errors: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Share (T,) in per cent of errors (M, K) within each threshold, and the ends of its interval over shapes."""
+    known = ~np.isnan(errors)
+    hits = (np.where(known, errors, np.inf)[..., None] <= at).sum(axis=1).astype(np.float64)  # (M, T)
+    count = np.broadcast_to(known.sum(axis=1, dtype=np.float64)[:, None], hits.shape)
+    low, high = bootstrap_interval(torch.from_numpy(hits), torch.from_numpy(count.copy()))
+    return 100 * hits.sum(axis=0) / count.sum(axis=0), 100 * low.numpy(), 100 * high.numpy()
+
+
+def reliability_chart(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What confidence said and what came true, of the runs that have it."""
+    known = {name: metrics["calibration"] for name, metrics in results.items() if metrics["calibration"] is not None}
+    if not known:
+        return []
+    diagonal = {"color": ABSENT_COLOR, "dash": "dot", "width": 2}
+    traces = [line("as it should be", 0, [0, 100], [0, 100], line=diagonal, hoverinfo="skip")]
+    for number, (name, found) in enumerate(known.items()):
+        said, was = (100 * np.array(found[f"reliability_{key}"], dtype=np.float64) for key in ("confidence", "correct"))
+        count = np.array(found["reliability_number"])
+        some = count > 0
+        share = 100 * count / count.sum()
+        middle = (np.arange(len(count)) + 0.5) * 100 / len(count)
+        bars = {"color": keypoint_color(number), "opacity": 0.22}
+        label = f"{name}: share of keypoints" if name else "share of keypoints"
+        traces.append(
+            {
+                "type": "bar",
+                "name": label,
+                "x": short(middle),
+                "y": short(share),
+                "marker": bars,
+                "hovertemplate": "%{y:.1f} % of the keypoints",
+                "showlegend": len(known) == 1,
+            }
+        )
+        traces.append(
+            line(
+                name or "this run",
+                number,
+                said[some],
+                was[some],
+                mode="lines+markers",
+                marker={"size": 7},
+                customdata=count[some].tolist(),
+                hovertemplate="said %{x:.0f} %, right %{y:.0f} % of %{customdata} keypoints",
+            )
+        )
+    threshold = next(iter(known.values()))["threshold"]
+    alt = "; ".join(
+        f"{name or 'this run'}: calibration error {told(found['ece'], 'share')}, said "
+        f"{told(found['mean_confidence'], 'share')} on average, {told(found['share_correct'], 'share')} were right"
+        for name, found in known.items()
+    )
+    return [
+        chart(
+            "chart-reliability",
+            "Reliability",
+            f"Of keypoints of like confidence, the share that was right: an error of at most {100 * threshold:g} % of "
+            "the bounding-box diagonal. On the dotted line confidence keeps its word; above it, it is too modest. Bars "
+            "show how many keypoints are that sure.",
+            f"Share of right keypoints against confidence. {alt}.",
+            traces,
+            x={"title": "confidence (%)", "range": [0, 101]},
+            y={"title": "right (%)", "range": [0, 101]},
+            bargap=0.08,
+            barmode="overlay",
+        )
+    ]
+
+
+def sparsification_chart(results: Mapping[str, Mapping[str, Any]], unit: str) -> list[dict[str, Any]]:
+    """How the mean error falls when the least sure keypoints are left out."""
+    known = {
+        name: metrics["sparsification"] for name, metrics in results.items() if metrics["sparsification"] is not None
+    }
+    if not known:
+        return []
+    traces, alt = [], []
+    for number, (name, found) in enumerate(known.items()):
+        kept = 100 * np.array(found["kept"])
+        pale = {"color": keypoint_color(number), "dash": "dot", "width": 1.5}
+        hover = "%{y:.4f} of the surest %{x:.0f} %"
+        traces.append(line(name or "by confidence", number, kept, found["error"], hovertemplate=hover))
+        best = f"{name}: at best" if name else "at best"
+        traces.append(line(best, number, kept, found["oracle"], line=pale, hovertemplate="at best %{y:.4f}"))
+        half = found["error"][int(np.abs(kept - 50).argmin())]
+        alt.append(f"{name or 'this run'}: all {found['error'][-1]:.4f}, the surest half {half:.4f}")
+    return [
+        chart(
+            "chart-sparsification",
+            "Sparsification",
+            "Mean error of the keypoints that are kept when the least sure are left out. Dotted: were they left out by "
+            "their true error. A line that falls to the left means that confidence knows what is wrong.",
+            f"Mean error by the share of keypoints kept. {'; '.join(alt)}.",
+            traces,
+            x={"title": "surest keypoints kept (%)", "range": [0, 101]},
+            y={"title": f"mean error ({unit})", "rangemode": "tozero"},
+        )
+    ]

@@ -1,0 +1,192 @@
+"""What a report is made of: the evaluation of a run, and everything that was predicted in it."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pcsargmax.prediction import Prediction
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+    from pcsargmax.training.discover_run import DiscoverRun
+    from pcsargmax.training.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class RunReport:
+    """The result of an evaluation, and what was predicted in it.
+
+    Attributes:
+        name: of the run.
+        metrics: what `evaluate` of the run returned.
+        predictions: of the shapes of the evaluation.
+        annotations: names of the annotations that a discovery is measured against.
+        logs: CSV logs of the training, in the order in which they were written.
+        trained: when the checkpoint was written; None where nobody knows.
+    """
+
+    name: str
+    metrics: Mapping[str, Any]
+    predictions: tuple[Prediction, ...]
+    annotations: tuple[str, ...] = ()
+    logs: tuple[Path, ...] = ()
+    trained: datetime.datetime | None = None
+
+    @property
+    def is_discovery(self) -> bool:
+        """Whether the keypoints were found without labels."""
+        return self.metrics.get("kind") == "skeleton_merger"
+
+
+#: Reports by their labels; "" is that of a single one.
+Runs = Mapping[str, RunReport]
+#: Results of evaluations by the labels of their runs.
+Results = Mapping[str, Mapping[str, Any]]
+
+
+def measure_run(run: Run | DiscoverRun, split: str = "", **options: Any) -> RunReport:
+    """Evaluate a run, and keep what it predicted: each shape is predicted once.
+
+    Args:
+        run: of a detector or of a discovery. The truth of what a discovery predicts is the annotation that each
+            keypoint is named after.
+        split: of its data; "" is "test" of a detector, "all" of a discovery.
+        options: of the `evaluate` of the run, such as `progress`.
+    """
+    from pcsargmax.training.discover_run import DiscoverRun
+
+    found: list[Prediction] = []
+    discovery = isinstance(run, DiscoverRun)
+
+    def keep(item: Data, prediction: Prediction) -> None:
+        found.append(_named(item, prediction, run) if isinstance(run, DiscoverRun) else prediction)
+
+    metrics = run.evaluate(split or ("all" if discovery else "test"), on_prediction=keep, **options)
+    return RunReport(
+        name=run.folder.resolve().name,
+        metrics=metrics,
+        predictions=tuple(found),
+        annotations=run.annotations if isinstance(run, DiscoverRun) else (),
+        logs=training_logs(run.folder),
+        trained=datetime.datetime.fromtimestamp(run.checkpoint.stat().st_mtime).astimezone(),
+    )
+
+
+def _named(item: Data, prediction: Prediction, run: DiscoverRun) -> Prediction:
+    """A discovery's prediction with the annotation that each keypoint is named after as its truth."""
+    matched = run.correspondence
+    if matched is None or "keypoint_pos" not in item:
+        return prediction
+    truth = np.full_like(prediction.position, np.nan)
+    position, visible = item.keypoint_pos[0].double().numpy(), item.keypoint_visible[0].numpy()
+    for k, g in enumerate(matched.ids):
+        if g is not None and visible[g]:
+            truth[k] = position[g]
+    return replace(prediction, truth=truth)
+
+
+def training_logs(folder: Path) -> tuple[Path, ...]:
+    """The CSV logs of a run folder, in the order in which they were written: each resumption leaves one."""
+    found = folder.glob("log/version_*/metrics.csv")
+    return tuple(sorted(found, key=lambda path: (len(path.parent.name), path.parent.name)))
+
+
+def check_alike(first: Run | DiscoverRun, *others: Run | DiscoverRun) -> None:
+    """Find out, before anything is measured, whether runs can stand beside one another in a report.
+
+    Raises:
+        ValueError: unlike kinds, detectors of other keypoints, or other units.
+    """
+    from pcsargmax.training.discover_run import DiscoverRun
+
+    traits = [
+        _Traits(one.folder.resolve().name, isinstance(one, DiscoverRun), one.unit, list(one.keypoint_names))
+        for one in (first, *others)
+    ]
+    for other in traits[1:]:
+        traits[0].check(other)
+
+
+class _Traits(NamedTuple):
+    """What two runs must have in common."""
+
+    name: str
+    discovery: bool
+    unit: str
+    keypoint_names: list[str]
+
+    def check(self, other: _Traits) -> None:
+        kinds = ["discovery" if one.discovery else "detector" for one in (self, other)]
+        if kinds[0] != kinds[1]:
+            raise ValueError(f"against: expected a {kinds[0]} as {self.name} is, got {other.name}, a {kinds[1]}")
+        if self.unit != other.unit:
+            raise ValueError(f"against: expected errors in the unit {self.unit!r}, got {other.unit!r}")
+        if not self.discovery and self.keypoint_names != other.keypoint_names:
+            mine, names = (", ".join(one.keypoint_names) for one in (self, other))
+            raise ValueError(f"against: expected the keypoints of {self.name}, {mine}; got {names}")
+
+
+def comparable(first: RunReport, second: RunReport) -> tuple[RunReport, RunReport]:
+    """The same reports with the predictions of the shapes that both have, in the same order.
+
+    Raises:
+        ValueError: runs of unlike kinds, detectors of other keypoints, other units, or without a common shape.
+    """
+    mine, other = (
+        _Traits(one.name, one.is_discovery, one.metrics["unit"], list(one.metrics["keypoint_names"]))
+        for one in (first, second)
+    )
+    mine.check(other)
+    by_name = {one.name: one for one in second.predictions}
+    names = [one.name for one in first.predictions if one.name in by_name]
+    if not names:
+        raise ValueError(
+            f"against: expected a run on the same shapes, {first.name} and {second.name} have none in common"
+        )
+    kept = tuple(one for one in first.predictions if one.name in by_name)
+    return replace(first, predictions=kept), replace(second, predictions=tuple(by_name[name] for name in names))
+
+
+def labels_of(first: RunReport, second: RunReport) -> tuple[str, str]:
+    """What two runs are called beside one another: by what they differ in, as briefly as can be."""
+    methods = [_method(one.metrics) for one in (first, second)]
+    names = [one.name for one in (first, second)]
+    for pair in (methods, names):
+        if pair[0] != pair[1]:
+            return pair[0], pair[1]
+    return f"{names[0]} (first)", f"{names[1]} (second)"
+
+
+def _method(metrics: Mapping[str, Any]) -> str:
+    """The objective of the training, and the samples where they matter."""
+    objective = str(metrics["objective"])
+    return f"{objective} {metrics['settings']['num_samples']}" if objective == "sampling" else objective
+
+
+def results_of(runs: Runs) -> dict[str, Mapping[str, Any]]:
+    """The results of the runs, by their labels."""
+    return {label: run.metrics for label, run in runs.items()}
+
+
+def unit_text(metrics: Mapping[str, Any]) -> str:
+    """What the lengths of a result are in."""
+    return "raw units" if metrics["unit"] == "raw" else "bounding-box diagonals"
+
+
+def metric_keys(metrics: Mapping[str, Any], measure: str) -> list[str]:
+    """The keys of a measure of a detector at its thresholds, such as "pck@0.01"."""
+    return [key for key in metrics["expectation"] if re.fullmatch(rf"{measure}@[^/]+", key)]
+
+
+def middle_pck(metrics: Mapping[str, Any]) -> str:
+    """The key of the PCK that stands for the others: that of the middle threshold."""
+    keys = metric_keys(metrics, "pck")
+    return keys[len(keys) // 2]
