@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from pcsargmax.commands import benchmark, data, demo, discover, evaluate, predict, robustness, tables, train, view
+from pcsargmax.commands import (
+    annotate,
+    benchmark,
+    data,
+    demo,
+    discover,
+    evaluate,
+    figure,
+    predict,
+    report,
+    robustness,
+    tables,
+    train,
+    view,
+)
 
 app = typer.Typer(
     name="pcsargmax",
@@ -25,7 +39,10 @@ app.command("tables")(tables.command)
 app.command("predict")(predict.command)
 app.command("robustness")(robustness.command)
 app.command("view")(view.command)
+app.command("annotate")(annotate.command)
+app.command("report")(report.command)
 app.command("demo")(demo.command)
+app.add_typer(figure.app, name="figure")
 app.add_typer(data.app, name="data")
 
 

@@ -1,19 +1,52 @@
 """Looking at predictions: Open3D window and pictures, an HTML page, figures. Heavy libraries load on use."""
 
 from pcsargmax.visualize.annotation import annotated
-from pcsargmax.visualize.figures import contact_sheet, pck_curve, probability_figure, training_curves
+from pcsargmax.visualize.figures import (
+    basis_figure,
+    map_figure,
+    pck_curve,
+    probability_figure,
+    reliability_curve,
+    robustness_figure,
+    sparsification_curve,
+    training_curves,
+)
+from pcsargmax.visualize.look import Look
 from pcsargmax.visualize.page import write_page
-from pcsargmax.visualize.scene import RendererUnavailable, render, render_all, show
+from pcsargmax.visualize.scene import RendererUnavailable, render, render_all, render_pair, show
+from pcsargmax.visualize.shapes import dataset_shapes, file_shapes, folder_mesh, folder_shapes, keypointnet_mesh
+from pcsargmax.visualize.sheet import contact_sheet
+from pcsargmax.visualize.sources import Predictions, annotated_shapes, find_shapes, pair, predicted_shapes, run_shapes
+from pcsargmax.visualize.turntable import turntable
 
 __all__ = [
+    "Look",
+    "Predictions",
     "RendererUnavailable",
     "annotated",
+    "annotated_shapes",
+    "basis_figure",
     "contact_sheet",
+    "dataset_shapes",
+    "file_shapes",
+    "find_shapes",
+    "folder_mesh",
+    "folder_shapes",
+    "keypointnet_mesh",
+    "map_figure",
+    "pair",
     "pck_curve",
+    "predicted_shapes",
     "probability_figure",
+    "reliability_curve",
     "render",
     "render_all",
+    "render_pair",
+    "robustness_figure",
+    "run_shapes",
     "show",
+    "sparsification_curve",
     "training_curves",
+    "turntable",
     "write_page",
 ]
