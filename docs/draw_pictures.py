@@ -16,7 +16,7 @@ from pcsargmax.datasets.procedural import KEYPOINTS, draw_model
 from pcsargmax.prediction import Prediction, Surface, SymmetryMark
 from pcsargmax.visualize import Look, render, render_pair
 
-#: What is drawn: the short name of a keypoint, its name in the category, how far its map is off in shares of the diagonal.
+#: What is drawn: short name of a keypoint, its name in the category, and how far its map is off, in diagonals.
 SHOWN = {
     "front left": ("seat front left", 0.03),
     "front right": ("seat front right", 0.02),

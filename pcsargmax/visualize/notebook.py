@@ -46,7 +46,7 @@ def prediction_html(prediction: Prediction) -> str:
     picture = thumbnail.drawing_picture(drawing, prediction.keypoint_names)
     there, error = set(drawing.shown.tolist()), prediction.error
     decimals = _decimals(float(np.linalg.norm(np.ptp(prediction.points, axis=0))))
-    header = ["keypoint", "x", "y", "z", "confidence"]
+    header = ["keypoint", "x", "y", "z", "" if prediction.annotated else "confidence"]
     header += [] if prediction.radius is None else [f"within ({100 * (prediction.radius_coverage or 0):g} %)"]
     header += [] if error is None else ["error"]
     rows = []
@@ -55,13 +55,14 @@ def prediction_html(prediction: Prediction) -> str:
         if k not in there:
             rows.append([*row, *["absent"] * (len(header) > 1), *[""] * (len(header) - 2)])
             continue
-        row += [f"{x:.{decimals}f}" for x in prediction.position[k]] + [_share(prediction.confidence[k])]
+        row += [f"{x:.{decimals}f}" for x in prediction.position[k]]
+        row.append("annotated" if prediction.annotated else _share(prediction.confidence[k]))
         row += [] if prediction.radius is None else [f"{prediction.radius[k]:.3g}"]
         row += [] if error is None else [f"{error[k]:.3g}" if math.isfinite(error[k]) else ""]
         rows.append(row)
     points, count = len(prediction.points), prediction.num_keypoints
     about = f"{count} keypoint{'s' * (count != 1)} on {points} point{'s' * (points != 1)}"
-    caption = _scale(float(prediction.probability.max()))
+    caption = "annotated positions" if prediction.annotated else _scale(float(prediction.probability.max()))
     return _page(prediction.name or "Prediction", about, picture, caption, header, rows, count)
 
 

@@ -166,6 +166,17 @@ def test_grids_of_every_kind(shape, basis):
     assert f"over a grid {shape}" in distribution_html(maps)
 
 
+def test_a_picture_shows_the_largest_of_all_keypoints_and_depths(monkeypatch):
+    from pcsargmax.visualize import thumbnail
+
+    shown_maps, draw = [], thumbnail.grid_picture
+    monkeypatch.setattr(thumbnail, "grid_picture", lambda values: shown_maps.append(values) or draw(values))
+    maps = torch.rand(1, 2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    distribution_html(KeypointDistribution(maps, Grid((3, 4, 5))))
+    expected = maps.flatten(2).softmax(-1).reshape(2, 3, 4, 5).amax(dim=(0, 1))
+    np.testing.assert_allclose(shown_maps[0], expected, rtol=1e-5)
+
+
 def test_shared_sites_and_a_mean_where_the_peak_is():
     from PIL import Image
 
@@ -217,3 +228,11 @@ def test_on_a_gpu():
     logits, sites = logits_and_sites(1, 2, 30, 3)
     maps = KeypointDistribution(logits.cuda().half(), sites.cuda().half(), basis=Gaussian(torch.tensor(0.1).cuda()))
     assert "float16, on cuda" in distribution_html(maps)
+
+
+def test_an_annotation_has_no_confidence(mug):
+    told = dataclasses.replace(mug(), annotated=True, truth=None)._repr_html_()
+    assert told.count("annotated</td>") == 3
+    assert "annotated positions" in told
+    assert "confidence" not in told
+    assert "probability" not in told

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,19 @@ def test_the_log_scale_spans_three_decades(mug):
     assert [float(label) for _, label in colors.ticks] == pytest.approx(
         values.max() * 10.0 ** np.arange(-3, 1), rel=0.1
     )
+
+
+def test_a_title_says_what_the_colors_are(mug):
+    titled = {
+        (keypoint, log): palette.color_by_probability(mug(), keypoint, log_scale=log).title
+        for keypoint in (None, 0)
+        for log in (False, True)
+    }
+    assert titled[None, True] == "largest probability, log scale"
+    assert titled[0, True] == "probability of handle, log scale"
+    assert titled[0, False] == "probability of handle"
+    annotated = palette.color_by_probability(dataclasses.replace(mug(), annotated=True), 0, log_scale=True)
+    assert (annotated.title, annotated.ticks) == ("annotated position of handle", ())
 
 
 def test_without_a_keypoint_the_largest_map_counts(mug):

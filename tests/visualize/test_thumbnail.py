@@ -88,6 +88,7 @@ def test_bars_of_a_line_are_as_high_as_the_probability():
     blue = pixels[..., 2] - pixels[..., 0] > 60  # the first keypoint's bars and mean
     heights = [blue[:, int(x)].sum() for x in (36 + 0.5 * 162, 36 + 1.7 * 162)]
     assert heights[0] == pytest.approx(heights[1] / 4, rel=0.05)
+    assert heights[1] == pytest.approx(thumbnail.SIZE[1] - 3 * thumbnail.BORDER, abs=3)  # the largest fills the room
     assert where(image, keypoint_color(1))[:, 0].mean() == pytest.approx(36 + (2.6 + 0.5) * 162, abs=12)
 
 
@@ -107,6 +108,12 @@ def test_large_clouds_are_thinned_but_not_where_they_are_probable():
     pixels[7], values[7] = [600, 500], 1.0
     image = thumbnail.cloud_picture(pixels, color_values(values, "").rgb)
     assert np.asarray(image)[500, 600].sum() < 300
+
+
+def test_what_is_probable_lies_on_top():
+    colors = color_values(np.array([1.0, 0.0]), "").rgb
+    image = thumbnail.cloud_picture(np.array([[300.0, 200.0], [300.0, 200.0]]), colors)
+    assert np.asarray(image)[200, 300].sum() < 300
 
 
 def test_one_point_and_many_keypoints_can_be_drawn():

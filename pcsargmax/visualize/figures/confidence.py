@@ -112,19 +112,19 @@ def sparsification_curve(
     """
     check_figure_path(path)
     runs = {name: _runs(name, given, "sparsification") for name, given in _checked(results).items()}
-    _common(runs, "symmetry")
+    error = _error(runs)
     unit = unit or ("" if relative else common_unit(results))
     figure, (ax,) = panels(1, columns=1, width=4.6, height=3.5 + 0.2 * len(results))
     for number, (name, each) in enumerate(runs.items()):
-        kept, error, oracle, area = _mean_curve(name, each, relative=relative)
+        kept, mean, oracle, area = _mean_curve(name, each, relative=relative)
         left_out = 100 * (1 - kept)
         label = name if area is None else f"{name} (AUSE {f'{area:#.3g}'.rstrip('.')})".strip()
-        ax.plot(left_out, error, lw=1.8, ms=4, label=label, markevery=2, **method_line(number, marker=True))
+        ax.plot(left_out, mean, lw=1.8, ms=4, label=label, markevery=2, **method_line(number, marker=True))
         ax.plot(left_out, oracle, lw=1.2, ls="--", color=keypoint_color(number))
-        ax.axhline(error[-1], lw=0.8, ls=":", color=keypoint_color(number) if not relative else TRUTH_COLOR)
+        ax.axhline(mean[-1], lw=0.8, ls=":", color=keypoint_color(number) if not relative else TRUTH_COLOR)
     ax.plot([], [], lw=1.2, ls="--", color=TRUTH_COLOR, label="best possible order")
     ax.plot([], [], lw=0.8, ls=":", color=TRUTH_COLOR, label="order that tells nothing")
-    said = "share of the mean error" if relative else f"mean error ({unit})" if unit else "mean error"
+    said = f"share of the mean {error}" if relative else f"mean {error} ({unit})" if unit else f"mean {error}"
     dress(ax, "", "least sure keypoints left out (%)", said)
     ax.set(xlim=(0, 100))
     ax.set_ylim(bottom=0)
@@ -203,9 +203,13 @@ def _common(runs: Mapping[str, Sequence[Any]], what: str) -> Any:
 
 def _right(runs: Mapping[str, Sequence[Any]]) -> str:
     """What counts as right, in words, where the results tell it."""
-    _common(runs, "symmetry")
-    threshold = _common(runs, "threshold")
-    return "" if threshold is None else f"error ≤ {100 * threshold:.3g} % of the diagonal"
+    error, threshold = _error(runs), _common(runs, "threshold")
+    return "" if threshold is None else f"{error} ≤ {100 * threshold:.3g} % of the diagonal"
+
+
+def _error(runs: Mapping[str, Sequence[Any]]) -> str:
+    """Which errors the results are about, in words."""
+    return "error" if _common(runs, "symmetry") in (None, "none") else "error up to symmetry"
 
 
 def _draw_counts(ax: Any, curve: _Bins, number: int, methods: int) -> None:

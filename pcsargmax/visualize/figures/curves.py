@@ -121,7 +121,8 @@ def pck_curve(
 def as_runs(given: Any) -> list[Any]:
     """The runs of a method: what is in a list of arrays, results or curves, or the one that came alone."""
     several = isinstance(given, Sequence) and not hasattr(given, "_fields") and len(given) > 0
-    return list(given) if several and isinstance(given[0], (np.ndarray, Mapping, tuple)) else [given]
+    several = several and (isinstance(given[0], (Mapping, tuple)) or getattr(given[0], "ndim", 0) > 0)
+    return list(given) if several else [given]
 
 
 def common_unit(named: Mapping[str, Any]) -> str:
@@ -151,7 +152,10 @@ def _known_errors(method: str, given: Any, estimate: str) -> np.ndarray:
             had = ", ".join(kept) or "none"
             raise ValueError(f"errors {method!r}: expected a result with errors of {estimate!r}, got {had}")
         given = kept[estimate]
-    known = np.sort(np.asarray(given, dtype=np.float64).ravel())
+    try:
+        known = np.sort(np.asarray(given, dtype=np.float64).ravel())
+    except (TypeError, ValueError):
+        raise ValueError(f"errors {method!r}: expected numbers or a result, got {type(given).__name__}") from None
     known = known[~np.isnan(known)]
     if not len(known):
         raise ValueError(f"errors {method!r}: expected at least one number, got none")

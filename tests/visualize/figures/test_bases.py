@@ -13,6 +13,9 @@ def test_bases_above_and_mixtures_below():
         assert len(ax.lines) == 3 + 1  # one a cell, the most probable once more
     heights = {round(ax.get_ylim()[1], 6) for ax in figure.axes[:3]}
     assert len(heights) == 1  # one scale of densities
+    for ax in figure.axes[3:5]:  # the parts are as high as their probabilities
+        parts = [line.get_ydata().max() for line in ax.lines[:3]]
+        np.testing.assert_allclose(parts, [0.25, 0.5, 0.25], atol=0.005)
     dots = figure.axes[4].lines[-1]
     np.testing.assert_allclose(dots.get_xydata(), [[0, 0.25], [1, 0.5], [2, 0.25]])
 

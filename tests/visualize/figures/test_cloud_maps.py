@@ -44,6 +44,37 @@ def test_what_is_marked_where(mug):
     np.testing.assert_allclose([frame.get_x(), frame.get_x() + frame.get_width()], [low, high])
 
 
+def test_the_closeup_shows_its_share_of_the_diagonal(mug):
+    from pcsargmax.visualize.drawing import build_drawing
+    from pcsargmax.visualize.geometry import fit_camera
+
+    drawing = build_drawing(mug())
+    camera = fit_camera(drawing.points, azimuth=35, elevation=20, size=(400, 400), margin=0.03)
+    _, depth = camera.project(drawing.truth[:1])
+    low, high = probability_figure({"soft": mug()}, keypoint=0, closeup=0.4).axes[3].get_xlim()
+    assert high - low == pytest.approx(0.4 * float(camera.pixels_per_unit(depth)[0]), rel=0.02)
+
+
+def test_the_closeup_shows_the_peak_and_the_nearest_lie_on_top(mug):
+    from pcsargmax.visualize.drawing import build_drawing
+    from pcsargmax.visualize.geometry import fit_camera
+
+    one = mug()  # with an expectation off the peak, and the handle's points last
+    far = {"points": one.points[::-1], "probability": one.probability[:, ::-1], "position": one.position[[1, 1, 2, 3]]}
+    far = dataclasses.replace(one, truth=None, **far)
+    drawing = build_drawing(far)
+    camera = fit_camera(drawing.points, azimuth=35, elevation=20, size=(400, 400), margin=0.03)
+    pixels, depth = camera.project(drawing.points)
+    closeup = probability_figure({"soft": far}, keypoint=0, closeup=0.01).axes[3]
+    (low, high), (bottom, top) = closeup.get_xlim(), closeup.get_ylim()
+    x, y = pixels[far.probability[0].argmax()]
+    assert low < x < high
+    assert top < y < bottom
+    probable = np.flatnonzero(far.probability[0] > 0.01 * far.probability[0].max())
+    nearest = pixels[probable[depth[probable].argmin()]]
+    np.testing.assert_allclose(closeup.collections[0].get_offsets()[-1], nearest)
+
+
 def test_without_closeup_every_view_has_the_annotation(mug):
     figure = probability_figure({"soft": mug()}, keypoint=0, views=[(0, 0), (90, 0)], closeup=None)
     assert len(figure.axes) == 2 + 1
@@ -56,6 +87,16 @@ def test_an_absent_keypoint_has_no_annotation(mug):
     assert all(len(ax.collections) == 3 for ax in figure.axes[:3])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["expectation"]
     assert len(figure.axes[3].get_yticks()) == 4  # three decades
+
+
+def test_a_keypoint_that_is_likely_absent_is_drawn_all_the_same(mug):
+    figure = probability_figure({"soft": mug()}, keypoint=np.int64(3), closeup=None, views=[(0, 0)])
+    ring = figure.axes[0].collections[-1]
+    np.testing.assert_allclose(ring.get_edgecolor()[0, :3], hex_to_rgb("#cc79a7"))
+    (low, high), (bottom, top) = figure.axes[0].get_xlim(), figure.axes[0].get_ylim()
+    x, y = ring.get_offsets()[0]
+    assert low < x < high
+    assert top < y < bottom
 
 
 def test_the_colours_are_those_of_the_scale(mug):

@@ -120,9 +120,19 @@ def test_runs_of_a_method_are_a_mean_and_a_band():
     (ax,) = figure.axes
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [(100 / 3 + 100) / 2, 100])
     (band,) = ax.collections
-    np.testing.assert_allclose(band.get_paths()[0].get_extents().ymin, 100 / 3)
+    at_first = [y for x, y in band.get_paths()[0].vertices if x == 0.2]
+    np.testing.assert_allclose([min(at_first), max(at_first)], [100 / 3, 100])
     assert labels(figure) == ["soft (2 runs)", "template (n = 1)"]
     assert ax.get_xlabel() == "threshold (raw units)"
+
+
+def test_tensors_are_runs_as_arrays_are():
+    import torch
+
+    runs = [torch.tensor([0.1, 0.3]), torch.tensor([0.1])]
+    figure = pck_curve({"soft": runs}, [0.2])
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [75])
+    assert labels(figure) == ["soft (2 runs)"]
 
 
 def test_one_evaluation_needs_no_name():
@@ -137,6 +147,8 @@ def test_one_evaluation_needs_no_name():
 def test_errors_that_cannot_be_drawn_are_named():
     with pytest.raises(ValueError, match="errors 'none': expected at least one number"):
         pck_curve({"none": np.array([np.nan])})
+    with pytest.raises(ValueError, match="errors 'a': expected numbers or a result, got str"):
+        pck_curve({"a": "metrics.json"})
     with pytest.raises(ValueError, match="errors: expected at least one method, got none"):
         pck_curve({})
     with pytest.raises(

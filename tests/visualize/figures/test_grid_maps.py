@@ -86,6 +86,20 @@ def test_one_scale_for_all_by_choice():
     assert one.axes[2].get_yticklabels()[-1].get_text() == f"{peak:.2g}"
 
 
+def test_many_maps_stand_in_rows_of_four():
+    for same_scale in (False, True):
+        figure = map_figure({str(number): peak_at((6, 9), (7, 2)) for number in range(6)}, same_scale=same_scale)
+        maps = [ax for ax in figure.axes if ax.images and ax.get_xlabel()]
+        places = [ax.get_position() for ax in maps]
+        assert [round(place.x0, 6) for place in places[:2]] == [round(place.x0, 6) for place in places[4:]]
+        assert len({round(place.y0, 6) for place in places[:4]}) == 1
+        assert places[4].y1 < places[0].y0
+        assert len(figure.axes) - len(maps) == (1 if same_scale else 6)
+        for place in (ax.get_position() for ax in figure.axes):
+            assert 0 < place.x0 < place.x1 < 1
+            assert 0 < place.y0 < place.y1 < 1
+
+
 def test_a_line_has_bars_and_density():
     grid = Grid((10,), spacing=0.5, origin=2.0)
     logits = -((torch.arange(10.0) - 3) ** 2) / 2
@@ -102,6 +116,9 @@ def test_a_line_has_bars_and_density():
     assert mean.get_xdata()[0] == pytest.approx(float(one.mean[0, 0, 0]))
     assert truth.get_xdata()[0] == 3.0
     assert ax.get_xlim() == (1.75, 6.75)
+    box, deviation = ax.patches[0].get_extents().transformed(ax.transData.inverted()), one.spread[0, 0]
+    np.testing.assert_allclose([box.x0, box.x1], mean.get_xdata()[0] + deviation * torch.tensor([-1, 1]), rtol=1e-5)
+    assert ax.get_ylim() == pytest.approx((0, 1.05 * max(float(one.peak[0, 0]), y.max())), rel=1e-6)
     plain = map_figure({"soft": KeypointDistribution(logits[None, None], grid)}, log_scale=True).axes[0]
     assert plain.get_yscale() == "log"
     assert len(plain.lines) == 1  # the sites alone have no density
