@@ -75,6 +75,8 @@ class Prediction:
     """The mesh that the points were sampled from; None of a cloud."""
     symmetries: tuple[SymmetryMark, ...] = ()
     """Groups of keypoints that symmetries of the shape exchange."""
+    annotated: bool = False
+    """Whether this is an annotation and no prediction: confidence, covariance and maps then only say where it is."""
 
     def __post_init__(self) -> None:
         """Turn the fields into arrays and check their shapes."""
@@ -97,6 +99,7 @@ class Prediction:
         if self.samples is not None:
             self._take("samples", np.float64, (len(self.samples), k, 3), finite=True)
         object.__setattr__(self, "symmetries", tuple(self.symmetries))
+        object.__setattr__(self, "annotated", bool(self.annotated))
         self._check_coverage()
         self._check_parts()
         if self.point_index.min() < 0 or self.point_index.max() >= n:
@@ -153,6 +156,12 @@ class Prediction:
     def error(self) -> np.ndarray | None:
         """(K,) distance of each position to its truth, NaN where absent; None without truth."""
         return None if self.truth is None else np.linalg.norm(self.position - self.truth, axis=1)
+
+    def mean_error(self, min_visibility: float = 0.5) -> float | None:
+        """Mean of `error` of the keypoints that are likely to be there and have a truth; None where there is none."""
+        known = np.zeros(0) if self.error is None else self.error[self.visibility >= min_visibility]
+        known = known[np.isfinite(known)]
+        return float(known.mean()) if len(known) else None
 
     def keypoint_number(self, keypoint: str | int) -> int:
         """Row of a keypoint given by its name, or by its number as int."""

@@ -73,3 +73,13 @@ def test_a_symmetry_exchanges_keypoints_that_there_are(prediction):
     assert dataclasses.replace(prediction, symmetries=[SymmetryMark("reflection", (0, 1))]).symmetries[0].keypoints
     with pytest.raises(ValueError, match=r"symmetries: expected keypoints 0 to 1, got \[0, 2\]"):
         dataclasses.replace(prediction, symmetries=[SymmetryMark("reflection", (0, 2))])
+
+
+def test_the_mean_error_is_of_what_is_there_and_known(prediction):
+    truth = np.add(prediction.position, [[3.0, 0, 4], [0, 0, 1]])
+    one = dataclasses.replace(prediction, truth=truth, visibility=[0.9, 0.4])
+    assert one.mean_error() == pytest.approx(5)
+    assert one.mean_error(0.4) == pytest.approx(3)
+    assert one.mean_error(0.95) is None
+    assert prediction.mean_error() == pytest.approx(np.sqrt(3) / 8)  # the other has no truth
+    assert dataclasses.replace(prediction, truth=None).mean_error() is None

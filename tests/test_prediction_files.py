@@ -196,3 +196,13 @@ def test_an_npz_from_before_there_were_samples_loads(prediction, tmp_path):
         assert not [key for key in stored.files if key.startswith(("samples", "surface", "symmetries"))]
     read = load_prediction(path)
     assert (read.samples, read.surface, read.symmetries) == (None, None, ())
+
+
+def test_an_annotation_stays_one_and_an_older_file_has_none(prediction, tmp_path):
+    assert prediction.annotated is False
+    path = dataclasses.replace(prediction, annotated=True).save(tmp_path / "a.npz", "npz")
+    assert load_prediction(path).annotated is True
+    with np.load(path) as stored:
+        older = {key: stored[key] for key in stored.files if key != "annotated"}
+    np.savez(tmp_path / "b.npz", **older)
+    assert load_prediction(tmp_path / "b.npz").annotated is False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from pcsargmax.commands.errors import friendly_errors
 from pcsargmax.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from pcsargmax.training.run import Run
+    from pcsargmax.visualize.report import RunReport
 
 
 def command(
@@ -39,6 +39,7 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
     from pcsargmax.commands.progress import console, progress_bars, quiet_lightning, training_progress
     from pcsargmax.datasets import make_procedural
     from pcsargmax.training.train import train
+    from pcsargmax.visualize.report import measure_run
 
     quiet_lightning()
     start = time.monotonic()
@@ -65,34 +66,25 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
             progress=lambda i, n: bars.update("making shapes", i, n),
         )
         run = train(settings, run_folder, callbacks=[training_progress(bars)], progress=bars.update)
-        metrics = run.evaluate("test", progress=lambda i, n: bars.update("evaluating", i, n))
-    written = [write_metrics(metrics, run_folder), *_draw(run, metrics)]
+        report = measure_run(run, "test", progress=lambda i, n: bars.update("evaluating", i, n))
+    metrics = dict(report.metrics)
+    written = [write_metrics(metrics, run_folder), *_draw(report, run_folder)]
     print_metrics(metrics)
     typer.echo("Written: " + "\n         ".join(str(path) for path in [run_folder, *written]))
     console.print(f"{time.monotonic() - start:.0f} s in all", highlight=False)
 
 
-def _draw(run: Run, metrics: dict[str, Any]) -> list[Path]:
+def _draw(report: RunReport, folder: Path) -> list[Path]:
     """Write the page and, where a renderer is to be had, pictures of the first test shapes."""
-    from pcsargmax.commands.detector_tables import metric_names
     from pcsargmax.commands.progress import console
-    from pcsargmax.training.estimates import ESTIMATES
-    from pcsargmax.visualize import Look, RendererUnavailable, contact_sheet, render, training_curves, write_page
+    from pcsargmax.visualize import Look, RendererUnavailable, contact_sheet, render
+    from pcsargmax.visualize.report import write_report
 
-    found = run.predictions("test", most=12)
-    written = [
-        write_page(
-            found,
-            run.folder / "report.html",
-            title=f"{run.settings.data}: {len(found)} test shapes",
-            metrics={name: {key: metrics[name][key] for key in metric_names(metrics)} for name in ESTIMATES},
-            figures={"Training": training_curves(run.folder / "log" / "version_0" / "metrics.csv")},
-        )
-    ]
+    found, written = report.predictions, [write_report(report, folder / "report.html")]
     try:
         console.print("drawing …")
-        written.append(render(found[0], run.folder / "picture.png", Look(ellipsoids=1)))
-        written.append(contact_sheet(found[:8], run.folder / "pictures.png"))
+        written.append(render(found[0], folder / "picture.png", Look(ellipsoids=1)))
+        written.append(contact_sheet(found[:8], folder / "pictures.png"))
     except RendererUnavailable as error:
         console.print(f"No pictures: {error}")
     return written

@@ -127,4 +127,4 @@ def make_run(
         typer.echo(json.dumps({"run": str(folder), "checkpoint": str(run.checkpoint)}))
         return
     console.print(f"{told}: {run.checkpoint}")
-    console.print(f"Next:    pcsargmax evaluate {folder}\n         pcsargmax view {folder} FILE", highlight=False)
+    console.print(f"Next:    pcsargmax evaluate {folder}\n         pcsargmax view {folder}", highlight=False)

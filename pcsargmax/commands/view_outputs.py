@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import typer
 
 if TYPE_CHECKING:
@@ -104,15 +103,20 @@ def write_view(view: View, outputs: dict[str, Path], camera: dict[str, Any], fir
     from pcsargmax.commands.progress import progress_bars
     from pcsargmax.visualize.scene import RendererUnavailable
 
-    writers = {"html": _page, "save": _pictures, "sheet": _sheet, "turntable": _turntables}
     written: list[Path] = []
     try:
         with progress_bars() as bars:
             if {"html", "sheet"} & set(outputs):  # they want all at once
                 view = view.made(bars.update)
+            writers: dict[str, Callable[[Path], Iterator[Path]]] = {
+                "html": partial(_page, view),
+                "save": partial(_pictures, view, camera=camera, first=first, update=bars.update),
+                "sheet": partial(_sheet, view, camera=camera, update=bars.update),
+                "turntable": partial(_turntables, view, camera=camera, first=first, update=bars.update),
+            }
             for kind, write in writers.items():
                 if kind in outputs:
-                    written.extend(write(view, outputs[kind], camera, first, bars.update))
+                    written.extend(write(outputs[kind]))
     except RendererUnavailable as error:
         raise OSError(f"{error} --html FILE.html writes one.") from error
     finally:
@@ -120,7 +124,7 @@ def write_view(view: View, outputs: dict[str, Path], camera: dict[str, Any], fir
             typer.echo(path)
 
 
-def _page(view: View, path: Path, _: dict[str, Any], __: int, ___: Update) -> Iterator[Path]:
+def _page(view: View, path: Path) -> Iterator[Path]:
     from pcsargmax.visualize.page import write_page
 
     named = " beside ".join(filter(None, view.titles))
@@ -141,7 +145,7 @@ def _pictures(view: View, path: Path, camera: dict[str, Any], first: int, update
             yield render_pair(one, other, place, look, names=view.titles, same_scale=same, **camera)
 
 
-def _sheet(view: View, path: Path, camera: dict[str, Any], _: int, update: Update) -> Iterator[Path]:
+def _sheet(view: View, path: Path, camera: dict[str, Any], update: Update) -> Iterator[Path]:
     from pcsargmax.visualize.sheet import contact_sheet
 
     options: dict[str, Any] = {"same_scale": view.same_scale, "progress": partial(update, "drawing the sheet")}
@@ -156,10 +160,8 @@ def _sheet(view: View, path: Path, camera: dict[str, Any], _: int, update: Updat
 
 def _caption(title: str, prediction: Prediction, look: Look) -> str:
     """What a shape on a sheet of two runs is; its name comes last, as what is too long is cut."""
-    error = prediction.error
-    known = np.zeros(0) if error is None or not look.truth else error[prediction.visibility >= look.min_visibility]
-    known = known[np.isfinite(known)]
-    told = f", mean error {known.mean():.2g}" if len(known) else ""
+    error = prediction.mean_error(look.min_visibility) if look.truth else None
+    told = "" if error is None else f", mean error {error:.2g}"
     return f"{title}{told}: {prediction.name}"
 
 

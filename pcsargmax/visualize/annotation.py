@@ -60,6 +60,7 @@ def annotated(item: Any, keypoint_names: Sequence[str], *, surface: Surface | No
         color=None if color is None else np.asarray(color),
         surface=surface,
         symmetries=marks,
+        annotated=True,
     )
 
 

@@ -115,19 +115,23 @@ class Drawing:
         )
         return geometry.join([part() for part in parts])
 
-    def keypoints(self) -> Mesh:
-        """A ball for each keypoint, in its colour; a smaller one for that whose map is shown, which it would cover."""
+    def keypoints(self, detail: int = 3) -> Mesh:
+        """A ball for each keypoint, in its colour; a smaller one for that whose map is shown, which it would cover.
+
+        Args:
+            detail: how round they are, see `geometry.unit_ball`.
+        """
         alone = np.isin(np.arange(len(self.shown)), self.chosen) & (self.look.keypoint is not None)
         rgb = self.keypoint_rgb()
         parts = [(~alone, KEYPOINT_RADIUS), (alone, CHOSEN_RADIUS)]
         return geometry.join(
-            [geometry.balls(self.position[rows], radius, rgb[rows], subdivisions=3) for rows, radius in parts]
+            [geometry.balls(self.position[rows], radius, rgb[rows], subdivisions=detail) for rows, radius in parts]
         )
 
-    def truths(self) -> Mesh:
-        """Smaller dark balls at the annotated positions."""
+    def truths(self, detail: int = 3) -> Mesh:
+        """Smaller dark balls at the annotated positions; `detail` as of `keypoints`."""
         dark = hex_to_rgb(TRUTH_COLOR)
-        return geometry.balls(self.truth[self._known], TRUTH_RADIUS, dark, subdivisions=3)
+        return geometry.balls(self.truth[self._known], TRUTH_RADIUS, dark, subdivisions=detail)
 
     def errors(self) -> Mesh:
         """Dark rods from the keypoints to their annotated positions."""

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image, ImageDraw
 
+from pcsargmax.prediction import Prediction
+from pcsargmax.visualize.drawing import Drawing
 from pcsargmax.visualize.overlay import FAINT, INK, SMALLEST, color_bar, font, shorten, wrap, write
 from pcsargmax.visualize.palette import ABSENT_COLOR, keypoint_color
-from pcsargmax.visualize.panel import Side
 
-if TYPE_CHECKING:
-    from PIL import Image
+
+class Side(NamedTuple):
+    """What one of the views shows.
+
+    Attributes:
+        title: such as the name of a run; "" for none.
+        prediction: as it came.
+        drawing: made of it.
+    """
+
+    title: str
+    prediction: Prediction
+    drawing: Drawing
 
 
 def panel_width(size: tuple[int, int], sides: int = 1) -> int:
@@ -24,8 +37,6 @@ def panel_width(size: tuple[int, int], sides: int = 1) -> int:
 
 def add_panel(image: Image.Image, width: int, sides: Sequence[Side], notes: Sequence[str]) -> Image.Image:
     """The picture with a panel of `width` pixels at its right: name, colour scales, keypoints, notes."""
-    from PIL import Image, ImageDraw
-
     height = image.height
     joined = Image.new("RGB", (image.width + width, height), "white")
     joined.paste(image, (0, 0))
@@ -54,9 +65,8 @@ def draw_scales(pen: Any, sides: Sequence[Side], box: tuple[float, float, float]
     left, y, right = box
     shared = len({(side.drawing.colors.title, side.drawing.colors.ticks) for side in sides}) == 1
     for side in sides[:1] if shared else sides:
-        told = side.drawing.colors.title + (", log scale" if side.drawing.look.log_scale else "")
-        if side.title and not shared:
-            told = f"{side.title}: {told}"
+        told = f"{side.title}: " if side.title and not shared else ""
+        told += side.drawing.colors.title
         y = write(pen, (left, y), told, font(em), INK, right - left)
         y = color_bar(pen, (left, y + 0.3 * em, right, y + 1.3 * em), side.drawing.colors.ticks, _small(em)) + 0.5 * em
     return y - 0.5 * em
@@ -74,10 +84,14 @@ def draw_keypoints(pen: Any, sides: Sequence[Side], box: tuple[float, float, flo
     row = max(min(1.7 * em, (bottom - top) / (len(names) + heads)), 1.25 * SMALLEST)
     fit = max(int((bottom - top) / row) - heads, 1)
     letters = font(max(SMALLEST, min(em, round(row / 1.25))))
+    names_end = left + 1.22 * letters.size + 0.5 * em + max(pen.textlength(name, font=letters) for name in names)
     for less in range(3):  # names come first: where they have no room, the columns get narrower
         columns = [_Column(side, pen, letters, em, less) for side in sides]
-        if right - sum(column.width for column in columns) >= left + 5 * em:
+        if right - sum(column.width for column in columns) >= min(names_end, left + 5 * em):
             break
+    spare = right - sum(column.width for column in columns) - names_end
+    for column in columns:
+        column.widen(spare / len(columns))
     ends = [right - sum(later.width for later in columns[i + 1 :]) for i in range(len(columns))]
     for column, end in zip(columns, ends, strict=True):
         column.head(end, top, row, titled)
@@ -101,12 +115,12 @@ def draw_keypoints(pen: Any, sides: Sequence[Side], box: tuple[float, float, flo
 class _Column:
     """Confidence and, where there is a truth, error of one side, their right end at the `end` given.
 
-    With `less` 1 the head is shorter, with 2 there is no error.
+    With `less` 1 the head is shorter, with 2 there is no error. An annotation has no confidence.
     """
 
     def __init__(self, side: Side, pen: Any, letters: Any, em: int, less: int) -> None:
         self.side, self.pen, self.letters, self.small = side, pen, letters, _small(em)
-        self.name = "conf." if less else "confidence"
+        self.name = "" if side.prediction.annotated else "conf." if less else "confidence"
         error = side.prediction.error if side.drawing.look.truth and less < 2 else None
         self.error = None if error is None or not np.isfinite(error).any() else error
         # All errors to the same place, that of the third digit of the largest: so they can be compared.
@@ -117,8 +131,19 @@ class _Column:
         if numbers:
             widest = max(pen.textlength(text, font=letters) for text in numbers)
             self.of_error = max(widest, pen.textlength("error", font=self.small)) + 0.8 * em
-        told = [pen.textlength("absent", font=letters), pen.textlength(self.name, font=self.small)]
-        self.width = self.of_error + max(told) + 0.8 * em
+        told = [pen.textlength(self.told(k), font=letters) for k in range(side.prediction.num_keypoints)]
+        self.width = self.of_error + max(*told, pen.textlength(self.name, font=self.small)) + 0.8 * em
+
+    def widen(self, most: float) -> None:
+        """Make room for the title, by `most` pixels at most."""
+        wanted = self.pen.textlength(self.side.title, font=self.letters) + 0.8 * self.letters.size
+        self.width += min(max(wanted - self.width, 0.0), max(most, 0.0))
+
+    def told(self, k: int) -> str:
+        """The confidence of keypoint k as it is written, or what there is in its place."""
+        if k not in self.side.drawing.shown:
+            return "absent"
+        return "annotated" if self.side.prediction.annotated else f"{self.side.prediction.confidence[k]:.2f}"
 
     def number(self, error: float) -> str:
         """An error as it is written."""
@@ -137,10 +162,9 @@ class _Column:
     def write(self, k: int, end: float, y: float) -> None:
         """Write the numbers of keypoint k."""
         seen = k in self.side.drawing.shown
-        told = f"{self.side.prediction.confidence[k]:.2f}" if seen else "absent"
-        self.pen.text((end - self.of_error, y), told, font=self.letters, fill=INK if seen else FAINT, anchor="rm")
+        ink = INK if seen else FAINT
+        self.pen.text((end - self.of_error, y), self.told(k), font=self.letters, fill=ink, anchor="rm")
         if self.error is not None and np.isfinite(self.error[k]):
-            ink = INK if seen else FAINT
             self.pen.text((end, y), self.number(self.error[k]), font=self.letters, fill=ink, anchor="rm")
 
 

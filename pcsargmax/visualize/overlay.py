@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from pcsargmax.visualize.palette import keypoint_color, probability_scale
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 INK = "#1c1c22"
 FAINT = "#70707a"
@@ -21,8 +19,6 @@ SMALLEST = 10
 
 def draw_outlines(image: Image.Image, outlines: list[tuple[int, np.ndarray]]) -> Image.Image:
     """Lay translucent polygons over the picture: (keypoint number, (M, 2) pixels) each."""
-    from PIL import Image, ImageDraw
-
     layer = Image.new("RGBA", image.size, (255, 255, 255, 0))
     for number, pixels in outlines:
         one = Image.new("RGBA", image.size, (255, 255, 255, 0))
@@ -51,8 +47,6 @@ def draw_labels(
     `depth` (M,), the distances from the viewer, to the right of its ball, or to the left at the picture's edge, the
     nearest uppermost.
     """
-    from PIL import ImageDraw
-
     pen, letters = ImageDraw.Draw(image), font(font_size or max(11, image.height // 44))
     thin = max(1, image.height // 900)
     discs = [(x - r, y - r, x + r, y + r) for (x, y), r in zip(pixels.tolist(), radius.tolist(), strict=True)]
@@ -75,7 +69,7 @@ def draw_labels(
                 box = _beside(discs[number], *half, turn=np.pi)
         taken.append(box)
         middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        _leader(pen, pixels[number], middle, float(radius[number]), color)
+        _leader(pen, pixels[number], box, float(radius[number]), color)
         ink, rim = (FAINT if hidden[number] else INK), max(2, letters.size // 7)
         pen.text(middle, name, font=letters, anchor="mm", fill=ink, stroke_width=rim, stroke_fill="white")
 
@@ -86,15 +80,19 @@ def color_bar(
     ticks: Sequence[tuple[float, str]],
     letters: Any,
 ) -> float:
-    """The scale of probability within a box (left, top, right, bottom), its ticks below it; the y below those."""
+    """The scale of probability within a box (left, top, right, bottom), its ticks below it; the y below those.
+
+    Without ticks the colours are no scale, and nothing is drawn.
+    """
     left, top, right, bottom = box
+    if not ticks:
+        return top
     width = round(right - left)
     for column in range(width):
         rgb = np.round(probability_scale()[255 * column // max(width - 1, 1)] * 255).astype(int)
         pen.line((left + column, top, left + column, bottom), fill=tuple(rgb.tolist()))
-    written: list[
-        tuple[float, float, float, float]
-    ] = []  # from the ends inwards: a label that would touch another is left out
+    # From the ends inwards: a label that would touch another is left out.
+    written: list[tuple[float, float, float, float]] = []
     for place, label in sorted(ticks, key=lambda tick: -abs(tick[0] - 0.5)):
         x = left + place * (right - left)
         pen.line((x, bottom, x, bottom + 4), fill=FAINT)
@@ -140,12 +138,13 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def _leader(pen: Any, start: np.ndarray, end: tuple[float, float], radius: float, color: str) -> None:
-    """A line from the ball's rim towards its label, which the label's white rim then cuts."""
-    way = np.asarray(end) - start
+def _leader(pen: Any, start: np.ndarray, box: tuple[float, float, float, float], radius: float, color: str) -> None:
+    """A line from the ball's rim to the label's nearest edge, where that is not right beside the ball."""
+    end = np.clip(start, box[:2], box[2:])
+    way = end - start
     length = float(np.linalg.norm(way))
-    if length > 3.5 * radius:
-        pen.line([tuple(start + way / length * radius), end], fill=color, width=max(2, round(radius / 5)))
+    if length > 2 * radius:
+        pen.line([tuple(start + way / length * radius), tuple(end)], fill=color, width=max(2, round(radius / 5)))
 
 
 def write(pen: Any, at: tuple[float, float], text: str, letters: Any, ink: str, room: float) -> float:
@@ -178,7 +177,6 @@ def shorten(pen: Any, text: str, letters: Any, room: float) -> str:
 def font(size: int, *, bold: bool = False) -> Any:
     """DejaVu Sans, which comes with matplotlib and so looks the same everywhere."""
     import matplotlib
-    from PIL import ImageFont
 
     file = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / file, size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -116,16 +116,20 @@ def probability_scale() -> np.ndarray:
     return scale
 
 
+#: What a legend calls all maps together, and one of them.
+_PROBABILITIES = "largest probability", "probability"
+
+
 @dataclass(frozen=True, eq=False)
 class ProbabilityColors:
     """The colours of a cloud by probability, and what a legend needs to explain them."""
 
     title: str
-    """Which map: "probability of handle" or "largest probability"."""
+    """Which map, as "probability of handle" or "largest probability, log scale"; of an annotation what it is."""
     rgb: np.ndarray
     """(N, 3) sRGB in [0, 1], a row a point."""
     ticks: tuple[tuple[float, str], ...]
-    """(place on the scale in [0, 1], label)."""
+    """(place on the scale in [0, 1], label); none of an annotation, whose colours are no scale."""
 
 
 def probability_map(prediction: Prediction, keypoint: str | int | None = None) -> np.ndarray:
@@ -144,11 +148,14 @@ def color_by_probability(
     peak: float | None = None,
 ) -> ProbabilityColors:
     """Colour the points by probability, as `color_values` does; `peak` None is that of the map itself."""
-    named = "largest probability"
+    some, one = ("annotated positions", "annotated position") if prediction.annotated else _PROBABILITIES
+    named = some
     if keypoint is not None:
-        named = f"probability of {prediction.keypoint_names[prediction.keypoint_number(keypoint)]}"
-    values = probability_map(prediction, keypoint)
-    return color_values(values, named, log_scale=log_scale, decades=decades, peak=peak)
+        named = f"{one} of {prediction.keypoint_names[prediction.keypoint_number(keypoint)]}"
+    colors = color_values(probability_map(prediction, keypoint), named, log_scale=log_scale, decades=decades, peak=peak)
+    if prediction.annotated:
+        return replace(colors, ticks=())
+    return replace(colors, title=f"{named}, log scale") if log_scale else colors
 
 
 def color_values(

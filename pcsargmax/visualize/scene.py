@@ -7,21 +7,20 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from pcsargmax.prediction import Prediction
 from pcsargmax.visualize import geometry, legend
 from pcsargmax.visualize.drawing import Drawing, build_drawing
 from pcsargmax.visualize.geometry import Camera
+from pcsargmax.visualize.legend import Side
 from pcsargmax.visualize.look import Look
+from pcsargmax.visualize.overlay import INK, SMALLEST, font, shorten
 from pcsargmax.visualize.palette import probability_map
-from pcsargmax.visualize.panel import Side
+from pcsargmax.visualize.picture import finish_view, notes
 from pcsargmax.visualize.renderer import RendererUnavailable, draw_views
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 __all__ = ["RendererUnavailable", "render", "render_all", "render_pair", "show"]
 
@@ -196,8 +195,6 @@ def pair_drawings(
 
 def draw_view(one: Drawing, camera: Camera, names: Sequence[str], timeout: float) -> Image.Image:
     """A drawing as its camera sees it, keypoints named."""
-    from pcsargmax.visualize.picture import finish_view
-
     (pixels,) = draw_views(one, [camera], timeout=timeout)
     return finish_view(pixels, one, camera, names)
 
@@ -219,10 +216,6 @@ def save(image: Image.Image, path: Path) -> Path:
 
 def _beside(images: Sequence[Image.Image], names: Sequence[str], width: int) -> Image.Image:
     """Pictures beside one another, their names on top, on white of a width."""
-    from PIL import Image, ImageDraw
-
-    from pcsargmax.visualize.overlay import INK, SMALLEST, font, shorten
-
     joined = Image.new("RGB", (width, images[0].height), "white")
     pen = ImageDraw.Draw(joined)
     letters = font(max(SMALLEST, round(images[0].height / 36)), bold=True)
@@ -235,6 +228,4 @@ def _beside(images: Sequence[Image.Image], names: Sequence[str], width: int) -> 
 
 def notes_of(drawings: Sequence[Drawing]) -> list[str]:
     """What the legend says of several drawings, each note once."""
-    from pcsargmax.visualize.picture import notes
-
     return list(dict.fromkeys(note for one in drawings for note in notes(one)))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
+from PIL import Image, ImageDraw
 
 from pcsargmax.prediction import Prediction
 from pcsargmax.visualize import geometry
@@ -14,10 +13,8 @@ from pcsargmax.visualize.drawing import Drawing, build_drawing
 from pcsargmax.visualize.look import Look
 from pcsargmax.visualize.overlay import FAINT, INK, SMALLEST, color_bar, font, shorten, wrap, write
 from pcsargmax.visualize.palette import keypoint_color, probability_map
-from pcsargmax.visualize.scene import check_size, draw_view, notes_of, save
-
-if TYPE_CHECKING:
-    from PIL import Image
+from pcsargmax.visualize.picture import notes
+from pcsargmax.visualize.scene import check_size, draw_view, save
 
 
 def contact_sheet(
@@ -34,7 +31,7 @@ def contact_sheet(
     timeout: float = 90.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Draw many predictions to one PNG without a screen, each under its caption, with one legend above all.
+    """Draw many predictions to one PNG without a screen, each above its caption, with one legend below all.
 
     Args:
         predictions: what to draw; a lazy sequence is asked for one at a time.
@@ -56,26 +53,27 @@ def contact_sheet(
     _check(predictions, columns, size, captions)
     look = look or Look(labels=False)
     peak = _common_peak(predictions, look) if same_scale else None
-    cells, drawings, keypoints = [], [], _Keypoints()
+    cells, keypoints, explained, colors = [], _Keypoints(), dict[str, None](), None
     for number in range(len(predictions)):
         prediction = predictions[number]
         one = build_drawing(prediction, look, peak=peak)
         camera = geometry.fit_camera(one.extent(), azimuth=azimuth, elevation=elevation, size=size)
-        caption = _caption(prediction, one) if captions is None else captions[number]
+        caption = _caption(prediction, look) if captions is None else captions[number]
         cells.append((draw_view(one, camera, prediction.keypoint_names, timeout), caption))
-        drawings.append(one)
         keypoints.meet(prediction, one)
+        explained |= dict.fromkeys(notes(one))
+        colors = colors if colors is not None and colors.ticks else one.colors  # annotations have no scale
         if progress is not None:
             progress(number + 1, len(predictions))
     sheet = _Sheet(size, min(columns, len(cells)), len(cells))
     for number, (image, caption) in enumerate(cells):
         sheet.put(number, image, caption)
-    told = drawings[0].colors.title + (", log scale" if look.log_scale else "")
-    ticks = drawings[0].colors.ticks
-    if not same_scale:
+    assert colors is not None  # there is at least one
+    title, ticks = colors.title, colors.ticks
+    if ticks and not same_scale:
         ends = {place: label for place, label in ticks if not 0 < place < 1}
         ticks = ((0.0, ends.get(0.0, "0") if not look.log_scale else "a thousandth"), (1.0, "largest of each shape"))
-    return save(sheet.finish(told, ticks, keypoints.listed, notes_of(drawings)), Path(path))
+    return save(sheet.finish(title, ticks, keypoints.listed, list(explained)), Path(path))
 
 
 class _Keypoints:
@@ -95,8 +93,6 @@ class _Sheet:
     """White paper with room for cells in rows, and a legend below them."""
 
     def __init__(self, size: tuple[int, int], columns: int, count: int) -> None:
-        from PIL import Image, ImageDraw
-
         self.size, self.columns = size, columns
         self.em = max(SMALLEST + 1, size[1] // 22)
         self.row = size[1] + round(2.2 * self.em)
@@ -154,17 +150,16 @@ class _Sheet:
 
 
 def _common_peak(predictions: Sequence[Prediction], look: Look) -> float | None:
-    """The largest probability of the maps shown; None where all are 0."""
-    return max(float(probability_map(one, look.keypoint).max()) for one in predictions) or None
+    """The largest probability of the maps shown, annotations left out; None where all are 0."""
+    peaks = [float(probability_map(one, look.keypoint).max()) for one in predictions if not one.annotated]
+    return max(peaks, default=0.0) or None
 
 
-def _caption(prediction: Prediction, one: Drawing) -> str:
+def _caption(prediction: Prediction, look: Look) -> str:
     """The name of a shape, and its mean error; a name that is too long is cut so that the error stays."""
-    error = prediction.error
-    known = np.zeros(0) if error is None or not one.look.truth else error[one.shown]
-    known = known[np.isfinite(known)]
+    error = prediction.mean_error(look.min_visibility) if look.truth else None
     name = prediction.name if len(prediction.name) <= 20 else prediction.name[:19] + "…"
-    return f"{name}   mean error {known.mean():.2g}" if len(known) else name
+    return name if error is None else f"{name}   mean error {error:.2g}"
 
 
 def _check(

@@ -6,22 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from pcsargmax.prediction import Prediction
 from pcsargmax.visualize import geometry, legend
 from pcsargmax.visualize.drawing import Drawing, build_drawing
 from pcsargmax.visualize.geometry import Camera
+from pcsargmax.visualize.legend import Side
 from pcsargmax.visualize.look import Look
 from pcsargmax.visualize.palette import probability_scale
-from pcsargmax.visualize.panel import Side
+from pcsargmax.visualize.picture import finish_view, notes
 from pcsargmax.visualize.renderer import draw_views
 from pcsargmax.visualize.scene import check_size
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _KINDS = (".gif", ".mp4")
 #: A GIF counts hundredths of a second, and viewers slow down what is faster than two of them.
@@ -68,7 +67,9 @@ def turntable(
     first = orbit_camera(one.extent(), azimuth=azimuth, elevation=elevation, size=(size[0] - panel, size[1]))
     cameras = [turned(first, 360 * number / frames) for number in range(frames)]
     pictures = _frames(prediction, one, cameras, panel, timeout, progress)
-    return (_write_gif if path.suffix.lower() == ".gif" else _write_mp4)(pictures, path, frames, seconds, one)
+    if path.suffix.lower() == ".gif":
+        return _write_gif(pictures, path, frames, seconds, one)
+    return _write_mp4(pictures, path, frames / seconds)
 
 
 def orbit_camera(points: np.ndarray, *, azimuth: float, elevation: float, size: tuple[int, int]) -> Camera:
@@ -123,8 +124,6 @@ def _frames(
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[Image.Image]:
     """The pictures from each camera, with names and panel."""
-    from pcsargmax.visualize.picture import finish_view, notes
-
     told = None
     for number, pixels in enumerate(draw_views(one, cameras, timeout=timeout)):
         image = finish_view(pixels, one, cameras[number], prediction.keypoint_names, steady=True)
@@ -138,8 +137,6 @@ def _frames(
 
 
 def _write_gif(pictures: Iterator[Image.Image], path: Path, frames: int, seconds: float, one: Drawing) -> Path:
-    from PIL import Image
-
     from pcsargmax.datasets.cache import atomic_path
 
     listed = list(pictures)
@@ -164,8 +161,6 @@ def _write_gif(pictures: Iterator[Image.Image], path: Path, frames: int, seconds
 
 def _palette(pictures: Sequence[Image.Image], one: Drawing) -> Image.Image:
     """One palette of 256 colours for all frames, in which what is small but coloured has its place too."""
-    from PIL import Image
-
     some = np.stack([np.asarray(each) for each in pictures[:: max(1, len(pictures) // 6)]]).reshape(-1, 3)
     bins, counts = np.unique(some.astype(np.int64) // 4 @ [4096, 64, 1], return_counts=True)
     colors = np.stack([bins // 4096, bins // 64 % 64, bins % 64], axis=1) * 4 + 2
@@ -181,7 +176,7 @@ def _palette(pictures: Sequence[Image.Image], one: Drawing) -> Image.Image:
     return made
 
 
-def _write_mp4(pictures: Iterator[Image.Image], path: Path, frames: int, seconds: float, _: Drawing) -> Path:
+def _write_mp4(pictures: Iterator[Image.Image], path: Path, per_second: float) -> Path:
     from pcsargmax.datasets.cache import atomic_path
 
     av = _load_av(path)
@@ -189,7 +184,7 @@ def _write_mp4(pictures: Iterator[Image.Image], path: Path, frames: int, seconds
         stream = None
         for picture in pictures:
             if stream is None:
-                rate = Fraction(frames / seconds).limit_denominator(1000)
+                rate = Fraction(per_second).limit_denominator(1000)
                 stream = container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "medium"})
                 stream.width, stream.height = picture.size
                 stream.pix_fmt = "yuv420p"  # the one that every player reads

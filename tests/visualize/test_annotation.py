@@ -30,6 +30,7 @@ def test_an_annotation_is_a_certain_prediction():
     assert prediction.visibility.tolist() == [1, 0, 1]
     assert prediction.point_index[[0, 2]].tolist() == [1, 2]
     np.testing.assert_array_equal(prediction.probability, [[0, 1, 0], [0, 0, 0], [0, 0, 1]])
+    assert prediction.annotated
     assert prediction.truth is None
     assert prediction.color is None
     assert prediction.surface is None
@@ -103,3 +104,12 @@ def test_a_malformed_circle_names_the_model():
         ValueError, match=r"m1: symmetries: expected the center of a circle as three finite numbers, got \[0, 0\]"
     ):
         annotated(item(symmetries=symmetries), "012")
+
+
+def test_a_normal_of_any_length_gives_the_radius():
+    circle = {"center": [5.0, 1, 0], "normal": [0, 4.0, 0]}
+    raised = np.add(SQUARE, [0, 2.0, 0])
+    group = {"ids": [0, 1, 2, 3], "is_circle": True, "circle": circle}
+    (mark,) = symmetry_marks({"rotation": [group]}, ["0", "1", "2", "3"], raised, EVERY)
+    assert mark.radius == pytest.approx(2**0.5)
+    np.testing.assert_allclose(mark.normal, [0, 1, 0])

@@ -205,3 +205,15 @@ def test_two_drawings_can_share_peak_and_frame(mug):
     np.testing.assert_allclose(own.points, (one.points - center) / scale)
     with pytest.raises(ValueError, match="peak: expected a number above 0, got 0"):
         build_drawing(one, peak=0)
+
+
+def test_draws_are_those_of_the_keypoints_that_are_shown(mug):
+    one = mug(scale=100.0, origin=40.0)
+    one = dataclasses.replace(one, samples=np.stack([one.position] * 2), visibility=[0.9, 0.1, 0.9, 0.9])
+    drawing = build_drawing(one, Look(samples=True))
+    assert drawing.shown.tolist() == [0, 2, 3]
+    np.testing.assert_allclose(drawing.samples, np.stack([drawing.position] * 2))
+    alone = build_drawing(one, Look(2, samples=True))
+    positions, colors = alone.sample_points()
+    np.testing.assert_allclose(positions, alone.position[[1, 1]])
+    np.testing.assert_allclose(colors, alone.keypoint_rgb()[[1, 1]])

@@ -6,8 +6,8 @@ from PIL import Image
 
 from pcsargmax.visualize import Look, legend, overlay
 from pcsargmax.visualize.drawing import build_drawing
+from pcsargmax.visualize.legend import Side
 from pcsargmax.visualize.palette import hex_to_rgb, keypoint_color, probability_scale
-from pcsargmax.visualize.panel import Side
 
 
 @pytest.fixture
@@ -147,3 +147,35 @@ def test_a_text_is_wrapped_at_words_and_cut_at_letters():
     assert cut.endswith("…")
     assert pen.textlength(cut, font=letters) <= 60
     assert overlay.shorten(pen, "short", letters, 60) == "short"
+
+
+def test_titles_and_errors_of_a_pair_are_whole_where_there_is_room(mug, written):
+    one = dataclasses.replace(mug(), keypoint_names=("0", "1", "2", "3"))
+    sides = [side(one, "soft-argmax"), side(one, "sampling-argmax")]
+    width = legend.panel_width((1600, 720), 2)
+    legend.add_panel(Image.new("RGB", (1600 - width, 720), "white"), width, sides, [])
+    texts = [text for text, _ in written]
+    assert {"soft-argmax", "sampling-argmax"} <= set(texts)
+    assert texts.count("error") == 2
+    boxes = dict(written)
+    assert boxes["0"][2] < boxes["soft-argmax"][0] < boxes["soft-argmax"][2] < boxes["sampling-argmax"][0]
+    written.clear()
+    sides = [side(one, f"{title} that was trained for a very long time") for title in ("soft", "sampling")]
+    legend.add_panel(Image.new("RGB", (1600 - width, 720), "white"), width, sides, [])
+    (first, second) = [box for text, box in written if text.startswith(("soft that", "sampling that"))]
+    assert {"1", "2", "3"} <= {text for text, _ in written}  # the names are whole
+    assert dict(written)["1"][2] <= first[0] < first[2] < second[0] < second[2] <= 1600
+
+
+@pytest.mark.parametrize("keypoint", [None, "handle"])
+def test_an_annotation_has_neither_probabilities_nor_confidence(mug, written, keypoint):
+    one = dataclasses.replace(mug(), annotated=True, truth=None)
+    shown = side(one, look=Look(keypoint, log_scale=True))
+    panel = legend.add_panel(Image.new("RGB", (10, 600), "white"), 300, [shown], [])
+    texts = [text for text, _ in written]
+    assert texts[1] == ("annotated positions" if keypoint is None else "annotated position of handle")
+    assert texts.count("annotated") == 3
+    assert texts.count("absent") == 1
+    assert not [text for text in texts if "." in text or "prob" in text or "conf" in text]
+    dark = np.abs(np.asarray(panel).astype(int) - 255 * probability_scale()[255]).max(axis=-1) < 2
+    assert not dark.any()  # there is no bar

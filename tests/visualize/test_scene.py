@@ -152,3 +152,12 @@ def test_a_window_without_open3d_says_what_to_install(mug, monkeypatch):
             monkeypatch.delitem(sys.modules, name)
     with pytest.raises(RendererUnavailable, match="Open3D needs the system libraries"):
         show(mug())
+
+
+def test_a_pair_has_one_frame_though_its_clouds_are_not_quite_the_same(mug):
+    one = mug()
+    grown = one.points.copy()
+    grown[0] += [0.05, 0, 0]
+    grown[one.points[:, 0].argmax()] += [0.05, 0, 0]
+    first, second = pair_drawings(one, dataclasses.replace(one, points=grown))
+    np.testing.assert_allclose(second.position, first.position)

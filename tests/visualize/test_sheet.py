@@ -77,6 +77,21 @@ def test_all_shapes_share_a_scale_or_none_does(mug, written, tmp_path, fake_chil
     assert "probability of handle, log scale" in written
 
 
+def test_a_sheet_of_annotations_has_no_scale(mug, written, tmp_path, fake_child):
+    fake_child("draw(255)")
+    one = dataclasses.replace(mug(), annotated=True, truth=None)
+    for same_scale in (True, False):
+        written.clear()
+        contact_sheet([one], tmp_path / "a.png", same_scale=same_scale)
+        assert "annotated positions" in written
+        assert not {"0", "largest of each shape"} & set(written)
+    written.clear()
+    found = mug(seed=1)
+    contact_sheet([one, found, one], tmp_path / "a.png")
+    assert "largest probability" in written
+    assert f"{found.probability[:3].max():.2g}" in written
+
+
 def test_keypoints_of_unlike_names_go_by_their_number(mug, written, tmp_path, fake_child):
     fake_child("draw(255)")
     one = mug()
