@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import open3d as o3d
 
-from pcsargmax.visualize.panel import Card, Side, draw_card
+from pcsargmax.visualize.legend import Side
+from pcsargmax.visualize.panel import Card, draw_card
 from pcsargmax.visualize.viewer_actions import ACTIONS, Action, act, can, help_lines, key_text
 from pcsargmax.visualize.viewer_state import Effect, ViewerState
 

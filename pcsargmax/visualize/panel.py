@@ -8,35 +8,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pcsargmax.prediction import Prediction
 from pcsargmax.visualize import overlay
-from pcsargmax.visualize.drawing import Drawing
+from pcsargmax.visualize.legend import Side, draw_scales
+from pcsargmax.visualize.overlay import FAINT, INK
 from pcsargmax.visualize.palette import ABSENT_COLOR, keypoint_color
 from pcsargmax.visualize.picture import notes
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_INK = "#1c1c22"
-_FAINT = "#70707a"
 _CHOSEN = "#dfe7f3"
 # In ems.
 _ROW = 1.7
 _NARROWEST = 18
-
-
-class Side(NamedTuple):
-    """What one of the views shows.
-
-    Attributes:
-        title: such as the name of a run; "" for none.
-        prediction: as it came.
-        drawing: made of it.
-    """
-
-    title: str
-    prediction: Prediction
-    drawing: Drawing
 
 
 class Row(NamedTuple):
@@ -105,32 +89,16 @@ def draw_card(
     pen, text = ImageDraw.Draw(image), round(em)
     left, right, y = 0.7 * em, size[0] - 0.7 * em, 0.5 * em
     if heading:
-        y = overlay.write(pen, (left, y), heading, overlay.font(round(1.2 * em), bold=True), _INK, right - left)
-    y = _scales(pen, sides, (left, y, right), text)
+        y = overlay.write(pen, (left, y), heading, overlay.font(round(1.2 * em), bold=True), INK, right - left)
+    y = draw_scales(pen, sides, (left, y, right), text) + 0.2 * em
     details = _detail_lines(sides, chosen)
     bottom = size[1] - (1.25 * len(details) + 0.8) * em
     table = _Table(pen, sides, chosen, (left, y + 0.4 * em, right, bottom), text)
     rows, first, below = table.draw(first)
     y, small = bottom + 0.4 * em, overlay.font(max(8, round(0.85 * em)))
     for line in details:
-        y = overlay.write(pen, (left, y), line, small, _FAINT, right - left)
+        y = overlay.write(pen, (left, y), line, small, FAINT, right - left)
     return Card(image.crop((0, 0, *room)), tuple(rows), first, below)
-
-
-def _scales(pen: Any, sides: Sequence[Side], box: tuple[float, float, float], em: int) -> float:
-    """What the colours mean: once, if it is the same on both sides; the y below."""
-    left, y, right = box
-    legends = [(one.drawing.colors.title, one.drawing.colors.ticks) for one in sides]
-    shared = len(set(legends)) == 1
-    for one in sides[:1] if shared else sides:
-        named = one.drawing.colors.title + (", log scale" if one.drawing.look.log_scale else "")
-        if one.title and not shared:
-            named = f"{one.title}: {named}"
-        y = overlay.write(pen, (left, y), named, overlay.font(em), _INK, right - left)
-        y = overlay.color_bar(
-            pen, (left, y + 0.2 * em, right, y + 1.1 * em), one.drawing.colors.ticks, overlay.font(round(0.85 * em))
-        )
-    return y
 
 
 class _Table:
@@ -170,9 +138,7 @@ class _Table:
         below = len(entries) - start - len(rows)
         if start or below:
             told = ", ".join([f"{start} above"] * bool(start) + [f"{below} below"] * bool(below))
-            self.pen.text(
-                (self.right, rows[-1].bottom + 0.2 * self.em), told, font=self.small, fill=_FAINT, anchor="ra"
-            )
+            self.pen.text((self.right, rows[-1].bottom + 0.2 * self.em), told, font=self.small, fill=FAINT, anchor="ra")
         return rows, start, below
 
     def _head(self) -> float:
@@ -180,12 +146,13 @@ class _Table:
         y = self.top
         for name in dict.fromkeys(name for name, _ in self.columns):
             ends = [edge for edge, (column, _) in zip(self.edges, self.columns, strict=True) if column == name]
-            self.pen.text((ends[-1], y), name, font=self.small, fill=_FAINT, anchor="ra")
+            said = "" if name == "confidence" and self.sides[0].prediction.annotated else name
+            self.pen.text((ends[-1], y), said, font=self.small, fill=FAINT, anchor="ra")
         y += 1.2 * self.em
         if len(self.sides) == 2:
             for number, edge in enumerate(self.edges):
                 side = ("left", "right")[number % 2]
-                self.pen.text((edge, y), side, font=self.small, fill=_FAINT, anchor="ra")
+                self.pen.text((edge, y), side, font=self.small, fill=FAINT, anchor="ra")
             y += 1.2 * self.em
         return y
 
@@ -196,7 +163,7 @@ class _Table:
             self.pen.rounded_rectangle(box, radius=0.3 * em, fill=_CHOSEN)
         start = self.left + 1.3 * em
         if row.keypoint is None:
-            self.pen.text((start, middle), "all keypoints", font=self.font, fill=_INK, anchor="lm")
+            self.pen.text((start, middle), "all keypoints", font=self.font, fill=INK, anchor="lm")
             return
         name = self.sides[0].prediction.keypoint_names[row.keypoint]
         there = row.keypoint in self.sides[0].drawing.shown
@@ -204,10 +171,10 @@ class _Table:
         disc = (self.left, middle - radius, self.left + 2 * radius, middle + radius)
         self.pen.ellipse(disc, fill=color if there else None, outline=color)
         named = overlay.shorten(self.pen, name, self.font, self.room - start)
-        self.pen.text((start, middle), named, font=self.font, fill=_INK if there else _FAINT, anchor="lm")
+        self.pen.text((start, middle), named, font=self.font, fill=INK if there else FAINT, anchor="lm")
         for edge, (column, side) in zip(self.edges, self.columns, strict=True):
             told, faint = _cell(side, column, name, len(self.sides) == 1)
-            self.pen.text((edge, middle), told, font=self.font, fill=_FAINT if faint else _INK, anchor="rm")
+            self.pen.text((edge, middle), told, font=self.font, fill=FAINT if faint else INK, anchor="rm")
 
 
 def _cell(side: Side, column: str, name: str, alone: bool) -> tuple[str, bool]:
@@ -218,7 +185,8 @@ def _cell(side: Side, column: str, name: str, alone: bool) -> tuple[str, bool]:
     number = prediction.keypoint_number(name)
     there = number in side.drawing.shown
     if column == "confidence":
-        return (f"{prediction.confidence[number]:.2f}", False) if there else ("absent" if alone else "–", True)
+        told = "annotated" if prediction.annotated else f"{prediction.confidence[number]:.2f}"
+        return (told, False) if there else ("absent" if alone else "–", True)
     error = prediction.error
     return ("", True) if error is None or not np.isfinite(error[number]) else (_length(error[number]), not there)
 
@@ -238,13 +206,13 @@ def _detail_lines(sides: Sequence[Side], chosen: int | None) -> list[str]:
             name = sides[0].prediction.keypoint_names[chosen]
             number = prediction.keypoint_names.index(name) if name in prediction.keypoint_names else None
         if number is None:
-            error = prediction.error
-            known = np.zeros(0) if error is None else error[one.drawing.shown]
-            known = known[np.isfinite(known)]
+            error = prediction.mean_error(one.drawing.look.min_visibility)
             told = f"{len(one.drawing.shown)} of {prediction.num_keypoints} keypoints here"
-            lines.append(before + told + (f", mean error {known.mean():.3g}" if len(known) else ""))
+            lines.append(before + told + ("" if error is None else f", mean error {error:.3g}"))
             continue
         told = f"here with probability {prediction.visibility[number]:.2f}"
+        if prediction.annotated:
+            told = "annotated here" if number in one.drawing.shown else "not annotated here"
         if prediction.radius is not None and prediction.radius_coverage is not None:
             told += f", within {prediction.radius[number]:.2g} ({100 * prediction.radius_coverage:g} %)"
         lines.append(before + told)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import open3d as o3d
 
 from pcsargmax.prediction import Prediction
-from pcsargmax.visualize import geometry
+from pcsargmax.visualize import geometry, window_budget
 from pcsargmax.visualize.drawing import KEYPOINT_RADIUS, Drawing
 from pcsargmax.visualize.geometry import Camera, Mesh
 from pcsargmax.visualize.palette import EDGE_COLOR, hex_to_rgb
@@ -40,8 +40,8 @@ class TurnedCamera(Camera):
 class SceneView:
     """A widget that shows one drawing."""
 
-    def __init__(self, window: Any) -> None:
-        """Make an empty scene for a window."""
+    def __init__(self, window: Any, most_triangles: int) -> None:
+        """Make an empty scene for a window, which will draw about so many triangles at most."""
         self.widget = o3d.visualization.gui.SceneWidget()
         self.widget.scene = o3d.visualization.rendering.Open3DScene(window.renderer)
         self.widget.scene.set_background([1.0, 1.0, 1.0, 1.0])
@@ -56,17 +56,20 @@ class SceneView:
         self._seen: np.ndarray | None = None
         self._scaling = float(window.scaling)
         self._point_size = 5.0
+        self._most = most_triangles
 
     def show(self, prediction: Prediction, drawing: Drawing) -> None:
         """Replace what is shown; the camera stays."""
         scene, self.drawing, self._seen = self.widget.scene, drawing, None
         self._clear_scene()
-        # Points, not balls: software drivers hang on so many triangles, and a window must answer quickly.
+        # Points, not balls: software drivers hang on many triangles, see `window_budget`.
         _add(scene, "points", _cloud(drawing.points, drawing.colors.rgb), _material("defaultUnlit", self._point_size))
         dots = _cloud(*drawing.sample_points()), _cloud(*skeleton_points(drawing))
         for name, cloud in zip(("samples", "reconstruction"), dots, strict=True):
             _add(scene, name, cloud, _material("defaultUnlit", 3.0 * self._scaling))
-        for name, mesh in (("marks", _marks(drawing)), ("surface", drawing.surface_mesh())):
+        marks = window_budget.marks(drawing, self._most)
+        surface = window_budget.surface(drawing, self._most - len(marks.triangles))
+        for name, mesh in (("marks", marks), ("surface", surface)):
             _add(scene, name, _mesh(mesh), _material("defaultUnlit"))
         for sigmas, pixels in zip(range(1, drawing.look.ellipsoids + 1), _DOTTED, strict=False):
             dots = _cloud(*ellipsoid_points(drawing, float(sigmas)))
@@ -168,13 +171,6 @@ def skeleton_points(drawing: Drawing) -> tuple[np.ndarray, np.ndarray]:
     none, ink = np.zeros((0, 3)), hex_to_rgb(EDGE_COLOR)
     colors = [np.broadcast_to(1 - edge.strength * (1 - ink), edge.points.shape) for edge in drawing.edges]
     return np.concatenate([none, *(edge.points for edge in drawing.edges)]), np.concatenate([none, *colors])
-
-
-def _marks(drawing: Drawing) -> Mesh:
-    """What is drawn solid: keypoints, truth, errors, edges and symmetries; dots are points, as the cloud is."""
-    bare = replace(drawing, edges=tuple(edge._replace(points=np.zeros((0, 3))) for edge in drawing.edges))
-    parts = (bare.symmetry_lines(), bare.skeleton(), bare.keypoints(), bare.truths(), bare.errors())
-    return geometry.join(parts)
 
 
 def ellipsoid_points(drawing: Drawing, sigmas: float, *, steps: int = 192) -> tuple[np.ndarray, np.ndarray]:

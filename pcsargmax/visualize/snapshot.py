@@ -10,8 +10,9 @@ import numpy as np
 from pcsargmax.visualize import overlay
 from pcsargmax.visualize.drawing import KEYPOINT_RADIUS
 from pcsargmax.visualize.geometry import Camera
+from pcsargmax.visualize.legend import Side
 from pcsargmax.visualize.palette import keypoint_color
-from pcsargmax.visualize.panel import Side, draw_card
+from pcsargmax.visualize.panel import draw_card
 from pcsargmax.visualize.picture import hidden
 from pcsargmax.visualize.viewer_state import ViewerState
 

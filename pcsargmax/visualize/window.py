@@ -15,12 +15,13 @@ import open3d as o3d
 from pcsargmax.prediction import Prediction
 from pcsargmax.visualize.controls import Controls
 from pcsargmax.visualize.drawing import Drawing, build_drawing
+from pcsargmax.visualize.legend import Side
 from pcsargmax.visualize.palette import color_by_probability, probability_map
-from pcsargmax.visualize.panel import Side
 from pcsargmax.visualize.scene_view import SceneView
 from pcsargmax.visualize.snapshot import compose
 from pcsargmax.visualize.viewer_actions import act, press
 from pcsargmax.visualize.viewer_state import Effect, ViewerState
+from pcsargmax.visualize.window_budget import most_triangles
 
 Shapes = tuple[Prediction, ...]  # one a view
 
@@ -76,7 +77,7 @@ class Viewer:
         self.scripted = False
         self.sides: list[Side] = []
         self.window = app.create_window(titles[0] or "pcsargmax", *size)
-        self.views = [SceneView(self.window) for _ in self.sequences]
+        self.views = [SceneView(self.window, most_triangles(len(self.sequences))) for _ in self.sequences]
         for view in self.views:
             self.window.add_child(view.widget)
         self.controls = Controls(self.window, state, self.carry_out, titles[: len(self.views)])
@@ -84,7 +85,9 @@ class Viewer:
         self._found: dict[int, Future[Shapes]] = {}
         self._waiting = True
         self._fresh = True
+        self._stale = False  # the look has changed since the shape was drawn
         self._pictures: dict[int, np.ndarray] | None = None
+        self._pictured = state
         self._calm = 0
         self.window.set_on_layout(self._layout)
         self.window.set_on_key(self._key)
@@ -107,13 +110,14 @@ class Viewer:
         if effect is Effect.SHAPE:
             self._waiting = True
             self.state.message = ""
-        elif effect is Effect.DRAW and not self._waiting:
-            self._draw()
+        elif effect is Effect.DRAW:
+            self._stale = True
         elif effect is Effect.CAMERA:
             for view in self.views:
                 view.reset_camera()
-        elif effect is Effect.PICTURE and self.sides:
-            self._pictures = {}
+        elif effect is Effect.PICTURE and self.sides and not self._waiting and self._pictures is None:
+            self._redraw()
+            self._pictures, self._pictured = {}, replace(self.state)  # keys go on changing the state meanwhile
             for number, view in enumerate(self.views):
                 view.picture(lambda picture, number=number: self._take_picture(number, picture))  # type: ignore[misc]
         self.controls.update(self.sides, waiting=self._waiting)
@@ -121,7 +125,9 @@ class Viewer:
 
     def _tick(self) -> bool:
         """Called many times a second: take what was predicted, keep cameras together, go on with the script."""
-        changed = self._take_shape() if self._waiting else False
+        changed = False
+        if self._pictures is None:  # nothing changes under a screenshot that is being taken
+            changed = self._take_shape() if self._waiting else self._redraw()
         changed = self._link() or changed
         self._calm = 0 if changed or self._waiting or self._pictures is not None else self._calm + 1
         if self.scripted and self._calm > 3:
@@ -150,31 +156,46 @@ class Viewer:
         self._waiting = False
         try:
             found = future.result()
-        except Exception as error:  # whatever a model or a file raises: the window stays
-            del self._found[number]
-            self.state.message = f"{type(error).__name__}: {error}"
-            self.sides = []
-            for view in self.views:
-                view.clear()
-        else:
             self.state.meet(*found)
             self._draw(found)
+        except Exception as error:  # whatever a model or a file raises: Open3D ends the process over it
+            del self._found[number]
+            self._show_nothing(error)
+        else:
             if len(self.state.names) > 1:
                 self._ask((number + 1) % len(self.state.names))  # most will look at the next one next
         self.controls.update(self.sides, waiting=False)
         return True
 
+    def _redraw(self) -> bool:
+        """Draw the shape anew where the look has changed; whether it has."""
+        stale, self._stale = self._stale and bool(self.sides), False
+        if stale:
+            try:
+                self._draw(tuple(side.prediction for side in self.sides))
+            except Exception as error:  # as above
+                self._show_nothing(error)
+            self.controls.update(self.sides, waiting=False)
+        return stale
+
+    def _show_nothing(self, error: Exception) -> None:
+        self.state.message = f"{type(error).__name__}: {error}"
+        self.sides = []
+        for view in self.views:
+            view.clear()
+
     def _ask(self, number: int) -> Future[Shapes]:
-        """The future of a shape; all but a few are forgotten."""
+        """The future of a shape; what was asked for before and has not begun, and all but a few, are forgotten."""
         if number not in self._found:
+            self._found = {old: future for old, future in self._found.items() if not future.cancel()}
             for old in [*self._found][:-8]:
-                self._found.pop(old).cancel()
+                del self._found[old]
             self._found[number] = self._worker.submit(lambda: tuple(each[number] for each in self.sequences))
         return self._found[number]
 
-    def _draw(self, found: Shapes | None = None) -> None:
-        """Draw the shape, or draw it anew."""
-        found = found or tuple(side.prediction for side in self.sides)
+    def _draw(self, found: Shapes) -> None:
+        """Draw a shape as the state says."""
+        self._stale = False
         drawings = self._drawings(found)
         self.sides = [Side(*one) for one in zip(self.titles, found, drawings, strict=False)]
         for view, prediction, drawing in zip(self.views, found, drawings, strict=True):
@@ -215,7 +236,7 @@ class Viewer:
         pictures, self._pictures = [self._pictures[i] for i in range(len(self.views))], None
         try:
             path = self._save(pictures)
-        except OSError as error:
+        except Exception as error:  # mostly OSError; Open3D ends the process over what is raised here
             self.state.message = f"no screenshot: {error}"
         else:
             self.state.message = f"saved {path.name}"
@@ -226,8 +247,8 @@ class Viewer:
         from pcsargmax.datasets.cache import atomic_path
 
         cameras = [view.camera() for view in self.views]
-        whole = compose(self.sides, pictures, cameras, self.state, em=self.controls.em)
-        path = self.state.picture_path()
+        whole = compose(self.sides, pictures, cameras, self._pictured, em=self.controls.em)
+        path = self._pictured.picture_path()
         try:
             with atomic_path(path) as temporary:
                 whole.save(temporary, format="PNG")

@@ -5,8 +5,9 @@ import pytest
 
 from pcsargmax.visualize import palette
 from pcsargmax.visualize.drawing import build_drawing
+from pcsargmax.visualize.legend import Side
 from pcsargmax.visualize.look import Look
-from pcsargmax.visualize.panel import Side, draw_card
+from pcsargmax.visualize.panel import draw_card
 
 SIZE = (320, 480)
 
@@ -103,3 +104,19 @@ def test_wrong_numbers_of_sides_are_named(mug):
         draw_card([], None, SIZE, 13)
     with pytest.raises(ValueError, match="sides: expected one or two, got 3"):
         draw_card([side(mug())] * 3, None, SIZE, 13)
+
+
+def test_an_annotation_is_called_one(mug, monkeypatch):
+    from PIL import ImageDraw
+
+    texts = []
+    draw = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda pen, at, text, **more: (texts.append(text), draw(pen, at, text, **more))
+    )
+    one = dataclasses.replace(mug(), annotated=True, truth=None)
+    draw_card([side(one, Look(keypoint=1))], 1, SIZE, 13)
+    assert texts.count("annotated") == 3
+    assert "annotated position of rim <b>" in texts
+    assert "annotated here" in texts
+    assert not [text for text in texts if "confidence" in text or "prob" in text or "." in text]

