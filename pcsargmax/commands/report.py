@@ -61,6 +61,8 @@ def command(
             raise ValueError(f"shapes must be at least 1, got {shapes}")
         if out is not None and out.is_dir():
             raise ValueError(f"out must be a file, {out} is a folder")
+        if out is not None and out.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"out must be an .html file, got {out}")
         paths = [run] if against is None else [run, against]
         opened = [load_run(path, checkpoint=checkpoint, device=device) for path in paths]
         check_alike(*opened)
@@ -71,6 +73,8 @@ def command(
             options["symmetry"] = symmetry
         if data is not None:
             opened = [one.with_data(data) for one in opened]
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)  # what fails here must not fail after the evaluation
         names = [one.folder.resolve().name for one in opened]
         with progress_bars() as bars:
             found = [

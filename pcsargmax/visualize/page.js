@@ -49,8 +49,14 @@ async function opened(side, number, chosen) {
   return {
     shape, xyz, samples, edges: await edgesOf(shape), chosen: k,
     values: k < 0 ? largest(maps, shape.count) : maps[k],
-    title: k < 0 ? "largest probability" : "probability of " + shape.keypoints[k].name,
+    title: mapTitle(shape, k),
   };
+}
+
+// An annotation has no probabilities: all of a map lies on one point.
+function mapTitle(shape, k) {
+  if (shape.annotated) return k < 0 ? "annotated positions" : "annotated position of " + shape.keypoints[k].name;
+  return k < 0 ? "largest probability" : "probability of " + shape.keypoints[k].name;
 }
 
 // The chooser counts the first method's keypoints; the second's is that of the same name, if it has one.
@@ -69,13 +75,13 @@ function cloudTrace({shape, xyz, values, title}, peak, width) {
   const color = log ? values.map((value) => Math.log10(Math.max(value / peak, 1e-3))) : values;
   const ticks = [0, 1, 2, 3].map((step) => ({at: -step, text: short(Number((peak / 10 ** step).toPrecision(2)))}));
   const text = Array.from(values, (value, i) =>
-    "point " + (shape.index ? shape.index[i] : i) + "<br>probability " +
-    (value > 0 ? short(Number(value.toPrecision(2))) : "below chance"));
+    "point " + (shape.index ? shape.index[i] : i) + (shape.annotated ? "" : "<br>probability " +
+    (value > 0 ? short(Number(value.toPrecision(2))) : "below chance")));
   return {
     type: "scatter3d", mode: "markers", x: xyz[0], y: xyz[1], z: xyz[2], text, hoverinfo: "text",
     marker: {
       size: Math.max(1.5, Math.min(4, 160 / Math.sqrt(shape.count)) * Math.min(1, width / 700)), opacity: 1, color, colorscale: DATA.scale,
-      cmin: log ? -3 : 0, cmax: log ? 0 : peak,
+      cmin: log ? -3 : 0, cmax: log ? 0 : peak, showscale: !shape.annotated,
       colorbar: {
         title: {text: escape(title), side: narrow ? "top" : "right"}, thickness: 14,
         ...(narrow ? {orientation: "h", len: 0.8, x: 0.5, xanchor: "center", y: 0, yanchor: "bottom"}
@@ -89,7 +95,7 @@ function cloudTrace({shape, xyz, values, title}, peak, width) {
 function keypointTraces({shape, samples, chosen}) {
   const shown = shape.keypoints.filter((keypoint) => keypoint.seen);
   const told = (keypoint, what) => what + " " + escape(keypoint.name) +
-    "<br>confidence " + short(keypoint.confidence) +
+    (keypoint.confidence === null ? "<br>annotated" : "<br>confidence " + short(keypoint.confidence)) +
     (keypoint.error === null ? "" : "<br>error " + short(keypoint.error)) +
     (keypoint.radius === null ? "" : "<br>" + radiusText(shape) + " " + short(keypoint.radius)) +
     "<br>" + keypoint.position.map((number) => short(number)).join(", ");
@@ -209,7 +215,7 @@ function keypointRows(group, views) {
   const line = head.insertRow();
   element(line, "th", "keypoint", "col");
   fields.forEach((field) => group.forEach((view) => {
-    const cell = element(line, "th", field === "radius" ? radiusText(view.shape) : field, "col");
+    const cell = element(line, "th", field === "radius" ? radiusText(view.shape.coverage === null ? withRadius : view.shape) : view.shape.annotated && field === "confidence" ? "" : field, "col");
     if (of(view)) element(cell, "span", of(view), "").className = "interval";
   }));
   const number = (value, digits) => value === null ? "" : short(value, digits);
@@ -229,7 +235,7 @@ function keypointRows(group, views) {
     dot.after(first.name);
     fields.forEach((field) => group.forEach(({shape}) => {
       const keypoint = shape.keypoints[k];
-      const text = field !== "confidence" ? number(keypoint[field], 3) : keypoint.seen ? keypoint.confidence.toFixed(2) : "absent";
+      const text = field !== "confidence" ? number(keypoint[field], 3) : !keypoint.seen ? "absent" : keypoint.confidence === null ? "annotated" : keypoint.confidence.toFixed(2);
       element(row, "td", text, "");
     }));
   });
@@ -244,16 +250,17 @@ async function draw() {
   const views = await Promise.all(SIDES.map((_, side) => opened(side, number, chosen)));
   if (mine !== drawn) return;
   const peaks = views.map(({values}) => values.reduce((a, b) => Math.max(a, b), 0) || 1);
+  const reach = Math.max(...views.map(({shape}) => shape.reach));  // one scale, as one camera
   const most = Math.max(...peaks), same = by("same").checked;
   fillSide(views);
   by("told").textContent = sentence(views, number);
   await Promise.all(views.map((view, side) => Plotly.react(plots[side],
     [cloudTrace(view, same ? most : peaks[side], plots[side].clientWidth), ...skeletonTraces(view), ...keypointTraces(view)],
-    layout(view, plots[side].clientWidth), {displaylogo: false, responsive: true, modeBarButtons: [["toImage", "resetCameraDefault3d"]]})));
+    layout(view, plots[side].clientWidth, reach), {displaylogo: false, responsive: true, modeBarButtons: [["toImage", "resetCameraDefault3d"]]})));
 }
 
-function layout(view, width) {
-  const axis = {visible: false, range: [-view.shape.reach, view.shape.reach]};
+function layout(view, width, reach) {
+  const axis = {visible: false, range: [-reach, reach]};
   return {
     margin: {l: 0, r: 0, t: 0, b: 0}, showlegend: false, hovermode: "closest",
     scene: {
@@ -402,7 +409,8 @@ offer("radius", every.some((shape) => shape.coverage !== null));
 offer("samples", every.some((shape) => shape.samples !== null));
 offer("same", SIDES.length > 1);
 offer("order", DATA.scores !== null);
-by("truth-text").textContent = DATA.truthName;
+by("with-dark").hidden = by("with-truth").hidden;
+by("truth-text").textContent = by("dark-text").textContent = DATA.truthName;
 const withRadius = every.find((shape) => shape.coverage !== null);
 if (withRadius) by("radius-text").textContent = radiusText(withRadius);
 Object.entries(ORDERS).forEach(([value, [text]]) => by("order").add(new Option(text, value)));

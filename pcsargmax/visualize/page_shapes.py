@@ -101,9 +101,10 @@ def _shape(prediction: Prediction, min_visibility: float) -> dict[str, Any]:
     peaks = np.maximum(maps.max(axis=1), 0.0)
     thinned = len(keep) < len(prediction.points)
     reach = float(np.linalg.norm(np.concatenate([points, prediction.position]) - center, axis=1).max()) or 1.0
-    samples = getattr(prediction, "samples", None)
+    samples = prediction.samples
     return {
         "name": prediction.name,
+        "annotated": prediction.annotated,
         "count": len(keep),
         "points": _pack(_steps(points - center, step)),
         "step": step,
@@ -114,7 +115,7 @@ def _shape(prediction: Prediction, min_visibility: float) -> dict[str, Any]:
         "index": keep.tolist() if thinned else None,
         "keypoints": _keypoints(prediction, center, min_visibility),
         "coverage": None if prediction.radius is None else prediction.radius_coverage,
-        "samples": None if samples is None else _samples(samples - center),
+        "samples": None if samples is None else {"count": len(samples), **_packed(samples - center)},
         "edges": _edges(prediction, center, min_visibility),
         "note": f"{len(keep)} of {len(prediction.points)} points are shown." if thinned else "",
     }
@@ -149,11 +150,6 @@ def _levels(maps: np.ndarray, peaks: np.ndarray, chance: float) -> np.ndarray:
     return np.where(maps < chance, 0, np.clip(np.round(255 + 254 * place), 1, 255)).astype(np.uint8)
 
 
-def _samples(offsets: np.ndarray) -> dict[str, Any]:
-    """Draws (S, K, 3) from the middle."""
-    return {"count": len(offsets), **_packed(offsets)}
-
-
 def _packed(offsets: np.ndarray) -> dict[str, Any]:
     """Offsets (..., 3) in steps of 1/32767 of their own reach."""
     step = float(np.abs(offsets).max(initial=0.0) / 32767) or 1.0
@@ -168,7 +164,7 @@ def _keypoints(prediction: Prediction, center: np.ndarray, min_visibility: float
             "name": name,
             "color": keypoint_color(k),
             "seen": bool(prediction.visibility[k] >= min_visibility),
-            "confidence": short(prediction.confidence[k]) or 0.0,
+            "confidence": None if prediction.annotated else short(prediction.confidence[k]) or 0.0,
             "position": prediction.position[k].tolist(),
             "local": short(prediction.position[k] - center),
             "truth": short(truth[k] - center) if np.isfinite(truth[k]).all() else None,

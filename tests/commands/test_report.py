@@ -61,6 +61,11 @@ def test_mistakes_are_one_line(cli_error, box_copy, discovery, tmp_path):
     assert "no run there" in cli_error("report", tmp_path / "none")
     assert "shapes must be at least 1, got 0" in cli_error("report", box_copy, "--shapes", 0)
     assert "out must be a file" in cli_error("report", box_copy, "--out", tmp_path)
+    assert "out must be an .html file, got" in cli_error("report", box_copy, "--out", tmp_path / "page.txt")
+    (tmp_path / "file").touch()
+    message = cli_error("report", box_copy, "--out", tmp_path / "file" / "page.html")
+    assert "file" in message
+    assert "evaluating" not in message
     message = cli_error("report", box_copy, "--against", discovery)
     assert "against: expected a detector as box-run is, got discovery, a discovery" in message
     assert "--symmetry is of a detector" in cli_error("report", discovery, "--symmetry", "all")

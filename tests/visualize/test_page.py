@@ -220,6 +220,38 @@ def test_two_methods_stand_side_by_side_and_turn_together(mug, tmp_path, browse)
     assert found["cells"][:3] == ["handle", "0.90", "0.50"]
 
 
+def test_methods_share_their_scale_and_lend_their_radius(mug, tmp_path, browse):
+    one = mug()
+    far = dataclasses.replace(one, position=one.position * 3, radius=[0.1] * 4, radius_coverage=0.9)
+    found = browse(
+        write_page(
+            dataclasses.replace(one, truth=None), tmp_path / "page.html", others=[dataclasses.replace(far, truth=None)]
+        ),
+        """return {reach: plots.map((plot) => plot.layout.scene.xaxis.range[1]), dark: by("with-dark").hidden,
+             head: [...by("keypoints").tHead.rows[0].cells].map((cell) => cell.textContent)};""",
+    )
+    assert found["reach"][0] == found["reach"][1] > 1
+    assert found["head"][-2:] == ["90 % radius", "90 % radius"]
+    assert found["dark"]
+
+
+def test_a_page_of_annotations_has_neither_probabilities_nor_confidence(mug, tmp_path, browse):
+    page = write_page(dataclasses.replace(mug(), annotated=True, truth=None), tmp_path / "page.html")
+    assert {keypoint["confidence"] for keypoint in data_of(page)["shapes"][0]["keypoints"]} == {None}
+    found = browse(
+        page,
+        """const table = by("keypoints"), cells = (row) => [...row.cells].map((cell) => cell.textContent);
+           const [cloud, keypoints] = by("plot").data;
+           return {head: cells(table.tHead.rows[0]), rows: [...table.tBodies[0].rows].map(cells),
+             scale: cloud.marker.showscale, told: by("told").textContent,
+             texts: [cloud.text[0], ...keypoints.hovertext]};""",
+    )
+    assert found["head"] == ["keypoint", ""]
+    assert [row[1] for row in found["rows"]] == ["annotated"] * 3 + ["absent"]
+    assert found["scale"] is False
+    assert not [text for text in [*found["texts"], found["told"]] if "prob" in text or "confidence" in text]
+
+
 def test_a_page_is_as_narrow_as_a_phone(mug, tmp_path, browse):
     page = write_page(mug(), tmp_path / "page.html", metrics={"sampling": dict.fromkeys(map(str, range(20)), 0.25)})
     found = browse(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from pcsargmax.visualize.page_shapes import short
 from pcsargmax.visualize.palette import ABSENT_COLOR, keypoint_color
 from pcsargmax.visualize.report.differences import values_of
 from pcsargmax.visualize.report.parts import told
+from pcsargmax.visualize.report.run import metric_keys, up_to
 
 #: Lines of two runs differ in colour and dash.
 _DASHES = ("solid", "dash")
@@ -84,7 +84,7 @@ def pck_chart(results: Mapping[str, Mapping[str, Any]], unit: str) -> dict[str, 
         unit: of the errors, in words.
     """
     first = next(iter(results.values()))
-    largest = max(float(key.removeprefix("pck@")) for key in first["expectation"] if re.fullmatch(r"pck@[^/]+", key))
+    largest = max(float(key.removeprefix("pck@")) for key in metric_keys(first, "pck"))
     at = np.linspace(0, 2 * largest, 61)
     traces, told_parts = [], []
     for number, (name, metrics) in enumerate(results.items()):
@@ -125,36 +125,7 @@ def reliability_chart(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str
     diagonal = {"color": ABSENT_COLOR, "dash": "dot", "width": 2}
     traces = [line("as it should be", 0, [0, 100], [0, 100], line=diagonal, hoverinfo="skip")]
     for number, (name, found) in enumerate(known.items()):
-        said, was = (100 * np.array(found[f"reliability_{key}"], dtype=np.float64) for key in ("confidence", "correct"))
-        count = np.array(found["reliability_number"])
-        some = count > 0
-        share = 100 * count / count.sum()
-        middle = (np.arange(len(count)) + 0.5) * 100 / len(count)
-        bars = {"color": keypoint_color(number), "opacity": 0.22}
-        label = f"{name}: share of keypoints" if name else "share of keypoints"
-        traces.append(
-            {
-                "type": "bar",
-                "name": label,
-                "x": short(middle),
-                "y": short(share),
-                "marker": bars,
-                "hovertemplate": "%{y:.1f} % of the keypoints",
-                "showlegend": len(known) == 1,
-            }
-        )
-        traces.append(
-            line(
-                name or "this run",
-                number,
-                said[some],
-                was[some],
-                mode="lines+markers",
-                marker={"size": 7},
-                customdata=count[some].tolist(),
-                hovertemplate="said %{x:.0f} %, right %{y:.0f} % of %{customdata} keypoints",
-            )
-        )
+        traces += _reliability_traces(number, name, found, alone=len(known) == 1)
     threshold = next(iter(known.values()))["threshold"]
     alt = "; ".join(
         f"{name or 'this run'}: calibration error {told(found['ece'], 'share')}, said "
@@ -166,8 +137,8 @@ def reliability_chart(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str
             "chart-reliability",
             "Reliability",
             f"Of keypoints of like confidence, the share that was right: an error of at most {100 * threshold:g} % of "
-            "the bounding-box diagonal. On the dotted line confidence keeps its word; above it, it is too modest. Bars "
-            "show how many keypoints are that sure.",
+            f"the bounding-box diagonal{up_to(known.values())}. On the dotted line confidence keeps its word; above "
+            "it, it is too modest. Bars show how many keypoints are that sure.",
             f"Share of right keypoints against confidence. {alt}.",
             traces,
             x={"title": "confidence (%)", "range": [0, 101]},
@@ -176,6 +147,33 @@ def reliability_chart(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str
             barmode="overlay",
         )
     ]
+
+
+def _reliability_traces(number: int, name: str, found: Mapping[str, Any], *, alone: bool) -> list[dict[str, Any]]:
+    """The curve of a run, and in bars behind it how its keypoints are spread over the bins."""
+    said, was = (100 * np.array(found[f"reliability_{key}"], dtype=np.float64) for key in ("confidence", "correct"))
+    count = np.array(found["reliability_number"])
+    some = count > 0
+    bars = {
+        "type": "bar",
+        "name": f"{name}: share of keypoints" if name else "share of keypoints",
+        "x": short((np.arange(len(count)) + 0.5) * 100 / len(count)),
+        "y": short(100 * count / count.sum()),
+        "marker": {"color": keypoint_color(number), "opacity": 0.22},
+        "hovertemplate": "%{y:.1f} % of the keypoints",
+        "showlegend": alone,
+    }
+    curve = line(
+        name or "this run",
+        number,
+        said[some],
+        was[some],
+        mode="lines+markers",
+        marker={"size": 7},
+        customdata=count[some].tolist(),
+        hovertemplate="said %{x:.0f} %, right %{y:.0f} % of %{customdata} keypoints",
+    )
+    return [bars, curve]
 
 
 def sparsification_chart(results: Mapping[str, Mapping[str, Any]], unit: str) -> list[dict[str, Any]]:
@@ -199,8 +197,9 @@ def sparsification_chart(results: Mapping[str, Mapping[str, Any]], unit: str) ->
         chart(
             "chart-sparsification",
             "Sparsification",
-            "Mean error of the keypoints that are kept when the least sure are left out. Dotted: were they left out by "
-            "their true error. A line that falls to the left means that confidence knows what is wrong.",
+            f"Mean error{up_to(known.values())}, of the keypoints that are kept when the least sure are left out. "
+            "Dotted: were they left out by their true error. A line that falls to the left means that confidence knows "
+            "what is wrong.",
             f"Mean error by the share of keypoints kept. {'; '.join(alt)}.",
             traces,
             x={"title": "surest keypoints kept (%)", "range": [0, 101]},

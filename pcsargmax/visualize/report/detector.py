@@ -10,7 +10,8 @@ import numpy as np
 from pcsargmax.training.estimates import ESTIMATES
 from pcsargmax.visualize.report.charts import pck_chart, reliability_chart, sparsification_chart
 from pcsargmax.visualize.report.detector_rows import keypoint_errors_of, keypoint_tables, shape_table
-from pcsargmax.visualize.report.differences import common_shapes, detector_differences, values_of
+from pcsargmax.visualize.report.differences import alike_right, detector_differences, values_of
+from pcsargmax.visualize.report.differences import difference_table as differences_told
 from pcsargmax.visualize.report.parts import (
     Cell,
     Kind,
@@ -24,8 +25,11 @@ from pcsargmax.visualize.report.parts import (
     told,
     warning,
 )
-from pcsargmax.visualize.report.run import Results, Runs, metric_keys, middle_pck, results_of, unit_text
+from pcsargmax.visualize.report.run import Results, Runs, metric_keys, middle_pck, results_of, unit_text, up_to
 from pcsargmax.visualize.report.shape_charts import keypoint_chart
+
+#: Said where the confidence of two runs is about unlike errors.
+UNLIKE = ". Confidence is not compared: the runs were trained up to unlike symmetries"
 
 __all__ = [
     "curves",
@@ -76,7 +80,7 @@ def summary(runs: Runs) -> str:
 def _cards(results: Results, pck: str) -> str:
     every, labels = list(results.values()), list(results)
     first = every[0]
-    template, confidence = first["template"], first["confidence"]
+    template = first["template"]
 
     def of(part: str, key: str, kind: Kind) -> list[Cell]:
         return [figure_cell(one[part], key, kind) for one in every]
@@ -87,12 +91,14 @@ def _cards(results: Results, pck: str) -> str:
         card("mean error", labels, of("expectation", "mean_error", "length"), length),
     ]
     if any(one["calibration"] is not None for one in every):
-        fitted = "fitted on the validation split" if confidence["calibrated"] else "not fitted: no validation split"
+        told_of = {True: "fitted on the validation split", False: "not fitted: no validation split"}
+        fitted = " and ".join(dict.fromkeys(told_of[one["confidence"]["calibrated"]] for one in every))
         items.append(card("calibration error of confidence", labels, of("calibration", "ece", "share"), fitted))
     else:
         items.append(card("median error", labels, of("expectation", "median_error", "length"), unit_text(first)))
     if any(one["sparsification"] is not None for one in every):
-        note = f"above the best order; telling nothing: {told(first['sparsification']['ause_random'], 'length')}"
+        random = told(first["sparsification"]["ause_random"], "length")
+        note = f"above the best order; {random} of a confidence that tells nothing"
         items.append(card("area of sparsification", labels, of("sparsification", "ause", "length"), note))
     if any(one["radius"] is not None for one in every):
         nominal = next(one["radius"]["nominal"] for one in every if one["radius"] is not None)
@@ -169,13 +175,12 @@ def _trust_table(results: Results) -> str:
         [Cell(label), *(figure_cell(one[part], key, kind) for one in results.values())]
         for label, part, key, kind in wanted
     ]
-    symmetry = first["confidence"]["symmetry"]
-    up_to = "" if symmetry == "none" else ", up to the symmetry of the training"
+    trusts = [one["confidence"] for one in results.values()]
     threshold = f"{100 * first['confidence']['threshold']:g} % of the diagonal"
     return table(
         ["", *(run or "value" for run in results)],
         [row for row in rows if any(cell.text != "–" for cell in row[1:])],
-        caption=f"Presence and confidence; right: an error of at most {threshold}{up_to}",
+        caption=f"Presence and confidence; right: an error of at most {threshold}{up_to(trusts)}",
     )
 
 
@@ -183,13 +188,8 @@ def difference_table(runs: Runs, seed: int = 0) -> str:
     """How far the first run is from the second on the same shapes."""
     (name, first), (other, second) = results_of(runs).items()
     found = detector_differences(first, second, seed=seed)
-    return table(
-        ["", name, other, f"{name} − {other}", "p", ""],
-        [[Cell(one.label), *one.cells((name, other))] for one in found],
-        caption=f"Difference on the {len(common_shapes(first, second))} shapes that both have, shape by shape: 95 % "
-        "interval and p by the bootstrap over shapes; pp: points of per cent",
-        name="differences",
-    )
+    more = "" if alike_right(first, second) else UNLIKE
+    return differences_told(found, (name, other), "shapes", more)
 
 
 def curves(runs: Runs) -> list[dict[str, Any]]:

@@ -40,12 +40,12 @@ def keypoint_errors_of(results: Results) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-def keypoint_tables(runs: Runs) -> str:
+def keypoint_tables(runs: Runs, seed: int = 0) -> str:
     """A row a keypoint: how often it is there, errors, PCK, confidence; of two runs their difference too."""
     results = results_of(runs)
     rows, labels, first = keypoint_errors_of(results), list(results), next(iter(results.values()))
     shown = [middle_pck(first)] if len(labels) > 1 else metric_keys(first, "pck")
-    difference = _differences(results) if len(labels) > 1 else None
+    difference = _differences(results, seed) if len(labels) > 1 else None
     columns = ["keypoint", "on shapes", *(heading("mean error", label) for label in labels)]
     columns += [*(["difference"] if difference else []), *(heading("median", label) for label in labels)]
     columns += [heading(key.upper(), label) for key in shown for label in labels]
@@ -110,8 +110,9 @@ def _pck(metrics: Mapping[str, Any], key: str, k: int) -> float | None:
     return value
 
 
-def _differences(results: Results) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _differences(results: Results, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The difference of two runs and the ends of its interval, (K,) each, on the shapes that both have."""
     first, second = results.values()
     names = common_shapes(first, second)
-    return keypoint_differences(*(values_of(one, "errors", rows_of(one, names)) for one in (first, second)))
+    errors = (values_of(one, "errors", rows_of(one, names)) for one in (first, second))
+    return keypoint_differences(*errors, seed=seed)

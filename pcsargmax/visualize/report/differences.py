@@ -12,12 +12,15 @@ from torch import Tensor
 
 from pcsargmax.benchmark.scores import correlation_statistic, das_statistic, pck_statistic
 from pcsargmax.metrics.bootstrap import percentile_interval, ratio_of_sums, resample_weights
-from pcsargmax.metrics.calibration import brier_score, expected_calibration_error
 from pcsargmax.metrics.paired import PairedDifference, Statistic, paired_bootstrap, ratio_statistic
-from pcsargmax.visualize.report.parts import NONE, Cell, Kind, number_cell, told
+from pcsargmax.visualize.report.parts import NONE, Cell, Kind, number_cell, table, told
+from pcsargmax.visualize.report.run import metric_keys
 
 #: Resamples of the shapes.
 RESAMPLES = 2000
+
+#: Of fewer shapes nothing is certain, whatever the bootstrap says: of 5, all 5 favour one run by chance in 1 of 16.
+MIN_SHAPES = 6
 
 
 class Compared(NamedTuple):
@@ -30,6 +33,7 @@ class Compared(NamedTuple):
         first: of the first run.
         second: of the second run.
         found: the difference, first − second.
+        num_shapes: that both have.
     """
 
     label: str
@@ -38,20 +42,28 @@ class Compared(NamedTuple):
     first: float
     second: float
     found: PairedDifference
+    num_shapes: int
 
     def cells(self, labels: tuple[str, str]) -> list[Cell]:
         """The two figures, their difference with its interval, p, and which run is the better one."""
         difference, low, high, p = self.found
-        verdict = "not certain"
-        if low > 0 or high < 0:
-            verdict = f"{labels[0 if (high < 0) == self.low_is_best else 1]} is better"
+        few = self.num_shapes < MIN_SHAPES
         return [
             Cell(told(self.first, self.kind)),
             Cell(told(self.second, self.kind)),
             number_cell(difference, self.kind, low, high, signed=True),
-            number_cell(p, "plain"),
-            Cell(verdict if math.isfinite(low) else NONE),
+            Cell(NONE) if few else number_cell(p, "plain"),
+            Cell(f"fewer than {MIN_SHAPES} shapes" if few else self._verdict(labels)),
         ]
+
+    def _verdict(self, labels: tuple[str, str]) -> str:
+        """Which run is the better one, if the interval leaves no doubt."""
+        _, low, high, _ = self.found
+        if not math.isfinite(low):
+            return NONE
+        if low <= 0 <= high:
+            return "not certain"
+        return f"{labels[0 if (high < 0) == self.low_is_best else 1]} is better"
 
 
 def rows_of(metrics: Mapping[str, Any], names: Sequence[str]) -> list[int]:
@@ -77,7 +89,10 @@ def values_of(metrics: Mapping[str, Any], key: str, rows: Sequence[int] | None =
 
 
 def detector_differences(first: Mapping[str, Any], second: Mapping[str, Any], *, seed: int = 0) -> list[Compared]:
-    """PCK, mean error, Brier score, calibration error and correlation of two evaluations of detectors.
+    """PCK, mean error, Brier score and correlation of two evaluations of detectors.
+
+    Not the calibration error: its resamples lie above it, the more so the smaller it is. The last two only where both
+    runs were trained up to the same symmetry, so that they are about the same errors.
 
     Args:
         first: what `Run.evaluate` returned.
@@ -85,18 +100,26 @@ def detector_differences(first: Mapping[str, Any], second: Mapping[str, Any], *,
         seed: of the bootstrap.
     """
     names = common_shapes(first, second)
-    tables = [_Table(metrics, rows_of(metrics, names)) for metrics in (first, second)]
-    thresholds = [key.removeprefix("pck@") for key in first["expectation"] if key.startswith("pck@") and "/" not in key]
+    both = [(metrics, rows_of(metrics, names)) for metrics in (first, second)]
+    errors = [torch.from_numpy(values_of(metrics, "errors", rows)) for metrics, rows in both]
     measured: list[tuple[str, Kind, bool, list[Statistic]]] = [
-        (f"PCK@{at}", "share", False, [pck_statistic(one.errors, float(at)) for one in tables]) for at in thresholds
+        (key.upper(), "share", False, [pck_statistic(one, float(key.removeprefix("pck@"))) for one in errors])
+        for key in metric_keys(first, "pck")
     ]
-    measured += [
-        ("mean error", "length", True, [_mean_of(one.errors) for one in tables]),
-        ("Brier score of confidence", "plain", True, [one.brier() for one in tables]),
-        ("calibration error (ECE)", "share", True, [one.ece() for one in tables]),
-        ("Pearson's r of confidence and being right", "plain", False, [one.correlation() for one in tables]),
-    ]
+    measured.append(("mean error", "length", True, [_mean_of(one) for one in errors]))
+    if alike_right(first, second):
+        trusts = [_Trust.of(*one) for one in both]
+        measured += [
+            ("Brier score of confidence", "plain", True, [_mean_of(one.gap()) for one in trusts]),
+            ("Pearson's r of confidence and being right", "plain", False, [correlation_statistic(*t) for t in trusts]),
+        ]
     return [_compared(*each, len(names), seed) for each in measured]
+
+
+def alike_right(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether the confidence of two detectors is about the same errors: up to one threshold and one symmetry."""
+    mine, other = ([one["confidence"][key] for key in ("threshold", "symmetry")] for one in (first, second))
+    return mine == other
 
 
 def discovery_differences(first: Mapping[str, Any], second: Mapping[str, Any], *, seed: int = 0) -> list[Compared]:
@@ -118,6 +141,26 @@ def discovery_differences(first: Mapping[str, Any], second: Mapping[str, Any], *
         )
         for label, corrected in (("DAS", False), ("DAS above chance", True))
     ]
+
+
+def difference_table(found: Sequence[Compared], labels: tuple[str, str], shapes: str, more: str = "") -> str:
+    """A row a figure; nothing without any.
+
+    Args:
+        found: the figures.
+        labels: of the two runs.
+        shapes: which these are over, in words.
+        more: said after the caption.
+    """
+    if not found:
+        return ""
+    return table(
+        ["", *labels, " − ".join(labels), "p", ""],
+        [[Cell(one.label), *one.cells(labels)] for one in found],
+        caption=f"Difference on the {found[0].num_shapes} {shapes} that both have: 95 % interval and p by the paired "
+        f"bootstrap over shapes; pp: percentage points{more}",
+        name="differences",
+    )
 
 
 def keypoint_differences(
@@ -142,36 +185,25 @@ def keypoint_differences(
     return means[0][0].numpy(), *ends
 
 
-class _Table:
-    """Errors and confidences (M, K) of one result, of some of its shapes."""
+class _Trust(NamedTuple):
+    """Confidence (M, K), errors (M, K) in diagonals, NaN where absent, and the error that is still right."""
 
-    def __init__(self, metrics: Mapping[str, Any], rows: list[int]) -> None:
-        self.errors = torch.from_numpy(values_of(metrics, "errors", rows))
+    confidence: Tensor
+    errors: Tensor
+    threshold: float
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, Any], rows: list[int]) -> _Trust:
+        """Those of some shapes of a result."""
         diagonal = torch.tensor(metrics["shapes"]["diagonal"], dtype=torch.float64)[rows]
-        self.relative = torch.from_numpy(values_of(metrics, "trust_errors", rows)) / diagonal[:, None]
-        self.confidence = torch.from_numpy(values_of(metrics, "confidence", rows)).nan_to_num(nan=0.0)
-        self.threshold = float(metrics["confidence"]["threshold"])
+        errors = torch.from_numpy(values_of(metrics, "trust_errors", rows)) / diagonal[:, None]
+        confidence = torch.from_numpy(values_of(metrics, "confidence", rows))
+        return cls(confidence, errors, float(metrics["confidence"]["threshold"]))
 
-    def correlation(self) -> Statistic:
-        return correlation_statistic(self.confidence, self.relative, self.threshold)
-
-    def brier(self) -> Statistic:
-        return self._per_case(brier_score)
-
-    def ece(self) -> Statistic:
-        return self._per_case(expected_calibration_error)
-
-    def _per_case(self, score: Any) -> Statistic:
-        """A score of all visible keypoints, resampled by shapes."""
-        known = ~self.relative.isnan()
-        model = known.nonzero()[:, 0]
-        confidence, right = self.confidence[known], self.relative[known] <= self.threshold
-
-        def statistic(weights: Tensor) -> Tensor:
-            parts = weights.split(100)  # a weight for each resample and keypoint takes much memory
-            return torch.cat([score(confidence, right, weights=part[:, model]) for part in parts])
-
-        return statistic
+    def gap(self) -> Tensor:
+        """(confidence − right)² of each keypoint, whose mean is the Brier score; NaN where absent."""
+        right = (self.errors <= self.threshold).double()
+        return (self.confidence - right).square().where(~self.errors.isnan(), torch.nan)
 
 
 def _sums(errors: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,4 +222,4 @@ def _compared(
     everyone = torch.ones(1, num_models, dtype=torch.float64)
     first, second = (float(statistic(everyone)[0]) for statistic in statistics)
     found = paired_bootstrap(statistics[0], statistics[1], num_models, RESAMPLES, seed)
-    return Compared(label, kind, low_is_best, first, second, found)
+    return Compared(label, kind, low_is_best, first, second, found, num_models)

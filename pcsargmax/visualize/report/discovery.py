@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from pcsargmax.prediction import Prediction
-from pcsargmax.visualize.report.differences import common_shapes, discovery_differences
+from pcsargmax.visualize.report.differences import difference_table as differences_told
+from pcsargmax.visualize.report.differences import discovery_differences
 from pcsargmax.visualize.report.parts import (
     Cell,
     Kind,
@@ -115,7 +116,7 @@ def _cards(results: Results) -> str:
             card("DAS above chance", labels, of("das", "das_corrected", "share"), "keypoints in one place merged"),
         ]
     nearest = [number_cell(one["min_distance"], "plain") for one in every]
-    collapsed = ", ".join(dict.fromkeys("collapsed" if one["collapsed"] else "not collapsed" for one in every))
+    collapsed = " and ".join(dict.fromkeys("collapsed" if one["collapsed"] else "not collapsed" for one in every))
     items.append(card("nearest two keypoints", labels, nearest, f"mean over shapes, longest side 2; {collapsed}"))
     items.append(card("coverage", labels, of("coverage", "coverage", "share"), "of the cloud's box by the keypoints'"))
     for key in every[0]["coverage"]:
@@ -201,20 +202,11 @@ def _repeatability_table(results: Results) -> str:
 def difference_table(runs: Runs, seed: int = 0) -> str:
     """How far the first run is from the second on the same annotated shapes; nothing without annotations."""
     (name, first), (other, second) = results_of(runs).items()
-    found = discovery_differences(first, second, seed=seed)
-    if not found:
-        return ""
-    return table(
-        ["", name, other, f"{name} − {other}", "p", ""],
-        [[Cell(one.label), *one.cells((name, other))] for one in found],
-        caption=f"Difference on the {len(common_shapes(first, second))} annotated shapes that both have: 95 % interval "
-        "and p by the bootstrap over shapes; pp: points of per cent",
-        name="differences",
-    )
+    return differences_told(discovery_differences(first, second, seed=seed), (name, other), "annotated shapes")
 
 
-def keypoint_tables(runs: Runs) -> str:
-    """A table a run, for keypoint k of one run is not that of the other."""
+def keypoint_tables(runs: Runs, seed: int = 0) -> str:
+    """A table a run, for keypoint k of one run is not that of the other; so none are compared, and `seed` is unused."""
     return "".join(_keypoint_table(label, number, run) for number, (label, run) in enumerate(runs.items()))
 
 

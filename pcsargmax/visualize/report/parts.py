@@ -64,6 +64,7 @@ def told(value: float | None, kind: Kind, *, signed: bool = False) -> str:
         text = f"{value:.2g}" if value and abs(value) < 1e-5 else text
     else:
         text = f"{value:.3f}"
+    text = text.lstrip("-") if float(text) == 0 else text
     sign = "+" if signed and float(text) > 0 else ""
     unit = {True: " pp", False: " %"}[signed] if kind == "share" else ""
     return sign + text.replace("-", "−") + unit

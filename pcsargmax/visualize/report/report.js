@@ -1,5 +1,7 @@
 // The curves, the sorting of the tables, and the ways from both to the pictures.
-const CHARTS = JSON.parse(by("charts").textContent);
+// Plotly reads tags in texts; the templates of what hovers hold tags of ours, and are escaped where they are made.
+const CHARTS = JSON.parse(by("charts").textContent,
+  (key, value) => typeof value === "string" && key !== "hovertemplate" ? escape(value) : value);
 const GRID = {gridcolor: "#e0e0e7", zerolinecolor: "#c4c4cf", linecolor: "#8a8a94", automargin: true, fixedrange: true};
 
 function chartLayout(chart) {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,10 +59,16 @@ def measure_run(run: Run | DiscoverRun, split: str = "", **options: Any) -> RunR
         run: of a detector or of a discovery. The truth of what a discovery predicts is the annotation that each
             keypoint is named after.
         split: of its data; "" is "test" of a detector, "all" of a discovery.
-        options: of the `evaluate` of the run, such as `progress`.
+        options: of the `evaluate` of the run, such as `progress`; not `average` and `strict`, since curves and
+            differences count every keypoint the same, with errors of at most the threshold.
+
+    Raises:
+        ValueError: such an option, or what `evaluate` raises.
     """
     from pcsargmax.training.discover_run import DiscoverRun
 
+    if refused := {"average", "strict"} & options.keys():
+        raise ValueError(f"{' and '.join(sorted(refused))}: a report counts in one way, got another")
     found: list[Prediction] = []
     discovery = isinstance(run, DiscoverRun)
 
@@ -138,7 +144,8 @@ def comparable(first: RunReport, second: RunReport) -> tuple[RunReport, RunRepor
     """The same reports with the predictions of the shapes that both have, in the same order.
 
     Raises:
-        ValueError: runs of unlike kinds, detectors of other keypoints, other units, or without a common shape.
+        ValueError: runs of unlike kinds, detectors of other keypoints, other units, without a common shape, or with
+            other shapes of the same names.
     """
     mine, other = (
         _Traits(one.name, one.is_discovery, one.metrics["unit"], list(one.metrics["keypoint_names"]))
@@ -146,13 +153,24 @@ def comparable(first: RunReport, second: RunReport) -> tuple[RunReport, RunRepor
     )
     mine.check(other)
     by_name = {one.name: one for one in second.predictions}
-    names = [one.name for one in first.predictions if one.name in by_name]
-    if not names:
+    if not any(one.name in by_name for one in first.predictions):
         raise ValueError(
             f"against: expected a run on the same shapes, {first.name} and {second.name} have none in common"
         )
-    kept = tuple(one for one in first.predictions if one.name in by_name)
-    return replace(first, predictions=kept), replace(second, predictions=tuple(by_name[name] for name in names))
+    kept = [(one, by_name[one.name]) for one in first.predictions if one.name in by_name]
+    for one, same in kept:
+        if not _same_box(one.points, same.points):
+            raise ValueError(
+                f"against: expected a run on the same shapes, {one.name} of {second.name} is not that of {first.name}"
+            )
+    mine_kept, other_kept = zip(*kept, strict=True)
+    return replace(first, predictions=mine_kept), replace(second, predictions=other_kept)
+
+
+def _same_box(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether the bounding boxes of two clouds agree to a twentieth of their size, as samples of one surface do."""
+    boxes = [np.stack([points.min(axis=0), points.max(axis=0)]) for points in (first, second)]
+    return bool(np.abs(boxes[0] - boxes[1]).max() <= 0.05 * max(np.ptp(box, axis=0).max() for box in boxes))
 
 
 def labels_of(first: RunReport, second: RunReport) -> tuple[str, str]:
@@ -179,6 +197,11 @@ def results_of(runs: Runs) -> dict[str, Mapping[str, Any]]:
 def unit_text(metrics: Mapping[str, Any]) -> str:
     """What the lengths of a result are in."""
     return "raw units" if metrics["unit"] == "raw" else "bounding-box diagonals"
+
+
+def up_to(blocks: Iterable[Mapping[str, Any]]) -> str:
+    """What the errors are up to in blocks of results that tell their "symmetry"; nothing where they are plain."""
+    return "" if all(one["symmetry"] == "none" for one in blocks) else ", up to the symmetry of the training"
 
 
 def metric_keys(metrics: Mapping[str, Any], measure: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,32 +22,10 @@ def keypoint_chart(rows: Mapping[str, Mapping[str, np.ndarray]], names: Sequence
         names: K keypoint names.
         unit: of the errors, in words.
     """
-    traces = []
-    for number, (name, values) in enumerate(rows.items()):
-        mean, low, high = values["mean"], values["low"], values["high"]
-        color: Any = keypoint_color(number) if len(rows) > 1 else [keypoint_color(k) for k in range(len(names))]
-        spread = {
-            "type": "data",
-            "symmetric": False,
-            "thickness": 1.5,
-            "width": 3,
-            "array": short(np.nan_to_num(high - mean)),
-            "arrayminus": short(np.nan_to_num(mean - low)),
-            "color": keypoint_color(number) if len(rows) > 1 else "#5b5b66",
-        }
-        marker = {"color": color, "size": 9, "symbol": ("circle", "diamond")[number % 2]}
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": name or "mean error",
-                "y": list(names),
-                "x": short(mean),
-                "error_x": spread,
-                "marker": marker,
-                "hovertemplate": "%{y}: %{x:.4f}",
-            }
-        )
+    traces = [
+        _keypoint_trace(number if len(rows) > 1 else None, name, values, names)
+        for number, (name, values) in enumerate(rows.items())
+    ]
     shown = next(iter(rows.values()))["mean"]
     extremes = "none is known"
     if np.isfinite(shown).any():
@@ -62,6 +41,36 @@ def keypoint_chart(rows: Mapping[str, Mapping[str, np.ndarray]], names: Sequence
         y={"type": "category", "autorange": "reversed", "automargin": True, "dtick": 1},
         height=max(300, 90 + 22 * len(names)),
     )
+
+
+def _keypoint_trace(
+    number: int | None, name: str, values: Mapping[str, np.ndarray], names: Sequence[str]
+) -> dict[str, Any]:
+    """The errors of run `number`, in its colour; of a single run (None) in those of the keypoints."""
+    mean, low, high = values["mean"], values["low"], values["high"]
+    each = [keypoint_color(k) for k in range(len(names))]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name or "mean error",
+        "y": list(names),
+        "x": short(mean),
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "thickness": 1.5,
+            "width": 3,
+            "array": short(np.nan_to_num(high - mean)),
+            "arrayminus": short(np.nan_to_num(mean - low)),
+            "color": "#5b5b66" if number is None else keypoint_color(number),
+        },
+        "marker": {
+            "color": each if number is None else keypoint_color(number),
+            "size": 9,
+            "symbol": "diamond" if number else "circle",
+        },
+        "hovertemplate": "%{y}: %{x:.4f}",
+    }
 
 
 def shape_chart(scores: Scores, names: Sequence[str], picks: Sequence[int | None]) -> list[dict[str, Any]]:
@@ -115,7 +124,8 @@ def _two_runs(
     low, high = (0.0 if low < high / 2 else low - 0.05 * (high - low)), (high + 0.05 * (high - low) or 1.0)
     gray = {"color": ABSENT_COLOR, "dash": "dot", "width": 2}
     equal = line("equal", 0, [low, high], [low, high], line=gray, hoverinfo="skip", showlegend=False)
-    hover = f"%{{customdata[1]}}<br>{first} %{{y:{digits}}}, {second} %{{x:{digits}}}<extra></extra>"
+    mine_told, other_told = (html.escape(label) for label in labels)
+    hover = f"%{{customdata[1]}}<br>{mine_told} %{{y:{digits}}}, {other_told} %{{x:{digits}}}<extra></extra>"
     return chart(
         "chart-shapes",
         "Score of every shape",

@@ -50,16 +50,18 @@ def _training_chart(
             traces.append(
                 line(label or column, 0, epochs, values, line=look, mode=mode, hovertemplate="epoch %{x}: %{y:.4g}")
             )
-            ends.append(f"{label or column} from {values[0]:.3g} to {values[-1]:.3g}")
+            values = values[np.isfinite(values)]
+            if len(values):
+                ends.append(f"{label or column} from {values[0]:.3g} to {values[-1]:.3g}")
             every += values.tolist()
     words = title.replace("_", " ")
-    logarithmic = min(every) > 0 and max(every) > 30 * min(every)
+    logarithmic = bool(every) and min(every) > 0 and max(every) > 30 * min(every)
     axis = {"title": words, "type": "log", "exponentformat": "power", "dtick": 1} if logarithmic else {"title": words}
     return chart(
         name,
         words,
         "By epoch of the training" + ("; logarithmic scale." if logarithmic else "."),
-        f"{words} over the training: {'; '.join(ends)}.",
+        f"{words} over the training: {'; '.join(ends) or 'no finite number'}.",
         traces,
         x="epoch",
         y=axis,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import html
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from pcsargmax.visualize.page import save_page
 from pcsargmax.visualize.page_shapes import PageScores, page_data
 from pcsargmax.visualize.report import detector, discovery
-from pcsargmax.visualize.report.parts import Scores, chart_boxes, facts, navigation, section, table
+from pcsargmax.visualize.report.parts import Scores, chart_boxes, facts, navigation, section, table, warning
 from pcsargmax.visualize.report.run import RunReport, Runs, comparable, labels_of
 from pcsargmax.visualize.report.shape_charts import shape_chart
 from pcsargmax.visualize.report.training import training_charts
@@ -48,14 +49,17 @@ def write_report(
         against: of a second run on the same shapes, which stands beside the first everywhere.
         shapes: how many are shown in three dimensions; see `chosen_shapes`.
         written: when; None: now.
-        seed: of the bootstrap of differences.
+        seed: of the bootstrap of differences between runs.
 
     Raises:
         ValueError: runs that cannot be compared, see `run.comparable`, or `shapes` below 1.
     """
     runs: Runs = {"": report}
+    unlike = ""
     if against is not None:
+        evaluated = len(report.predictions), len(against.predictions)
         report, against = comparable(report, against)
+        unlike = _unlike(evaluated, len(report.predictions))
         runs = dict(zip(labels_of(report, against), (report, against), strict=True))
     parts = discovery if report.is_discovery else detector
     scores = parts.shape_scores(runs)
@@ -73,7 +77,7 @@ def write_report(
     inside = {
         "metrics": f'<div class="tables">{differences}{parts.metric_tables(runs)}</div>\n',
         "curves": boxes["curves"],
-        "every-keypoint": parts.keypoint_tables(runs),
+        "every-keypoint": parts.keypoint_tables(runs, seed),
         "every-shape": boxes["every-shape"] + parts.shape_table(runs, scores, picks),
         "training": boxes["training"],
         "settings": _settings(runs),
@@ -85,8 +89,8 @@ def write_report(
         path,
         _title(runs),
         _data(runs, scores, shown),
-        head=_head(runs, now) + parts.summary(runs) + navigation(titles),
-        before=sections.pop("metrics") + _shapes_heading(len(shown), len(first), scores),
+        head=_head(runs, now) + unlike + parts.summary(runs) + navigation(titles),
+        before=sections.pop("metrics") + _shapes_heading(len(shown), scores),
         after="".join(sections.values()),
         charts=[chart for some in charts.values() for chart in some],
     )
@@ -175,11 +179,24 @@ def _version() -> str:
         return ""
 
 
-def _shapes_heading(shown: int, total: int, scores: Scores) -> str:
+def _shapes_heading(shown: int, scores: Scores) -> str:
+    label, values = next(iter(scores.values.items()))
+    total = len(values)
     text = f"All {total} shapes" if shown == total else f"{shown} of {total} shapes: worst half, best quarter, others"
+    by = f"{scores.name}{f' of {label}' if label else ''}"
     return (
-        f'<h2>{_TITLES["shapes"]}</h2>\n<p class="note">{text}, by their {scores.name}. Errors beside the pictures '
+        f'<h2>{_TITLES["shapes"]}</h2>\n<p class="note">{text}, by their {html.escape(by)}. Errors beside the pictures '
         "are in the units of the files.</p>\n"
+    )
+
+
+def _unlike(evaluated: tuple[int, int], common: int) -> str:
+    """A warning where two runs were not measured on the same shapes."""
+    if evaluated == (common, common):
+        return ""
+    return warning(
+        f"the runs were evaluated on {evaluated[0]} and {evaluated[1]} shapes, {common} of which both have. "
+        "Differences, pictures and the table of shapes are of those; other figures and curves are of each run's own."
     )
 
 

@@ -43,6 +43,9 @@ def test_reliability_leaves_empty_bins_out(make_report):
     curve, bars = trace(chart, "a"), trace(chart, "a: share of keypoints")
     count = np.array(metrics["calibration"]["reliability_number"])
     assert curve["customdata"] == count[count > 0].tolist()
+    for axis, key in (("x", "confidence"), ("y", "correct")):
+        expected = [100 * v for v in metrics["calibration"][f"reliability_{key}"] if v is not None]
+        assert curve[axis] == pytest.approx(expected, rel=1e-5)
     assert len(curve["x"]) == (count > 0).sum() < len(bars["x"]) == 10
     assert sum(bars["y"]) == pytest.approx(100)
     assert bars["x"][0] == 5
@@ -90,11 +93,11 @@ def test_shapes_stand_in_order_and_lead_to_their_pictures():
 
 
 def test_two_runs_are_drawn_against_one_another():
-    scores = Scores("agreement", "share", False, {"x": [0.5, 0.9, 0.7], "y": [0.4, 0.95, None]})
-    (chart,) = shape_chart(scores, list("abc"), [0, 1, 2])
+    scores = Scores("agreement", "share", False, {"x": [0.5, 0.9, 0.7, 0.8], "y": [0.4, 0.95, None, 0.6]})
+    (chart,) = shape_chart(scores, list("abcd"), [0, 1, 2, 3])
     points = chart["traces"][1]
-    assert (points["x"], points["y"]) == ([40, 95], [50, 90])
-    assert "that of x is the larger one on 1, that of y on 1" in chart["alt"]
+    assert (points["x"], points["y"]) == ([40, 60, 95], [50, 80, 90])
+    assert "that of x is the larger one on 2, that of y on 1" in chart["alt"]
     low, high = chart["layout"]["xaxis"]["range"]
     assert low < 40
     assert high > 95
@@ -123,6 +126,15 @@ def test_training_curves_share_a_panel_by_what_they_measure(tmp_path):
         f"{run}, {part}/loss" for run in "ab" for part in ("train", "val")
     }
     assert training_charts({"": []}) == []
+
+
+def test_a_training_that_diverged_has_a_chart(tmp_path):
+    log = tmp_path / "metrics.csv"
+    log.write_text("epoch,train/loss,val/pck\n0,2,nan\n1,inf,nan\n2,1,nan\n")
+    loss, pck = training_charts({"": [log]})
+    assert trace(loss, "train/loss" if len(loss["traces"]) > 1 else loss["traces"][0]["name"])["y"] == [2, None, 1]
+    assert "from 2 to 1." in loss["alt"]
+    assert "no finite number" in pck["alt"]
 
 
 def test_a_resumed_run_goes_on_where_it_stopped(tmp_path):

@@ -9,6 +9,7 @@ from pcsargmax.visualize.report.differences import (
     RESAMPLES,
     common_shapes,
     detector_differences,
+    difference_table,
     discovery_differences,
     keypoint_differences,
     rows_of,
@@ -29,7 +30,7 @@ def test_the_difference_of_pck_and_error_is_that_of_the_runs(make_report):
         assert one.second == pytest.approx(second["expectation"][key], rel=1e-4)
         assert one.found.difference == pytest.approx(one.first - one.second)
     assert found["Brier score of confidence"].first == pytest.approx(first["calibration"]["brier"])
-    assert found["calibration error (ECE)"].second == pytest.approx(second["calibration"]["ece"])
+    assert found["Brier score of confidence"].second == pytest.approx(second["calibration"]["brier"])
     r = found["Pearson's r of confidence and being right"]
     assert r.second == pytest.approx(second["calibration"]["pearson"], rel=1e-6)
 
@@ -45,7 +46,7 @@ def test_the_interval_is_that_of_resampled_shapes(make_report):
 
 
 def test_a_verdict_needs_an_interval_without_zero(make_report):
-    first, second = make_report(off=0.05).metrics, make_report("other").metrics
+    first, second = make_report(off=0.05, shapes=6).metrics, make_report("other", shapes=6).metrics
     (error,) = [one for one in detector_differences(first, second) if one.label == "mean error"]
     assert error.cells(("a", "b"))[-1].text == "b is better"
     (error,) = [one for one in detector_differences(second, first) if one.label == "mean error"]
@@ -54,6 +55,31 @@ def test_a_verdict_needs_an_interval_without_zero(make_report):
     assert pck.cells(("a", "b"))[-1].text == "b is better"
     same = detector_differences(first, first)[0]
     assert [cell.text for cell in same.cells(("a", "b"))][2:] == ["0.0 pp", "1.000", "not certain"]
+
+
+def test_few_shapes_make_nothing_certain(make_report):
+    first, second = (make_report(name, off=off, shapes=5).metrics for name, off in (("a", 0.05), ("b", 0.0)))
+    (error,) = [one for one in detector_differences(first, second) if one.label == "mean error"]
+    assert error.found.low > 0
+    assert error.found.p < 0.01  # what the bootstrap makes of five shapes
+    assert [cell.text for cell in error.cells(("a", "b"))][3:] == ["–", "fewer than 6 shapes"]
+
+
+def test_confidence_about_unlike_errors_is_not_compared(make_report):
+    first, second = make_report().metrics, make_report("other").metrics
+    for change in ({"symmetry": "all"}, {"threshold": 0.05}):
+        other = {**second, "confidence": {**second["confidence"], **change}}
+        labels = [one.label for one in detector_differences(first, other)]
+        assert labels == ["PCK@0.01", "PCK@0.02", "PCK@0.05", "mean error"]
+
+
+def test_a_table_says_what_the_difference_is_over(make_report):
+    first, second = make_report(shapes=5).metrics, make_report("other", shapes=4).metrics
+    text = difference_table(detector_differences(first, second), ("a", "b"), "shapes", ". More")
+    assert "Difference on the 4 shapes that both have: 95 % interval" in text
+    assert "percentage points. More</p>" in text
+    assert '<th scope="col">a − b</th>' in text
+    assert difference_table([], ("a", "b"), "shapes") == ""
 
 
 def test_shapes_are_matched_by_name(make_report):

@@ -14,6 +14,7 @@ from pcsargmax.visualize.report.discovery import (
     shape_scores,
     summary,
 )
+from pcsargmax.visualize.report.parts import told
 
 
 def test_the_agreement_of_the_shapes_is_das_without_self_pairs():
@@ -72,6 +73,8 @@ def test_keypoints_are_named_and_counted(make_discovery):
     (text,) = re.findall(r"<tbody>(.*?)</tbody>", keypoint_tables({"": report}))
     rows = [re.sub("<.*?>", "|", row) for row in text.split("</tr>")[:-1]]
     assert re.sub(r"\|+", "|", rows[0]).startswith("|handle|handle|90.0 %|handle|83.3 %|")
+    away = [one.error[0] / np.linalg.norm(np.ptp(one.points, axis=0)) for one in report.predictions]
+    assert f"|{told(np.mean(away), 'length')}|" in rows[0]
     assert "|none|–|" in re.sub(r"\|+", "|", rows[3])
     assert "named after" not in keypoint_tables({"": make_discovery(annotated=False)})
     assert nearest_share(make_discovery(annotated=False)) is None

@@ -43,6 +43,8 @@ def test_differences_have_a_sign_and_points_of_per_cent():
     assert told(0.047, "share", signed=True) == "+4.7 pp"
     assert told(-0.047, "share", signed=True) == "−4.7 pp"
     assert told(0.00001, "share", signed=True) == "0.0 pp"
+    assert told(-0.00001, "share", signed=True) == "0.0 pp"
+    assert told(-0.0001, "plain") == "0.000"
     assert told(0.00131, "length", signed=True) == "+0.00131"
 
 

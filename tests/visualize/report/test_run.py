@@ -77,6 +77,26 @@ def test_reports_are_brought_to_the_shapes_that_both_have(make_report):
         comparable(first, replace(second, predictions=second.predictions[4:]))
 
 
+def test_other_shapes_of_the_same_names_are_refused(make_report):
+    from dataclasses import replace
+
+    first, second = make_report(shapes=2), make_report("other", shapes=2)
+    one = second.predictions[1]
+    for points in (one.points * 1.2, one.points + 0.1):
+        moved = replace(second, predictions=(second.predictions[0], replace(one, points=points)))
+        with pytest.raises(
+            ValueError, match="against: expected a run on the same shapes, m1 of other is not that of mug"
+        ):
+            comparable(first, moved)
+    near = replace(second, predictions=(second.predictions[0], replace(one, points=one.points * 1.01)))
+    assert comparable(first, near)[1].predictions == near.predictions
+
+
+def test_a_report_counts_in_one_way(box_run):
+    with pytest.raises(ValueError, match="average and strict: a report counts in one way"):
+        measure_run(load_run(box_run), average="model", strict=True)
+
+
 def test_labels_tell_what_the_runs_differ_in(make_report):
     samples = make_report("a")
     assert labels_of(samples, make_report("b", objective="soft")) == ("sampling 10", "soft")

@@ -1,5 +1,6 @@
 import dataclasses
 import datetime
+import html
 import json
 import re
 
@@ -10,6 +11,7 @@ import torch
 from pcsargmax.template import Template
 from pcsargmax.training.evaluation import Evaluation, Protocol
 from pcsargmax.visualize.report import RunReport, chosen_shapes, write_report
+from pcsargmax.visualize.report.parts import told
 
 NOW = datetime.datetime(2026, 6, 5, 4, 3)
 
@@ -93,7 +95,7 @@ def test_what_a_run_was_calibrated_to_is_told(make_report, tmp_path):
 
 
 def test_two_runs_stand_side_by_side(make_report, tmp_path):
-    first, second = make_report("a", off=0.05), make_report("b", objective="soft")
+    first, second = make_report("a", off=0.05, shapes=6), make_report("b", objective="soft", shapes=6)
     text = own_text(write_report(first, tmp_path / "r.html", against=second))
     assert "<title>mug: sampling 10 against soft</title>" in text
     assert cells(text, "runs")[1:3] == [
@@ -110,10 +112,58 @@ def test_two_runs_stand_side_by_side(make_report, tmp_path):
     assert by_name["mean error"][-1] == "soft is better"
     assert cells(text, "per-keypoint")[0][2:5] == ["mean error|sampling 10", "mean error|soft", "difference"]
     data = json_of(text, "data")
-    assert (data["titles"], len(data["shapes"]), len(data["others"])) == (["sampling 10", "soft"], 5, 5)
+    assert (data["titles"], len(data["shapes"]), len(data["others"])) == (["sampling 10", "soft"], 6, 6)
     assert all(one["points"] is None for one in data["others"])
     assert "1 differ" in text
+    assert "All 6 shapes, by their mean error of sampling 10." in text
+    assert "were evaluated on" not in text
     assert text.count(">template</th>") == 1  # it is the same for both
+
+
+def test_rows_of_keypoints_and_shapes_hold_their_errors(make_report, tmp_path):
+    first, second = make_report("a", off=0.02), make_report("b", objective="soft")
+    text = own_text(write_report(first, tmp_path / "r.html", against=second))
+    errors, others = (np.array(one.metrics["shapes"]["errors"]["expectation"], dtype=float) for one in (first, second))
+    confidence = np.array(first.metrics["shapes"]["confidence"])
+    header, row, *_ = cells(text, "per-keypoint")
+    assert row[header.index("median|sampling 10")] == told(np.median(errors[:, 0]), "length")
+    assert row[header.index("mean confidence|sampling 10")] == told(confidence[:, 0].mean(), "share")
+    header, *rows = cells(text, "per-shape")
+    (row,) = [row for row in rows if row[0] == "m4"]
+    worst = first.metrics["keypoint_names"][int(np.nanargmax(errors[4]))]
+    assert row[header.index("difference")] == told(np.nanmean(errors[4]) - np.nanmean(others[4]), "length", signed=True)
+    assert row[header.index("largest error|sampling 10")] == told(np.nanmax(errors[4]), "length")
+    assert row[header.index("of keypoint|sampling 10")] == html.escape(worst)
+
+
+def test_runs_on_unlike_shapes_are_told_apart(make_report, make_discovery, tmp_path):
+    first, second = make_report("a", shapes=6), make_report("b", shapes=4)
+    text = own_text(write_report(first, tmp_path / "r.html", against=second))
+    assert "the runs were evaluated on 6 and 4 shapes, 4 of which both have" in text
+    assert "Difference on the 4 shapes" in text
+    assert len(json_of(text, "data")["shapes"]) == 4
+    both = make_discovery("a", shapes=6), make_discovery("b", shapes=5)
+    text = own_text(write_report(both[0], tmp_path / "r.html", against=both[1]))
+    assert "the runs were evaluated on 6 and 5 shapes, 5 of which both have" in text
+    assert "Difference on the 5 annotated shapes" in text
+
+
+def test_what_confidence_is_about_is_told(make_report, tmp_path):
+    plain, second = make_report("a", shapes=6), make_report("b", shapes=6)
+    blocks = {key: second.metrics[key] | {"symmetry": "all"} for key in ("confidence", "calibration", "sparsification")}
+    second = dataclasses.replace(second, metrics=second.metrics | blocks)
+    text = own_text(write_report(plain, tmp_path / "r.html", against=second))
+    assert "pp: percentage points. Confidence is not compared" in text
+    assert "bounding-box diagonal, up to the symmetry of the training. On the dotted line" in text
+    assert "Mean error, up to the symmetry of the training, of the keypoints" in text
+    assert "symmetry" not in own_text(write_report(plain, tmp_path / "r.html")).split("<script")[0].split("settings")[0]
+
+
+def test_intervals_of_differences_are_drawn_by_the_seed(make_report, tmp_path):
+    pair = make_report("a", off=0.02, shapes=6), make_report("b", shapes=6)
+    pages = [own_text(write_report(pair[0], tmp_path / "r.html", against=pair[1], seed=seed)) for seed in (0, 1)]
+    for table, row, column in (("differences", 4, 3), ("per-keypoint", 1, 4)):
+        assert len({cells(page, table)[row][column] for page in pages}) == 2
 
 
 def test_a_discovery_has_a_report_of_its_own(make_discovery, tmp_path):
@@ -191,10 +241,14 @@ def test_a_browser_shows_everything_without_errors(make_report, tmp_path, browse
            const again = [names(), heads[2].getAttribute("aria-sort")];
            const button = document.querySelector("button[data-shape='1']");
            button.click(); await start();
-           return {drawn, first, best, before, sorted, again, opened: [by("shape").value, button.textContent],
+           const ticks = [...by("chart-keypoints").querySelectorAll(".ytick text")].map((one) => one.textContent);
+           return {ticks, dark: by("with-dark").textContent,
+             drawn, first, best, before, sorted, again, opened: [by("shape").value, button.textContent],
              told: by("told").textContent, focus: document.activeElement.id,
              buttons: document.querySelectorAll("button[data-shape]").length};""",
     )
+    assert found["ticks"][::-1] == ["handle", "rim <b>", "</script>", "spout"]  # as they are, not as tags
+    assert found["dark"].startswith("Dark points and lines: truth and errors.")
     assert all(count > 0 for count in found["drawn"])
     assert found["first"].endswith(found["before"][0])
     assert found["best"].endswith(found["before"][-1])
