@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pcsargmax.annotate.keypointnet_entry import make_keypoint, replace_keypoints
 from pcsargmax.annotate.marks import ABSENT, Mark
+from pcsargmax.annotate.sources import split_names
 from pcsargmax.datasets.cache import atomic_path, source_stamp
 from pcsargmax.datasets.files import Cloud, read_cloud, sample_surface, write_cloud
 from pcsargmax.datasets.keypointnet_files import CLASS_IDS, SPLITS, cloud_path, mesh_path, read_category
@@ -28,82 +32,94 @@ class KeypointNetStore:
 
     A landmark's place among the names is its semantic id, kept in annotations/<category>.txt, a name a line;
     names that are numbers are ids themselves. An entry tells beside KeypointNet's own fields the `name` of each
-    keypoint, in `absent` the ids that the model was said to lack, and in `source` the file that its cloud was made
-    of. Other models, keypoints of other ids and
-    symmetries of an annotation file that is there stay as they are.
+    keypoint, in `absent` the ids that the model was said to lack, in `source` the file that its cloud was made of, and
+    in `symmetries_by_id` the groups whose members are not all there now. Other models, keypoints of other ids and
+    other fields of an annotation file that is there stay as they are.
 
     The cloud of a scan is written to pcds/, unless another is there already: all points of a cloud of up to
-    `num_points`, else an even sample; each landmark of a sample takes the place of the point nearest to it, so that
-    `pcd_info.point_index` names the very position, as in KeypointNet. A mesh is written to ShapeNetCore.v2.ply/,
-    where `mesh_info` holds. Models that no split lists are shared out to train, val and test, 70/10/20.
+    `num_points`, else an even sample; each landmark takes the place of the point nearest to it, so that
+    `pcd_info.point_index` names the very position, as in KeypointNet. A mesh is written to ShapeNetCore.v2.ply/;
+    `mesh_info` is told where the mesh there is the scan. Models that no split lists are shared out to train, val and
+    test, 70/10/20.
 
     Args:
         root: the folder.
-        category: its name; one of KeypointNet's 16 has that class id, another is its own.
+        category: its name, which names a file; one of KeypointNet's 16 has that class id, another is its own.
         num_points: of a cloud.
         seed: of the sample of a surface.
 
     Raises:
-        ValueError: an annotation file that cannot be read, or num_points less than 1.
+        ValueError: an annotation file that cannot be read, a category that cannot name a file, or num_points less
+            than 1.
     """
 
     def __init__(self, root: str | Path, category: str, *, num_points: int = 2048, seed: int = 0) -> None:
         if num_points < 1:
             raise ValueError(f"num_points: expected 1 or more, got {num_points}")
+        if not category.strip(". ") or category != Path(category).name:
+            raise ValueError(f"category: expected a name without slashes, got {category!r}")
         self.root, self.category = Path(root), category
         self.annotations = self.root / "annotations" / f"{category}.json"
         self.num_points, self.seed = num_points, seed
         self._read: tuple[tuple[str, int, int], list[dict[str, Any]]] | None = None
-        self._scan: tuple[Path, Cloud, Cloud] | None = None
+        self._scan: _Made | None = None
         entries = self._entries()
-        self.class_id = str(entries[0].get("class_id")) if entries else CLASS_IDS.get(category, category)
-        self._num_ids = 1 + max((k["semantic_id"] for entry in entries for k in entry["keypoints"]), default=-1)
+        self.class_id = entries[0]["class_id"] if entries else CLASS_IDS.get(category, category)
 
-    @property
-    def names(self) -> list[str]:
+    def names(self, scans: Sequence[Path] = ()) -> list[str]:
         """The landmarks that the category has: of its list of names, else the semantic ids in use."""
         listed = self._listed()
-        return listed if listed is not None else [str(number) for number in range(self._num_ids)]
+        return listed if listed is not None else [str(number) for number in range(self._num_ids())]
 
-    def load(self, scan: Path) -> dict[str, Mark]:
-        """The landmarks of a scan that were saved before."""
-        entry = next((e for e in self._entries() if e["model_id"] == stem_of(scan.name)), None)
+    def load(self, scan: Path) -> dict[str, Mark] | None:
+        """The landmarks of a scan that were saved before; None where the category lacks it.
+
+        Raises:
+            ValueError: the category has another scan of this name.
+        """
+        entry = _of_model(self._entries(), scan)
         if entry is None:
-            return {}
-        listed = self._listed()
+            return None
+        self._check_source(scan, entry)
+        listed = self._listed() or []
 
         def name_of(number: int) -> str:
-            return listed[number] if listed is not None and number < len(listed) else str(number)
+            return listed[number] if number < len(listed) else str(number)
 
-        marks = {name_of(k["semantic_id"]): self._read_mark(scan, k) for k in reversed(entry["keypoints"])}
-        return marks | {name_of(number): ABSENT for number in entry.get("absent", []) if name_of(number) not in marks}
+        marks = {name_of(k["semantic_id"]): self._read_mark(scan, entry, k) for k in reversed(entry["keypoints"])}
+        return dict.fromkeys(map(name_of, entry.get("absent", [])), ABSENT) | marks
 
     def save(self, scan: Path, names: Sequence[str], marks: Mapping[str, Mark]) -> Path | None:
         """Save the landmarks of a scan: its cloud and mesh first, then names, annotations and split.
 
         Raises:
-            ValueError: names that cannot be told from the semantic ids in use.
+            ValueError: names that cannot be told from the semantic ids in use, or the category has another scan of
+                this name.
         """
-        model_id, entries = stem_of(scan.name), self._entries()
-        entry = next((e for e in entries if e["model_id"] == model_id), None)
-        if entry is None:
-            if not marks:
-                return None
-            entry = {"class_id": self.class_id, "model_id": model_id, "keypoints": []}
-            entries.append(entry)
+        entries = self._entries()
+        entry = _of_model(entries, scan)
+        if entry is None and not marks:
+            return None
+        made = self._made(scan)
         self._read = None  # what is changed below is no longer what the file has
+        if entry is None:
+            entry = {"class_id": self.class_id, "model_id": stem_of(scan.name), "keypoints": []}
+            entries.append(entry)
+        self._check_source(scan, entry, made.digest)
         ids = self._semantic_ids(names)
         placed = {name: mark for name, mark in marks.items() if name in ids and mark.position is not None}
-        rows = self._write_cloud(scan, entry, [mark.position for mark in placed.values()])
-        cloud = self._cloud_and_sample(scan)[0]
+        rows = self._write_cloud(made, entry, [mark.position for mark in placed.values()])
+        on_mesh = self._write_mesh(made)
         keypoints = [
-            _keypoint(ids[name], name, mark, row, cloud) for (name, mark), row in zip(placed.items(), rows, strict=True)
+            make_keypoint(ids[name], name, mark, row, made.cloud, on_mesh)
+            for (name, mark), row in zip(placed.items(), rows, strict=True)
         ]
-        _replace(entry, set(ids.values()), keypoints)
-        entry["absent"] = sorted(ids[name] for name, mark in marks.items() if name in ids and mark == ABSENT)
+        replace_keypoints(entry, set(ids.values()), keypoints)
+        others = set(entry.get("absent", [])) - set(ids.values())
+        entry["absent"] = sorted(others | {ids[name] for name in ids if marks.get(name) == ABSENT})
         self._write_names(ids)
         _write_text(self.annotations, json.dumps(entries, allow_nan=False, ensure_ascii=False))
-        self._write_split(model_id)
+        self._write_split(entry["model_id"])
         return self.annotations
 
     def _entries(self) -> list[dict[str, Any]]:
@@ -113,26 +129,31 @@ class KeypointNetStore:
         stamp = source_stamp(self.annotations)
         if self._read is None or self._read[0] != stamp:
             content = read_json(self.annotations)
-            known = isinstance(content, list) and all(isinstance(e, dict) and e.get("keypoints") == [] for e in content)
-            if not known:  # a file without any keypoint yet is no category to others
-                read_category(self.root, self.category)
+            if not (isinstance(content, list) and all(map(_is_empty, content))):
+                read_category(self.root, self.category)  # its checks; one without any keypoint is no category to it
             self._read = stamp, content
         return self._read[1]
 
+    def _num_ids(self) -> int:
+        """The largest semantic id in use, plus one."""
+        entries = self._entries()
+        used = [k["semantic_id"] for entry in entries for k in entry["keypoints"]]
+        return 1 + max([*used, *(number for entry in entries for number in entry.get("absent", []))], default=-1)
+
     def _listed(self) -> list[str] | None:
         path = self.annotations.with_suffix(".txt")
-        return [line.strip() for line in read_text(path).splitlines() if line.strip()] if path.is_file() else None
+        return split_names(read_text(path)) if path.is_file() else None
 
     def _semantic_ids(self, names: Sequence[str]) -> dict[str, int]:
         """The semantic id of each name: its line in the list of names, else its own number, else the next one."""
         listed = self._listed()
         if listed is None:
-            if all(name.isascii() and name.isdigit() for name in names):
+            if all(name.isascii() and name.isdigit() and name == str(int(name)) for name in names):
                 return {name: int(name) for name in names}
-            listed = [str(number) for number in range(self._num_ids)]
+            listed = [str(number) for number in range(self._num_ids())]
             if listed and not set(listed) & set(names):
                 raise ValueError(
-                    f"names: {self.annotations} has semantic ids 0 to {self._num_ids - 1} without names; list those in "
+                    f"names: {self.annotations} has semantic ids 0 to {len(listed) - 1} without names; list those in "
                     f"{self.annotations.with_suffix('.txt').name} beside it, a name a line, or give the ids"
                 )
         listed = [*listed, *(name for name in names if name not in listed)]
@@ -142,57 +163,85 @@ class KeypointNetStore:
         listed = self._listed()
         if listed is None and all(name == str(number) for name, number in ids.items()):
             return
-        table = dict(enumerate(listed if listed is not None else map(str, range(self._num_ids))))
+        table = dict(enumerate(listed if listed is not None else map(str, range(self._num_ids()))))
         table |= {number: name for name, number in ids.items()}
         lines = [table[number] for number in sorted(table)]
         if lines != listed:
             _write_text(self.annotations.with_suffix(".txt"), "".join(f"{line}\n" for line in lines))
 
-    def _read_mark(self, scan: Path, keypoint: dict[str, Any]) -> Mark:
-        mesh = keypoint.get("mesh_info") or {}
-        x, y, z = keypoint["xyz"]
-        # The index counts in the cloud of pcds/, which is the scan itself only where that lies there.
-        index = (keypoint.get("pcd_info") or {}).get("point_index") if self._is_own(scan) else None
-        face = (mesh["face_index"], tuple(mesh["face_uv"])) if mesh else (None, None)
-        return Mark((x, y, z), index, *face)
+    def _read_mark(self, scan: Path, entry: dict[str, Any], keypoint: dict[str, Any]) -> Mark:
+        """A keypoint's mark; its numbers of points and triangles count only where the scan is what they count in."""
+        mesh, cloud = keypoint.get("mesh_info"), keypoint.get("pcd_info")
+        index = cloud["point_index"] if cloud and self._is_at(cloud_path, scan) else None
+        face, uv = None, None
+        if mesh and ((entry.get("source") or {}).get("file") == scan.name or self._is_at(mesh_path, scan)):
+            face, uv = mesh["face_index"], tuple(mesh["face_uv"])
+        return Mark(tuple(keypoint["xyz"]), index, face, uv)
+
+    def _is_at(self, path_of: Callable[[Path, str, str], Path], scan: Path) -> bool:
+        """Whether a scan is the category's own cloud or mesh."""
+        path = path_of(self.root, self.class_id, stem_of(scan.name))
+        return path.exists() and path.samefile(scan)
 
     def _is_own(self, scan: Path) -> bool:
-        path = cloud_path(self.root, self.class_id, stem_of(scan.name))
-        return path.exists() and path.resolve() == scan.resolve()
+        return self._is_at(cloud_path, scan) or self._is_at(mesh_path, scan)
 
-    def _write_cloud(self, scan: Path, entry: dict[str, Any], positions: Sequence[Any]) -> Sequence[int | None]:
-        """Write what pcds/ and the meshes' folder lack; return the row of each position in the cloud of pcds/."""
-        cloud, sample = self._cloud_and_sample(scan)
-        model_id = stem_of(scan.name)
-        path, mesh = cloud_path(self.root, self.class_id, model_id), mesh_path(self.root, self.class_id, model_id)
-        if cloud.faces is not None and not mesh.exists():
-            write_cloud(mesh, cloud)
-        if path.exists() and entry.get("source") != scan.name:  # not made here: it stays as it is
-            points = cloud.points if self._is_own(scan) else read_cloud(path).points
+    def _check_source(self, scan: Path, entry: dict[str, Any], digest: str | None = None) -> None:
+        """Refuse a scan where the category has another of this name, by its size, and by its content if given."""
+        source = entry.get("source")
+        if not source or self._is_own(scan):
+            return
+        told = {"file": scan.name, "size": scan.stat().st_size, "sha256": digest or source["sha256"]}
+        if told != source:
+            raise ValueError(
+                f"{scan}: {self.annotations} has landmarks of another {source['file']} as {entry['model_id']!r}; "
+                "rename this one, or name another --category or --out"
+            )
+
+    def _write_cloud(self, made: _Made, entry: dict[str, Any], positions: Sequence[Any]) -> Sequence[int | None]:
+        """Write the cloud to pcds/ unless another is there; return the row of each position in what is there."""
+        path = cloud_path(self.root, self.class_id, entry["model_id"])
+        if path.exists() and (self._is_own(made.path) or not entry.get("source")):  # not made here: it stays as it is
+            points = read_cloud(path).points
             return [_row_at(points, position) for position in positions]
-        entry["source"] = scan.name
-        points = sample.points.copy()
+        entry["source"] = {"file": made.path.name, "size": made.path.stat().st_size, "sha256": made.digest}
+        points = made.sample.points.copy()
         rows = _insert(points, positions)
         size = float(np.linalg.norm(np.ptp(points, axis=0))) or 1.0
-        write_pcd(path, points, sample.color, digits=9 + max(0, math.ceil(-math.log10(size))))
+        write_pcd(path, points, made.sample.color, digits=9 + max(0, math.ceil(-math.log10(size))))
         return rows
 
-    def _cloud_and_sample(self, scan: Path) -> tuple[Cloud, Cloud]:
-        """A scan's file and the points of it that go to pcds/; kept of the last scan alone, for they can be large."""
-        if self._scan is None or self._scan[0] != scan:
+    def _write_mesh(self, made: _Made) -> bool:
+        """Write a mesh unless one is there; whether what is there is the scan."""
+        path, cloud = mesh_path(self.root, self.class_id, stem_of(made.path.name)), made.cloud
+        if cloud.faces is None:
+            return False
+        if not path.exists():
+            write_cloud(path, cloud)
+            made.on_mesh = True
+        if made.on_mesh is None:
+            stored = read_cloud(path)
+            made.on_mesh = np.array_equal(stored.points, cloud.points) and np.array_equal(
+                np.zeros(0) if stored.faces is None else stored.faces, cloud.faces
+            )
+        return made.on_mesh
+
+    def _made(self, scan: Path) -> _Made:
+        """What is made of a scan; kept of the last one alone, for they can be large."""
+        if self._scan is None or self._scan.path != scan:
             cloud = sample = read_cloud(scan)
             if cloud.faces is not None or len(cloud.points) > self.num_points:
                 drawn = sample_surface(cloud, self.num_points, self.seed, name=str(scan))
                 sample = Cloud(drawn.points, drawn.color)
-            self._scan = scan, cloud, sample
-        return self._scan[1:]
+            self._scan = _Made(scan, hashlib.sha256(scan.read_bytes()).hexdigest(), cloud, sample)
+        return self._scan
 
     def _write_split(self, model_id: str) -> None:
         """List a model that no split lists in the one that most lacks its share of the category."""
         prefix = f"{self.class_id}-"
         paths = {split: self.root / "splits" / f"{split}.txt" for split in SPLITS}
         texts = {split: read_text(path) if path.is_file() else "" for split, path in paths.items()}
-        listed = {split: text.split() for split, text in texts.items()}
+        listed = {split: split_names(text) for split, text in texts.items()}
         if any(line in (prefix + model_id, model_id) for lines in listed.values() for line in lines):
             return
         counts = Counter({split: sum(line.startswith(prefix) for line in lines) for split, lines in listed.items()})
@@ -205,52 +254,28 @@ class KeypointNetStore:
                 _write_text(path, text + ("\n" if text and not text.endswith("\n") else "") + line)
 
 
-def _keypoint(number: int, name: str, mark: Mark, row: int | None, cloud: Cloud) -> dict[str, Any]:
-    """An entry of a list of keypoints; what is not known is left out."""
-    assert mark.position is not None
-    keypoint: dict[str, Any] = {"semantic_id": number, "name": name, "xyz": list(mark.position)}
-    color = _color(mark, cloud)
-    if color is not None:
-        keypoint["rgb"] = [round(float(value)) for value in color]
-    if row is not None:
-        keypoint["pcd_info"] = {"point_index": row}
-    if mark.face_index is not None and mark.face_uv is not None:
-        keypoint["mesh_info"] = {"face_index": mark.face_index, "face_uv": list(mark.face_uv)}
-    return keypoint
+@dataclass
+class _Made:
+    """A scan's file, and the points of it that go to pcds/."""
+
+    path: Path
+    digest: str
+    cloud: Cloud
+    sample: Cloud
+    on_mesh: bool | None = None  # whether the category's mesh is this one; None: not looked at yet
 
 
-def _color(mark: Mark, cloud: Cloud) -> np.ndarray | None:
-    """(3,) the colour of the scan at a mark, 0 to 255; None where that is not known."""
-    if cloud.color is None:
-        return None
-    if mark.point_index is not None:
-        return cloud.color[mark.point_index].astype(float)
-    if mark.face_index is None or cloud.faces is None:
-        return None
-    return np.asarray(mark.face_uv) @ cloud.color[cloud.faces[mark.face_index]]
+def _of_model(entries: list[dict[str, Any]], scan: Path) -> dict[str, Any] | None:
+    return next((entry for entry in entries if entry["model_id"] == stem_of(scan.name)), None)
 
 
-def _replace(entry: dict[str, Any], ids: set[int], keypoints: list[dict[str, Any]]) -> None:
-    """Put keypoints in place of those of the same ids, and let the symmetries follow: they count places in the list."""
-    before = entry["keypoints"]
-    fresh = {keypoint["semantic_id"]: keypoint for keypoint in keypoints}
-    after = [
-        _merge(old, fresh.pop(old["semantic_id"])) if old["semantic_id"] in fresh else old
-        for old in before
-        if old["semantic_id"] in fresh or old["semantic_id"] not in ids
-    ]
-    entry["keypoints"] = [*after, *fresh.values()]
-    place = {keypoint["semantic_id"]: number for number, keypoint in enumerate(entry["keypoints"])}
-    for kind, groups in (entry.get("symmetries") or {}).items():
-        for group in groups:
-            members = [before[number]["semantic_id"] for number in group["kp_indexes"]]
-            group["kp_indexes"] = [place[number] for number in members if number in place]
-        entry["symmetries"][kind] = [group for group in groups if group["kp_indexes"]]
-
-
-def _merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """A keypoint that did not move keeps what was known of it."""
-    return {**old, **new} if list(old["xyz"]) == new["xyz"] else new
+def _is_empty(entry: Any) -> bool:
+    """Whether an entry is whole, but without keypoints."""
+    return (
+        isinstance(entry, dict)
+        and entry.get("keypoints") == []
+        and all(isinstance(entry.get(key), str) for key in ("class_id", "model_id"))
+    )
 
 
 def _insert(points: np.ndarray, positions: Sequence[Any]) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pcsargmax.annotate.marks import Mark, Proposal, Triple
+from pcsargmax.annotate.marks import ABSENT, Mark, Proposal, Triple
 from pcsargmax.datasets.files import Cloud, read_cloud
 from pcsargmax.prediction import Prediction
 
@@ -89,8 +89,6 @@ class Scan:
 
     def proposals(self, prediction: Prediction, min_visibility: float = 0.5) -> dict[str, Proposal]:
         """What a run's prediction for this file says of each keypoint, put onto the scan; unlikely ones as absent."""
-        from pcsargmax.annotate.marks import ABSENT
-
         found = {}
         for k, name in enumerate(prediction.keypoint_names):
             visibility = float(prediction.visibility[k])

@@ -5,24 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
+from pcsargmax.annotate.ledger import Changes, Ledger, Store
 from pcsargmax.annotate.marks import ABSENT, Mark, Proposal
 
 State = Literal["placed", "absent", "proposed", "unset"]
-Marks = dict[str, Mark]
-
-
-class Store(Protocol):
-    """Where the landmarks of scans are kept."""
-
-    def load(self, scan: Path) -> Marks:
-        """What was saved of a scan before; names that nothing was said of are not in it."""
-        ...
-
-    def save(self, scan: Path, names: Sequence[str], marks: Mapping[str, Mark]) -> Path | None:
-        """Save what is said of a scan, whole or not at all; None where there is nothing to save yet."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -30,8 +18,8 @@ class Edit:
     """One step that can be taken back: names of one scan, with what was said of each before and after."""
 
     scan: int
-    before: Mapping[str, Mark | None]
-    after: Mapping[str, Mark | None]
+    before: Changes
+    after: Changes
 
 
 class Session:
@@ -43,12 +31,14 @@ class Session:
 
     Args:
         scans: the files, at least one.
-        names: the landmarks in their order; those that the store knows are added if `open_names`.
+        names: the landmarks in their order; those that the store and `begin` know are added if `open_names`.
         store: what was saved before is read from it, and changes are saved in it.
-        begin: for some scans the marks to begin with where the store has none; saved at once.
+        begin: for some scans the marks to begin with where nothing was saved before; saved at once.
         open_names: landmarks may be added as one goes.
 
     Attributes:
+        names: the landmarks in their order.
+        others: landmarks that store and `begin` know besides; they stay as they are.
         scan: number of the scan that is shown; the first that is not complete to begin with.
         slot: number of the landmark that is put next; None where there are no landmarks yet.
         message: what happened last, in words.
@@ -68,22 +58,20 @@ class Session:
     ) -> None:
         if not scans:
             raise ValueError("scans: expected at least one file, got none")
-        self.scans, self.open_names, self._store = tuple(scans), open_names, store
+        begin = begin or {}
+        self.scans, self.open_names = tuple(scans), open_names
+        self._ledger = Ledger(self.scans, store, begin)
+        known = dict.fromkeys([*store.names(self.scans), *(name for marks in begin.values() for name in marks)])
+        further = [name for name in known if name not in names]
         self.names: list[str] = []
-        self._marks: list[Marks] = [dict(store.load(scan)) for scan in self.scans]
-        started = begin or {}
-        fresh = [i for i, scan in enumerate(self.scans) if started.get(scan) and not self._marks[i]]
-        for number in fresh:
-            self._marks[number] = dict(started[self.scans[number]])
-        found = [name for marks in self._marks for name in marks] if open_names else []
-        for name in [*names, *(name for name in dict.fromkeys(found) if name not in names)]:
+        for name in [*names, *(further if open_names else [])]:
             self._append(name)
         if not self.names and not open_names:
             raise ValueError("names: expected at least one landmark, got none")
+        self.others = () if open_names else tuple(further)
         self._proposals: list[dict[str, Proposal]] = [{} for _ in self.scans]
         self._undo: list[Edit] = []
         self._redo: list[Edit] = []
-        self._unsaved = set(fresh)
         self.message = ""
         self.scan = next((i for i in range(len(self.scans)) if not self.complete(i)), 0)
         self.slot: int | None = 0 if self.names else None
@@ -103,7 +91,7 @@ class Session:
     @property
     def marks(self) -> Mapping[str, Mark]:
         """What is said of the scan that is shown."""
-        return self._marks[self.scan]
+        return self._ledger.marks[self.scan]
 
     @property
     def proposals(self) -> Mapping[str, Proposal]:
@@ -117,18 +105,18 @@ class Session:
     def state(self, name: str, scan: int | None = None) -> State:
         """How things stand with a landmark on a scan (None: the one that is shown)."""
         number = self.scan if scan is None else scan
-        mark = self._marks[number].get(name)
+        mark = self._ledger.marks[number].get(name)
         if mark is not None:
             return "absent" if mark.position is None else "placed"
         return "proposed" if name in self._proposals[number] else "unset"
 
     def complete(self, scan: int) -> bool:
         """Whether something is said of every landmark of a scan."""
-        return bool(self.names) and all(name in self._marks[scan] for name in self.names)
+        return bool(self.names) and all(name in self._ledger.marks[scan] for name in self.names)
 
     def untouched(self, scan: int) -> bool:
         """Whether nothing is said of any landmark of a scan."""
-        return not any(name in self._marks[scan] for name in self.names)
+        return not any(name in self._ledger.marks[scan] for name in self.names)
 
     def counts(self, scan: int | None = None) -> dict[State, int]:
         """How many landmarks of a scan are in each state."""
@@ -226,7 +214,7 @@ class Session:
 
     def offer(self, scan: int, proposals: Mapping[str, Proposal]) -> None:
         """Take a model's proposals for a scan; names that the session does not have are passed over."""
-        self._proposals[scan] = {name: one for name, one in proposals.items() if name in self.names}
+        self._proposals[scan] = dict(proposals)
 
     def confirm(self) -> None:
         """Take the proposal for the current landmark as its mark, and go on to the next unset one."""
@@ -239,7 +227,8 @@ class Session:
 
     def confirm_all(self) -> None:
         """Take every proposal of this scan whose landmark is unset, as one step."""
-        taken: dict[str, Mark | None] = {name: one.mark for name, one in self.proposals.items()}
+        taken = {name: one.mark for name, one in self.proposals.items()}
+        self.message = "nothing is proposed"
         self._change(taken, f"{len(taken)} confirmed")
         self._settle()
 
@@ -253,13 +242,17 @@ class Session:
 
     def save(self) -> None:
         """Save what a failed save has left over."""
-        for number in sorted(self._unsaved):
-            self._save(number)
+        self._ledger.save(self.names)
 
     @property
     def unsaved(self) -> int:
         """How many files have changes that could not be saved."""
-        return len(self._unsaved)
+        return self._ledger.unsaved
+
+    @property
+    def failure(self) -> str:
+        """Why they could not be saved; "" where everything is."""
+        return self._ledger.failure
 
     def _append(self, name: str) -> None:
         name = str(name).strip()
@@ -286,14 +279,13 @@ class Session:
         if self.next_unset():
             self.message = told
 
-    def _change(self, after: Mapping[str, Mark | None], told: str) -> None:
-        before = {name: self.marks.get(name) for name in after}
-        edit = Edit(self.scan, before, dict(after))
+    def _change(self, after: Changes, told: str) -> None:
+        edit = Edit(self.scan, {name: self.marks.get(name) for name in after}, dict(after))
         if edit.before != edit.after:
             self._undo.append(edit)
             self._redo.clear()
             self.message = told
-            self._set(edit.scan, edit.after)
+            self._ledger.change(edit.scan, edit.after, self.names)
 
     def _travel(self, taken: list[Edit], given: list[Edit], *, back: bool) -> bool:
         if not taken:
@@ -304,23 +296,5 @@ class Session:
         self.scan = edit.scan
         self.select(next(iter(edit.after)))
         self.message = f"{'undone' if back else 'redone'}: {', '.join(edit.after)}"
-        self._set(edit.scan, edit.before if back else edit.after)
+        self._ledger.change(edit.scan, edit.before if back else edit.after, self.names)
         return True
-
-    def _set(self, scan: int, marks: Mapping[str, Mark | None]) -> None:
-        for name, mark in marks.items():
-            if mark is None:
-                self._marks[scan].pop(name, None)
-            else:
-                self._marks[scan][name] = mark
-        self._save(scan)
-
-    def _save(self, scan: int) -> None:
-        """Save a scan; what cannot be written stays unsaved and is said, for the work must not be lost with it."""
-        self._unsaved.add(scan)
-        try:
-            self._store.save(self.scans[scan], self.names, self._marks[scan])
-        except (OSError, ValueError) as error:
-            self.message = f"not saved: {error}"
-        else:
-            self._unsaved.discard(scan)

@@ -99,17 +99,22 @@ def find_landmarks(paths: Sequence[str | Path], *, frame: Frame = "LPS") -> dict
 def names_of(folder: str | Path, category: str = "", *, frame: Frame = "LPS") -> list[str]:
     """The landmarks of a data set: of KeypointNet's layout the names or semantic ids, else in the files' order.
 
+    Args:
+        folder: of the data set.
+        category: which of several, where it has KeypointNet's layout; passed over where it has one of another name.
+        frame: of the meshes, see `pcsargmax.datasets.markups`.
+
     Raises:
-        ValueError: no such folder, no landmarks in it, or several categories and none named.
+        ValueError: no such folder, no landmarks in it, or several categories and none of them named.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
     known = categories(folder)
     if known:
-        if not category and len(known) > 1:
+        if category not in known and len(known) > 1:
             raise ValueError(f"{folder}: has several categories, {', '.join(known)}; name one with --category")
-        read = read_category(folder, category or known[0])
+        read = read_category(folder, category if category in known else known[0])
         listed = read.path.with_suffix(".txt")
         if listed.is_file():
             return split_names(read_text(listed))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
+from os.path import commonpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -11,9 +13,9 @@ import typer
 from pcsargmax.commands.errors import friendly_errors
 
 if TYPE_CHECKING:
-    from pcsargmax.annotate.keypointnet_store import KeypointNetStore
-    from pcsargmax.annotate.session import Session
-    from pcsargmax.annotate.slicer_store import SlicerStore
+    from pcsargmax.annotate import Session, SlicerStore
+    from pcsargmax.annotate.sources import Found
+    from pcsargmax.datasets.markups import Frame
 
 FORMATS = ("mrk.json", "keypointnet")
 
@@ -35,8 +37,10 @@ def command(
         Path | None, typer.Option(help="Folder to save in, the scans with the landmarks; default beside the scans.")
     ] = None,
     format: Annotated[str, typer.Option(help="mrk.json (3D Slicer), or keypointnet (its layout).")] = "mrk.json",
-    category: Annotated[str, typer.Option(help="Of --format keypointnet: the category; default --out's name.")] = "",
-    frame: Annotated[str, typer.Option(help="Frame of the meshes for 3D Slicer, LPS or RAS.")] = "LPS",
+    category: Annotated[
+        str, typer.Option(help="Of --format keypointnet: the category, default --out's name. Also that of --like.")
+    ] = "",
+    mesh_frame: Annotated[str, typer.Option(help="Frame of the meshes for 3D Slicer, LPS or RAS.")] = "LPS",
     num_points: Annotated[int, typer.Option(help="Of --format keypointnet: points of a cloud.")] = 2048,
     seed: Annotated[int, typer.Option(help="Seed of the sampling of meshes.")] = 0,
     device: Annotated[str, typer.Option(help="Of --run: cpu, cuda or mps.")] = "cpu",
@@ -53,32 +57,58 @@ def command(
         pcsargmax annotate ~/scans --names tip,left,right
     """
     with friendly_errors():
+        from pcsargmax.annotate import KeypointNetStore, Session
+        from pcsargmax.annotate.sources import find_landmarks, find_scans
+        from pcsargmax.datasets.landmark_files import stem_of
         from pcsargmax.datasets.markups import check_frame
+        from pcsargmax.visualize.annotate_window import annotate
+        from pcsargmax.visualize.renderer import RendererUnavailable
 
-        check_frame("frame", frame)
-        if format not in FORMATS:
-            raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
-        if names and like is not None:
-            raise ValueError("give either --names or --like")
+        check_frame("mesh_frame", mesh_frame)
+        frame = cast("Frame", mesh_frame)
+        _check(names, like, out, format, category)
         propose, known = (None, []) if run is None else _proposer(run, seed, device)
         listed = _names(names, like, category, frame) or known
-        session, told = _session(paths, listed, out, format, category, frame, num_points, seed)
-        from pcsargmax.visualize.scene import RendererUnavailable
-
+        scans = find_scans(paths)
+        beside = find_landmarks(paths, frame=frame)
+        found = {scan: beside[stem_of(scan.name)] for scan in scans if stem_of(scan.name) in beside}
+        if format == "keypointnet":
+            assert out is not None
+            category = category or out.resolve().name
+            store: Any = KeypointNetStore(out, category, num_points=num_points, seed=seed)
+            told = ["train", category, "--root", str(out)]
+        else:
+            store = _slicer_store(out, frame, found)
+            told = ["train", str(out) if out is not None else commonpath([scan.parent for scan in scans])]
+            told += [] if frame == "LPS" else ["--mesh-frame", frame]
+        begin = {scan: _begin(scan, its, frame) for scan, its in found.items()}
+        session = Session(scans, listed, store, begin=begin, open_names=not listed)
         try:
-            _open(session, propose)
+            annotate(session, propose=propose)
         except RendererUnavailable as error:
             raise OSError(str(error)) from error
         finally:
             session.save()
-    _tell(session, told)
+    _tell(session, shlex.join(["pcsargmax", *told]))
 
 
-def _names(names: str, like: Path | None, category: str, frame: str) -> list[str]:
+def _check(names: str, like: Path | None, out: Path | None, format: str, category: str) -> None:
+    """Raise ValueError where options do not go together."""
+    if format not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
+    if names and like is not None:
+        raise ValueError("give either --names or --like")
+    if format == "keypointnet" and out is None:
+        raise ValueError("--format keypointnet needs --out, the folder that gets the layout")
+    if category and format != "keypointnet" and like is None:
+        raise ValueError("--category is for --format keypointnet, or of --like")
+
+
+def _names(names: str, like: Path | None, category: str, frame: Frame) -> list[str]:
     from pcsargmax.annotate.sources import names_of, parse_names
 
     if like is not None:
-        return names_of(like, category, frame=cast(Any, frame))
+        return names_of(like, category, frame=frame)
     return parse_names(names) if names else []
 
 
@@ -90,54 +120,26 @@ def _proposer(run: Path, seed: int, device: str) -> tuple[Callable[[Path], Any],
     return (lambda path: opened.predict_file(path, seed=seed)), list(opened.keypoint_names)
 
 
-def _session(
-    paths: list[Path],
-    names: list[str],
-    out: Path | None,
-    format: str,
-    category: str,
-    frame: str,
-    num_points: int,
-    seed: int,
-) -> tuple[Session, str]:
-    """The session, and the command that trains on what it leaves."""
-    from pcsargmax.annotate.session import Session
-    from pcsargmax.annotate.sources import find_landmarks, find_scans
-    from pcsargmax.datasets.landmark_files import stem_of
+def _slicer_store(out: Path | None, frame: Frame, found: Mapping[Path, Found]) -> SlicerStore:
+    """Saves beside the scans, or in the files that hold their landmarks already."""
+    from pcsargmax.annotate import SlicerStore
 
-    scans = find_scans(paths)
-    beside = find_landmarks(paths, frame=cast(Any, frame))
-    found = {scan: beside[stem_of(scan.name)] for scan in scans if stem_of(scan.name) in beside}
-    store: KeypointNetStore | SlicerStore
-    if format == "keypointnet":
-        from pcsargmax.annotate.keypointnet_store import KeypointNetStore
-
-        if out is None:
-            raise ValueError("--format keypointnet needs --out, the folder that gets the layout")
-        store = KeypointNetStore(out, category or out.resolve().name, num_points=num_points, seed=seed)
-        known, told = store.names, f"pcsargmax train {store.category} --root {out}"
-    else:
-        from pcsargmax.annotate.slicer_store import SlicerStore
-
-        if category:
-            raise ValueError("--category is for --format keypointnet")
-        files = {} if out is not None else {scan: its.path for scan, its in found.items()}
-        if odd := [path for path in files.values() if not path.name.lower().endswith(".mrk.json")]:
-            raise ValueError(
-                f"{odd[0]}: holds landmarks of these scans already, which .mrk.json beside them would tell a second "
-                "time; name a folder with --out, which begins with what is there"
-            )
-        store = SlicerStore(out, frame=cast(Any, frame), files=files)
-        known, told = [], f"pcsargmax train {out if out is not None else paths[0]}"
-    begin = {scan: its.marks for scan, its in found.items()}
-    fixed = names or known
-    return Session(scans, fixed, store, begin=begin, open_names=not names), told
+    files = {} if out is not None else {scan: its.path for scan, its in found.items()}
+    if odd := [path for path in files.values() if not path.name.lower().endswith(".mrk.json")]:
+        raise ValueError(
+            f"{odd[0]}: holds landmarks of these scans already, which .mrk.json beside them would tell a second "
+            "time; name a folder with --out, which begins with what is there"
+        )
+    return SlicerStore(out, frame=frame, files=files)
 
 
-def _open(session: Session, propose: Callable[[Path], Any] | None) -> None:
-    from pcsargmax.visualize.annotate_window import annotate
+def _begin(scan: Path, found: Found, frame: Frame) -> Mapping[str, Any]:
+    """The marks that a file holds; 3D Slicer's tells of absence too."""
+    from pcsargmax.annotate import SlicerStore
 
-    annotate(session, propose=propose)
+    if found.path.name.lower().endswith(".mrk.json"):
+        return SlicerStore(frame=frame, files={scan: found.path}).load(scan) or {}
+    return found.marks
 
 
 def _tell(session: Session, told: str) -> None:
@@ -147,8 +149,10 @@ def _tell(session: Session, told: str) -> None:
     untouched = sum(session.untouched(number) for number in range(total))
     typer.echo(f"{complete} of {total} files complete, {untouched} untouched")
     if session.unsaved:
-        typer.echo(f"{session.unsaved} files could not be saved: {session.message}", err=True)
+        typer.echo(f"{session.unsaved} files could not be saved: {session.failure}", err=True)
         raise typer.Exit(1)
+    if session.others:
+        typer.echo(f"Left as they are, for they are not among the names: {', '.join(session.others)}")
     if complete + untouched < total:
         typer.echo("Training takes landmarks that are unset as absent: complete the rest, or take these files out.")
     if untouched < total:

@@ -38,7 +38,7 @@ def read_markups(path: Path, mesh_frame: Frame) -> Landmarks:
         points = node.get("controlPoints", []) if isinstance(node, dict) else None
         if not isinstance(points, list):
             raise ValueError(f"{path}: expected each markup to be an object with a list named controlPoints")
-        sign = _system_sign(node.get("coordinateSystem", "LPS"), mesh_frame, str(path))
+        sign = system_sign(node.get("coordinateSystem", "LPS"), mesh_frame, str(path))
         for number, point in enumerate(points, 1):
             where = f"{path}: control point {number}"
             if not isinstance(point, dict):
@@ -61,7 +61,7 @@ def read_fcsv(path: Path, mesh_frame: Frame) -> Landmarks:
         if line.startswith("#"):
             key, _, value = line[1:].partition("=")
             if key.strip().lower() == "coordinatesystem":
-                sign = _system_sign(value.strip(), mesh_frame, where)
+                sign = system_sign(value.strip(), mesh_frame, where)
             elif key.strip().lower() == "columns":
                 columns = [column.strip() for column in value.split(",")]
         elif line.strip():
@@ -174,7 +174,7 @@ def check_frame(argument: str, frame: str) -> None:
         raise ValueError(f'{argument}: expected "LPS" or "RAS", got {frame!r}')
 
 
-def _system_sign(system: Any, mesh_frame: Frame, where: str) -> np.ndarray:
+def system_sign(system: Any, mesh_frame: Frame, where: str) -> np.ndarray:
     """The factors (3,) that take a position from `system` to the frame of the mesh."""
     known = _SYSTEMS.get(str(system).strip().upper())
     if known is None:

@@ -15,7 +15,7 @@ from pcsargmax.visualize.palette import ABSENT_COLOR, keypoint_color
 if TYPE_CHECKING:
     from PIL import Image
 
-INK, FAINT, CHOSEN, GOOD, BUTTON = "#1c1c22", "#70707a", "#dfe7f3", "#1b6b3a", "#eceef2"
+INK, FAINT, CHOSEN, GOOD, BAD, BUTTON = "#1c1c22", "#70707a", "#dfe7f3", "#1b6b3a", "#b3261e", "#eceef2"
 _ROW, _BUTTON, _LINE = 1.6, 1.9, 1.2  # heights in ems
 _COLUMNS = 3
 _FEWEST = 4  # rows of the list that the help must leave
@@ -70,7 +70,7 @@ def draw_card(
         session: whose landmarks on the scan that is shown are listed.
         size: width and height in pixels.
         em: height of the letters in pixels.
-        status: said below the buttons.
+        status: said below the buttons, unless work could not be saved: that is said in its place, in red.
         proposals: whether there can be any; else their buttons and keys are left out.
         help: say what mouse and keys do, where that leaves room for the list.
         first: number of the landmark in the first row, where not all fit; None: so that the current one is seen.
@@ -202,8 +202,10 @@ class _Panel:
         return y
 
     def say(self, y: float, text: str) -> float:
-        """The status; the y below."""
-        overlay.write(self.pen, (self.left, y), text, self.small, INK, self.right - self.left)
+        """The status, or that work could not be saved; the y below."""
+        failure = self.session.failure
+        text, ink = (f"not saved: {failure}", BAD) if failure else (text, INK)
+        overlay.write(self.pen, (self.left, y), text, self.small, ink, self.right - self.left)
         return y + 1.5 * self.em
 
     def lines(self, y: float, lines: list[tuple[str, str]]) -> None:

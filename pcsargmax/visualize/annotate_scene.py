@@ -10,28 +10,39 @@ from pcsargmax.annotate.session import Session
 from pcsargmax.visualize import geometry
 from pcsargmax.visualize.geometry import Mesh
 from pcsargmax.visualize.palette import hex_to_rgb, keypoint_color
+from pcsargmax.visualize.window_budget import ball_detail
 
 #: Radius of a landmark's ball as a share of the bounding-box diagonal: small, so that its place is seen.
 RADIUS = 0.011
 #: Colour of scans that have none of their own.
 PLAIN_COLOR = "#c9ccd4"
 _SHARP = np.cos(np.radians(30))  # edges sharper than this are drawn as edges
+_MOST_NORMALS = 500_000  # larger clouds are not shaded: their normals would take too long
 
 
-def surface_mesh(scan: Scan) -> Mesh | None:
-    """The triangles of a scan, in its own colours or a plain one, smooth but for sharp edges; None of a cloud."""
-    faces = scan.cloud.faces
+def surface_mesh(scan: Scan, most: int | None = None) -> Mesh | None:
+    """The triangles of a scan, in its own colours or a plain one, smooth but for sharp edges; None of a cloud.
+
+    Args:
+        scan: what is drawn.
+        most: a mesh of more triangles is drawn coarser, with at most so many; it is picked on as it is all the same.
+    """
+    points, faces, rgb = scan.points, scan.cloud.faces, point_colors(scan)
     if faces is None:
         return None
-    points, rgb = scan.points, point_colors(scan)
+    if most is not None and len(faces) > most:
+        from scipy.spatial import cKDTree
+
+        coarse, faces = geometry.thinned(points, faces, most)
+        rgb = rgb[cKDTree(points).query(coarse)[1]]
+        points = coarse
     cross = np.cross(points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
     smooth = np.zeros_like(points)
     for each in range(3):
         np.add.at(smooth, faces[:, each], cross)
     smooth, flat = _unit(smooth), _unit(cross)
     sharp = np.einsum("fcd,fd->fc", smooth[faces], flat) < _SHARP
-    # A vertex is shared by all corners that look smooth there, and doubled only where they do not: software drivers
-    # hang on meshes that are larger than they need be.
+    # A vertex is shared by all corners that look smooth there, and doubled only where they do not.
     corner = np.arange(faces.size).reshape(faces.shape)
     key, first, triangles = np.unique(
         np.where(sharp, len(points) + corner, faces), return_index=True, return_inverse=True
@@ -41,22 +52,12 @@ def surface_mesh(scan: Scan) -> Mesh | None:
     return Mesh(points[vertex], normals, rgb[vertex], triangles.reshape(faces.shape))
 
 
-def surface_points(mesh: Mesh, count: int = 120_000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(count, 3) points spread evenly over a mesh, their normals and their colours; the same each time.
-
-    What a mesh is drawn as where nothing but a software driver draws: those hang on large pictures of triangles.
-    """
-    corners = mesh.vertices[mesh.triangles]
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    rng = np.random.default_rng(0)
-    face = rng.choice(len(area), count, p=area / area.sum())
-    root, along = np.sqrt(rng.random(count)), rng.random(count)
-    weights = np.stack([1 - root, root * (1 - along), root * along], axis=1)[:, :, None]
-    rows = mesh.triangles[face]
-    points, normals, colors = (
-        (weights * part[rows]).sum(axis=1) for part in (mesh.vertices, mesh.normals, mesh.colors)
-    )
-    return points, _unit(normals), colors
+def cloud_normals(points: np.ndarray, lamp: np.ndarray) -> np.ndarray:
+    """(N, 3) normals of a cloud (N, 3), towards the lamp (3,); of a very large or a very small one the lamp's way."""
+    if not 3 < len(points) <= _MOST_NORMALS:
+        return np.broadcast_to(lamp, points.shape)
+    normals = geometry.estimated_normals(points)
+    return normals * np.where(normals @ lamp < 0, -1.0, 1.0)[:, None]
 
 
 def point_colors(scan: Scan) -> np.ndarray:
@@ -71,21 +72,23 @@ def shaded(colors: np.ndarray, normals: np.ndarray, lamp: np.ndarray) -> np.ndar
     return colors * (0.55 + 0.45 * np.clip(normals @ lamp, -0.3, 1)[:, None])
 
 
-def landmark_mesh(session: Session, scan: Scan, moving: tuple[str, Mark] | None = None) -> Mesh:
+def landmark_mesh(session: Session, scan: Scan, moving: tuple[str, Mark] | None = None, *, most: int = 100_000) -> Mesh:
     """The landmarks that are on the scan as balls in their colours; proposals smaller and pale, the current one large.
 
     Args:
         session: whose landmarks.
         scan: the one that is shown.
         moving: a landmark that is being moved, and where it is meanwhile.
+        most: triangles of all balls together, as far as that can be.
     """
-    parts = [geometry.balls(np.zeros((0, 3)), 1.0, np.zeros(3), subdivisions=0)]
-    for name, place, sure in landmark_places(session, scan, moving):
+    places, parts = landmark_places(session, scan, moving), [geometry.EMPTY]
+    detail = ball_detail(len(places), most)
+    for name, place, sure in places:
         color = hex_to_rgb(keypoint_color(session.names.index(name)))
         radius = RADIUS * (1.35 if name == session.name else 1.0)
         if not sure:
             color, radius = 1 - 0.45 * (1 - color), 0.7 * radius
-        parts.append(geometry.balls(place[None], radius, color, subdivisions=3))
+        parts.append(geometry.balls(place[None], radius, color, subdivisions=detail))
     return geometry.join(parts)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +12,11 @@ from pcsargmax.annotate.scan import Scan
 from pcsargmax.annotate.session import Session
 from pcsargmax.visualize import annotate_scene, geometry
 from pcsargmax.visualize.geometry import Mesh
+from pcsargmax.visualize.window_budget import most_triangles
 
 _FIELD_OF_VIEW = 30.0
 _LAMP = np.array([0.35, 0.75, 0.56])
 _POINT = 4.0  # pixels of a point, of a cloud's until the camera is known
-_MOST_NORMALS = 500_000  # larger clouds are not shaded: their normals would take too long
 
 
 class AnnotateView:
@@ -50,7 +48,7 @@ class AnnotateView:
         self._labels: list[Any] = []
         self._point_size = _POINT
         self._spacing: float | None = None
-        self._triangles_drawn = has_graphics_card()
+        self._most = most_triangles(1) // 2  # of the scan, and of the balls
 
     def show(self, scan: Scan | None) -> None:
         """Replace the scan; the camera stays."""
@@ -61,29 +59,17 @@ class AnnotateView:
         self._show_labels([])
         if scan is None:
             return
-        surface = annotate_scene.surface_mesh(scan)
-        if surface is not None and self._triangles_drawn:
+        surface = annotate_scene.surface_mesh(scan, self._most)
+        if surface is not None:
             self.widget.scene.add_geometry("scan", self._triangles(surface), self._material())
             self._spacing = None
             return
-        if surface is not None:
-            points, normals, colors = annotate_scene.surface_points(surface)
-            self._spacing = 3.0 / np.sqrt(len(points))
-        else:
-            points, colors, self._spacing = scan.points, annotate_scene.point_colors(scan), scan.spacing
-            normals = self._normals(points)
-        cloud = self._points(points, annotate_scene.shaded(colors, normals, _LAMP))
+        step = 1 + (len(scan.points) - 1) // self._most
+        points, colors = scan.points[::step], annotate_scene.point_colors(scan)[::step]
+        self._spacing = scan.spacing * float(np.sqrt(step))
+        cloud = self._points(points, annotate_scene.shaded(colors, annotate_scene.cloud_normals(points, _LAMP), _LAMP))
         self.widget.scene.add_geometry("scan", cloud, self._material(_POINT))
         self._point_size = _POINT
-
-    def _normals(self, points: np.ndarray) -> np.ndarray:
-        """(N, 3) of a cloud, towards the lamp; of a very large one all alike, as they would take too long."""
-        if not 3 < len(points) <= _MOST_NORMALS:
-            return np.broadcast_to(_LAMP, points.shape)
-        cloud = self._o3d.geometry.PointCloud(self._o3d.utility.Vector3dVector(points))
-        cloud.estimate_normals(self._o3d.geometry.KDTreeSearchParamKNN(16))
-        normals = np.asarray(cloud.normals)
-        return normals * np.where(normals @ _LAMP < 0, -1.0, 1.0)[:, None]
 
     def _points(self, points: np.ndarray, colors: np.ndarray) -> Any:
         cloud = self._o3d.geometry.PointCloud(self._o3d.utility.Vector3dVector(points))
@@ -96,12 +82,9 @@ class AnnotateView:
         if scene.has_geometry("landmarks"):
             scene.remove_geometry("landmarks")
         if self.scan is not None:
-            balls = annotate_scene.landmark_mesh(session, self.scan, moving)
-            if len(balls.triangles) and self._triangles_drawn:
+            balls = annotate_scene.landmark_mesh(session, self.scan, moving, most=self._most)
+            if len(balls.triangles):
                 scene.add_geometry("landmarks", self._triangles(balls), self._material())
-            elif len(balls.triangles):
-                colors = annotate_scene.shaded(balls.colors, balls.normals, _LAMP)
-                scene.add_geometry("landmarks", self._points(balls.vertices, colors), self._material(_POINT))
             self._show_labels(annotate_scene.landmark_places(session, self.scan, moving))
         self.widget.force_redraw()
 
@@ -165,10 +148,3 @@ class AnnotateView:
         material = self._o3d.visualization.rendering.MaterialRecord()
         material.shader, material.point_size = "defaultUnlit", point_size
         return material
-
-
-def has_graphics_card() -> bool:
-    """Whether there is more to draw with than a software driver, as far as can be told: on Linux by its devices."""
-    if sys.platform != "linux":
-        return True
-    return any(Path(device).exists() for device in ("/dev/dri", "/dev/nvidiactl", "/dev/dxg"))

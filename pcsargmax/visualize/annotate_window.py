@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ import numpy as np
 
 from pcsargmax.annotate.actions import act
 from pcsargmax.annotate.pointer import Kind, Pointer
+from pcsargmax.annotate.proposer import Proposer
 from pcsargmax.annotate.scan import Scan
 from pcsargmax.annotate.session import Session
 from pcsargmax.prediction import Prediction
 from pcsargmax.visualize.annotate_card import Card, draw_card
 from pcsargmax.visualize.annotate_view import AnnotateView
-from pcsargmax.visualize.scene import RendererUnavailable
+from pcsargmax.visualize.renderer import RendererUnavailable
 
 _PANEL = 21.0  # width of the panel in ems
 _EDIT = 2.2  # height of the field for names
@@ -57,11 +57,12 @@ def annotate(
         raise RendererUnavailable(str(error)) from error
     app = o3d.visualization.gui.Application.instance
     app.initialize()
-    window = AnnotateWindow(o3d, session, propose, title, size)
+    proposer = Proposer(propose)
     try:
+        window = AnnotateWindow(o3d, session, proposer, title, size)
         _run(app, window, None if script is None else script(window))
     finally:
-        window.finish()
+        proposer.close()
 
 
 def _run(app: Any, window: AnnotateWindow, steps: Iterator[None] | None) -> None:
@@ -88,7 +89,7 @@ class AnnotateWindow:
     Args:
         o3d: the module, its application initialised.
         session: see `annotate`, as are the others.
-        propose: predicts a file.
+        proposer: asked for each scan that is shown.
         title: of the window.
         size: in pixels.
 
@@ -99,15 +100,8 @@ class AnnotateWindow:
         edit: the field for names.
     """
 
-    def __init__(
-        self,
-        o3d: Any,
-        session: Session,
-        propose: Callable[[Path], Prediction] | None,
-        title: str,
-        size: tuple[int, int],
-    ) -> None:
-        self._o3d, self.session, self._propose = o3d, session, propose
+    def __init__(self, o3d: Any, session: Session, proposer: Proposer, title: str, size: tuple[int, int]) -> None:
+        self._o3d, self.session, self._proposer = o3d, session, proposer
         self._gui = o3d.visualization.gui
         self.window = self._gui.Application.instance.create_window(title, *size)
         self.scene = AnnotateView(o3d, self.window)
@@ -120,9 +114,6 @@ class AnnotateWindow:
         self._first: int | None = None
         self._help = True
         self._shown: int | None = None
-        self._futures: dict[int, Future[Prediction]] = {}
-        self._taken: set[int] = set()
-        self._worker = ThreadPoolExecutor(max_workers=1)
         self._laid_out = self._begun = False
         self._failure: BaseException | None = None
         self._connect()
@@ -188,15 +179,16 @@ class AnnotateWindow:
     @property
     def predicting(self) -> bool:
         """Whether proposals for the scan that is shown are on their way."""
-        return self._shown in self._futures and self._shown not in self._taken
+        return self._proposer.waiting(self.session.path)
 
-    def refresh(self) -> None:
-        """Bring view and panel up to the session."""
+    def refresh(self, *, focus: bool = True) -> None:
+        """Bring view and panel up to the session; keys go to the view then, or with `focus` False where they went."""
         if self._shown != self.session.scan:
             self._open_scan()
         self.scene.show_landmarks(self.session, self._pointer.moving)
         self._draw_panel()
-        self.window.set_focus_widget(self.scene.widget)  # the keys go there, unless a name is being typed
+        if focus:
+            self.window.set_focus_widget(self.scene.widget)
         self.window.post_redraw()
 
     def between_frames(self) -> bool:
@@ -215,16 +207,12 @@ class AnnotateWindow:
             self.refresh()
         self.scene.settle()
         if self._take_proposals():
-            self.refresh()
+            self.refresh(focus=False)  # perhaps a name is being typed, whose letters are keys elsewhere
         return True
 
     def close(self) -> None:
         """Close the window."""
         self.window.close()
-
-    def finish(self) -> None:
-        """End what still runs."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
 
     def _open_scan(self) -> None:
         """Read the file that is to be shown; one that cannot be read is said, and the others go on."""
@@ -239,21 +227,20 @@ class AnnotateWindow:
             return
         if fresh:  # scans are alike: a view that was chosen for one stays for the next
             self.scene.reset_camera()
-        if self._propose is not None and self._shown not in self._futures:
-            self._futures[self._shown] = self._worker.submit(self._propose, self.session.path)
+        self._proposer.ask(self.session.path)
 
     def _take_proposals(self) -> bool:
-        """Give the session what the worker has for the scan that is shown; whether there was anything new."""
-        number, scan = self._shown, self.scene.scan
-        if number is None or scan is None or not self.predicting or not self._futures[number].done():
+        """Give the session what there is for the scan that is shown; whether there was anything new."""
+        if self._shown is None or self.scene.scan is None:
             return False
-        self._taken.add(number)
-        error = self._futures[number].exception()
-        if error is not None:
-            self.session.message = f"no proposals: {error}"
-        else:
-            self.session.offer(number, scan.proposals(self._futures[number].result()))
-        return True
+        try:
+            proposals = self._proposer.take(self.scene.scan)
+        except ValueError as error:
+            self.session.message = str(error)
+            return True
+        if proposals is not None:
+            self.session.offer(self._shown, proposals)
+        return proposals is not None
 
     def _draw_panel(self) -> None:
         size = (max(int(self._panel.frame.width), 40), max(int(self._panel.frame.height), 40))
@@ -262,7 +249,7 @@ class AnnotateWindow:
             size,
             self._em,
             status=self.session.message or ("predicting …" if self.predicting else ""),
-            proposals=self._propose is not None,
+            proposals=bool(self._proposer),
             help=self._help,
             first=self._first,
         )

@@ -13,8 +13,11 @@ class MemoryStore:
     def __init__(self, saved=None):
         self.saved, self.calls, self.broken = dict(saved or {}), [], None
 
+    def names(self, scans):
+        return list(dict.fromkeys(name for scan in scans for name in self.saved.get(scan, {})))
+
     def load(self, scan):
-        return dict(self.saved.get(scan, {}))
+        return dict(self.saved[scan]) if scan in self.saved else None
 
     def save(self, scan, names, marks):
         if self.broken is not None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -68,8 +69,8 @@ def test_a_session_is_read_back(scans, tmp_path):
     KeypointNetStore(root, "thing", num_points=50).save(scans[0], NAMES, marks)
     again = KeypointNetStore(root, "thing", num_points=50)
     assert again.load(scans[0]) == marks
-    assert again.load(scans[1]) == {}
-    assert again.names == NAMES
+    assert again.load(scans[1]) is None
+    assert again.names() == NAMES
     assert (root / "annotations" / "thing.txt").read_text() == "tip\nleft\nright\n"
 
 
@@ -100,8 +101,6 @@ def test_a_large_cloud_is_thinned_around_its_landmarks(points, tmp_path):
 
 
 def test_an_official_category_keeps_all_that_was_not_changed(box_root, tmp_path):
-    import shutil
-
     root = tmp_path / "root"
     shutil.copytree(box_root, root)
     before = entries(root, "box")
@@ -133,8 +132,6 @@ def test_an_official_category_keeps_all_that_was_not_changed(box_root, tmp_path)
 
 
 def test_a_cloud_that_was_not_made_here_is_never_replaced(box_root, tmp_path, points):
-    import shutil
-
     root = tmp_path / "root"
     shutil.copytree(box_root, root)
     path = root / "pcds" / "00000001" / "m01.pcd"
@@ -168,6 +165,9 @@ def test_absent_alone_is_kept(scans, tmp_path):
 def test_mistakes_are_named(box_root, tmp_path, points):
     with pytest.raises(ValueError, match="num_points: expected 1 or more, got 0"):
         KeypointNetStore(tmp_path, "thing", num_points=0)
+    for category in ("", "a/b", ".."):
+        with pytest.raises(ValueError, match="category: expected a name without slashes"):
+            KeypointNetStore(tmp_path, category)
     write_cloud(tmp_path / "a.xyz", points)
     with pytest.raises(ValueError, match=r"names: .*box\.json has semantic ids 0 to 4 without names"):
         KeypointNetStore(box_root, "box").save(tmp_path / "a.xyz", ["tip"], {"tip": Mark((1, 2, 3))})
@@ -178,3 +178,132 @@ def test_mistakes_are_named(box_root, tmp_path, points):
     (tmp_path / "annotations" / "odd.json").write_text('[{"model_id": "a", "keypoints": 3}]')
     with pytest.raises(ValueError, match=r"odd\.json, entry 0"):
         KeypointNetStore(tmp_path, "odd")
+
+
+def test_symmetries_come_back_with_their_members(box_root, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(box_root, root)
+    before = entries(root, "box")
+    circle = {"is_circle": True, "circle": {"center": [0, 0, 0], "radius": 1, "normal": [0, 1, 0]}}
+    before[1]["symmetries"] = {"reflection": [{"kp_indexes": [0, 1]}], "rotation": [{"kp_indexes": [3, 2], **circle}]}
+    (root / "annotations" / "box.json").write_text(json.dumps(before))
+    symmetries = KeypointNet(root, "box", ["m01"])[0].symmetries
+    scan, ids = root / "pcds" / "00000001" / "m01.pcd", ["0", "1", "2", "4"]
+    session = Session([scan], ids, KeypointNetStore(root, "box"))
+    marks = dict(session.marks)
+    session.clear_all()
+    assert entries(root, "box")[1]["symmetries"] == {"reflection": [], "rotation": []}
+    session.undo()
+    assert session.marks == marks
+    assert KeypointNet(root, "box", ["m01"])[0].symmetries == symmetries
+    assert "symmetries_by_id" not in entries(root, "box")[1]
+    session.select("0")
+    session.clear()
+    assert KeypointNet(root, "box", ["m01"])[0].symmetries["reflection"] == [[1]]
+    again = Session([scan], ids, KeypointNetStore(root, "box"))  # another day
+    again.place(marks["0"], "0")
+    assert KeypointNet(root, "box", ["m01"])[0].symmetries == symmetries
+
+
+def test_two_scans_of_one_name_cannot_share_a_category(scans, cube, tmp_path):
+    root, other = tmp_path / "root", tmp_path / "other" / "s0.ply"
+    store = KeypointNetStore(root, "thing", num_points=50)
+    store.save(scans[0], NAMES, {"tip": Scan.read(scans[0]).snap([95, 52, 20])})
+    files = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    write_cloud(other, Cloud(cube.points[:, [1, 0, 2]], cube.color, faces=cube.faces))  # as large a file
+    with pytest.raises(ValueError, match=r"has landmarks of another s0\.ply as 's0'; rename this one"):
+        store.save(other, NAMES, {"tip": ABSENT})
+    write_cloud(other, Cloud(cube.points))
+    with pytest.raises(ValueError, match=r"has landmarks of another s0\.ply as 's0'; rename this one"):
+        store.load(other)
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == files
+    assert store.load(root / "ShapeNetCore.v2.ply" / "thing" / "s0.ply")["tip"].face_index is not None
+    assert store.load(root / "pcds" / "thing" / "s0.pcd")["tip"].point_index is not None
+
+
+def test_triangles_of_another_mesh_are_not_told(box_root, cube, tmp_path):
+    """Of a model that KeypointNet has, with a mesh, somebody opens a mesh of their own."""
+    root = tmp_path / "root"
+    shutil.copytree(box_root, root)
+    before = entries(root, "box")
+    for number, keypoint in enumerate(before[1]["keypoints"]):
+        keypoint["mesh_info"] = {"face_index": 9000 + number, "face_uv": [0.5, 0.25, 0.25]}
+    (root / "annotations" / "box.json").write_text(json.dumps(before))
+    write_cloud(root / "ShapeNetCore.v2.ply" / "00000001" / "m01.ply", Cloud(cube.points * 2, faces=cube.faces))
+    write_cloud(tmp_path / "m01.ply", cube)
+    store = KeypointNetStore(root, "box")
+    marks = store.load(tmp_path / "m01.ply")
+    assert {(mark.point_index, mark.face_index) for mark in marks.values()} == {(None, None)}
+    moved = Scan(cube).snap([95, 52, 20])
+    store.save(tmp_path / "m01.ply", ["0", "1", "2", "4"], marks | {"0": moved})
+    first, *rest = entries(root, "box")[1]["keypoints"]
+    assert "mesh_info" not in first
+    assert rest == [
+        {**old, **({"name": new["name"]} if "name" in new else {})}
+        for old, new in zip(before[1]["keypoints"][1:], rest, strict=True)
+    ]
+    assert len(store.load(tmp_path / "m01.ply")) == 4
+
+
+def test_numbers_and_names_do_not_meet(points, tmp_path):
+    write_cloud(tmp_path / "a.xyz", points)
+    mark = [Scan(points).mark_of_point(row) for row in range(4)]
+    session = Session([tmp_path / "a.xyz"], [], KeypointNetStore(tmp_path, "thing"), open_names=True)
+    for row, name in enumerate(["3", "tip", "007"]):
+        session.add_name(name)
+        session.place(mark[row], name)
+    assert [(k["semantic_id"], k["name"]) for k in entries(tmp_path)[0]["keypoints"]] == [
+        (3, "3"),
+        (4, "tip"),
+        (5, "007"),
+    ]
+    again = KeypointNetStore(tmp_path, "thing")
+    assert {name: its.position for name, its in again.load(tmp_path / "a.xyz").items()} == {
+        "3": mark[0].position,
+        "tip": mark[1].position,
+        "007": mark[2].position,
+    }
+    other = KeypointNetStore(tmp_path, "other")
+    other.save(tmp_path / "a.xyz", ["007"], {"007": ABSENT})
+    assert other.load(tmp_path / "a.xyz") == {"007": ABSENT}
+    third = KeypointNetStore(tmp_path, "third")
+    third.save(tmp_path / "a.xyz", ["2"], {"2": ABSENT})
+    third.save(tmp_path / "a.xyz", ["2", "tip"], {"2": ABSENT, "tip": mark[0]})
+    assert third.load(tmp_path / "a.xyz").keys() == {"2", "tip"}
+    assert entries(tmp_path, "third")[0]["absent"] == [2]
+
+
+def test_absence_of_other_landmarks_stays(scans, tmp_path):
+    store = KeypointNetStore(tmp_path, "thing", num_points=50)
+    store.save(scans[0], NAMES, {"tip": ABSENT, "left": ABSENT})
+    store.save(scans[0], ["left", "right"], {"right": ABSENT})
+    assert store.load(scans[0]) == {"tip": ABSENT, "right": ABSENT}
+
+
+def test_a_name_with_a_space_is_listed_once(points, tmp_path):
+    scan = tmp_path / "my scan.xyz"
+    write_cloud(scan, points)
+    store = KeypointNetStore(tmp_path, "thing")
+    for name in NAMES:
+        store.save(scan, NAMES, {name: ABSENT})
+    listed = [(tmp_path / "splits" / f"{split}.txt").read_text() for split in ("train", "val", "test")]
+    assert listed == ["thing-my scan\n", "", ""]
+
+
+def test_of_an_id_that_comes_twice_the_first_counts(box_root, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(box_root, root)
+    before = entries(root, "box")
+    before[1]["keypoints"].append({"semantic_id": 0, "xyz": [9.0, 9.0, 9.0]})
+    (root / "annotations" / "box.json").write_text(json.dumps(before))
+    mark = KeypointNetStore(root, "box").load(root / "pcds" / "00000001" / "m01.pcd")["0"]
+    assert list(mark.position) == before[1]["keypoints"][0]["xyz"]
+
+
+def test_a_save_that_fails_leaves_nothing_behind(scans, tmp_path):
+    store = KeypointNetStore(tmp_path, "thing", num_points=50)
+    store.save(scans[0], NAMES, {"tip": ABSENT})
+    (tmp_path / "annotations" / "thing.txt").unlink()
+    with pytest.raises(ValueError, match="without names"):
+        store.save(scans[1], ["rim"], {"rim": ABSENT})
+    assert store.load(scans[1]) is None

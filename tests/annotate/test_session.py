@@ -169,16 +169,53 @@ def test_a_beginning_is_saved_only_where_nothing_was(memory, mark):
 
 @pytest.mark.parametrize("error", [OSError("disk full"), ValueError("not ours")])
 def test_work_that_cannot_be_saved_is_kept_and_tried_again(memory, mark, error):
-    store = memory()
+    store = memory({SCANS[0]: {}})
     session = Session(SCANS, NAMES, store)
     store.broken = error
     session.place(mark(1))
-    assert session.message == f"not saved: {error}"
+    assert (session.failure, session.message) == (str(error), "tip placed")
     assert (session.unsaved, session.marks) == (1, {"tip": mark(1)})
+    session.absent()
+    session.absent()
+    assert (session.failure, session.message) == (str(error), "every landmark of this scan is set")
+    session.step_scan(1)
+    assert session.failure == str(error)  # said until it is saved
     store.broken = None
-    session.save()
-    assert session.unsaved == 0
-    assert store.saved[SCANS[0]] == {"tip": mark(1)}
+    session.place(mark(2))  # a save that can be made takes along what was left over
+    assert (session.unsaved, session.failure) == (0, "")
+    assert store.saved == {SCANS[0]: {"tip": mark(1), "left": ABSENT, "right": ABSENT}, SCANS[1]: {"tip": mark(2)}}
+
+
+def test_what_others_write_meanwhile_is_kept(memory, mark):
+    store = memory({SCANS[0]: {"tip": mark(1), "left": mark(2)}})
+    session = Session(SCANS, NAMES, store)
+    store.saved[SCANS[0]] = {"tip": mark(7), "other": mark(8)}  # moved and taken away by another program
+    session.place(mark(3), "right")
+    assert store.saved[SCANS[0]] == {"tip": mark(7), "other": mark(8), "right": mark(3)}
+    assert session.marks == store.saved[SCANS[0]]
+    session.undo()
+    assert store.saved[SCANS[0]] == {"tip": mark(7), "other": mark(8)}
+    del store.saved[SCANS[0]]  # the file is gone: what the session has is all there is
+    session.place(mark(4), "right")
+    assert store.saved[SCANS[0]] == {"tip": mark(7), "other": mark(8), "right": mark(4)}
+
+
+def test_landmarks_that_the_names_leave_out_are_told(memory, mark):
+    store = memory({SCANS[0]: {"top": mark(1), "tip": mark(2)}})
+    session = Session(SCANS, NAMES, store, begin={SCANS[1]: {"rim": mark(3)}})
+    assert session.others == ("top", "rim")
+    assert Session(SCANS, [], memory(store.saved), open_names=True).others == ()
+    session.select("tip")
+    session.clear_all()
+    assert store.saved[SCANS[0]] == {"top": mark(1)}
+
+
+def test_a_scan_that_was_cleared_is_not_begun_anew(memory, mark):
+    store = memory()
+    begin = {SCANS[0]: {"tip": mark(1)}}
+    Session(SCANS, NAMES, store, begin=begin).clear_all()
+    assert store.saved[SCANS[0]] == {}
+    assert Session(SCANS, NAMES, store, begin=begin).marks == {}
 
 
 def test_mistakes_are_named(memory, mark):

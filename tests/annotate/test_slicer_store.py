@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pcsargmax.annotate import ABSENT, Mark, Session, SlicerStore
-from pcsargmax.datasets import LandmarkFolder, read_landmarks, write_cloud
+from pcsargmax.datasets import Cloud, LandmarkFolder, read_landmarks, write_cloud
 
 NAMES = ["tip", "left", "right"]
 
@@ -55,7 +55,7 @@ def test_a_session_is_read_back(scans, frame):
 def test_nothing_is_written_for_nothing(scans, tmp_path):
     assert SlicerStore(tmp_path / "out").save(scans[0], NAMES, {}) is None
     assert not (tmp_path / "out").exists()
-    assert SlicerStore().load(scans[0]) == {}
+    assert SlicerStore().load(scans[0]) is None
 
 
 def test_a_file_of_slicers_is_changed_in_place(scans):
@@ -114,3 +114,87 @@ def test_mistakes_are_named(scans):
     scans[0].with_name("s0.mrk.json").write_text("{")
     with pytest.raises(ValueError, match=r"s0\.mrk\.json:1: malformed JSON"):
         SlicerStore().load(scans[0])
+
+
+def write_nodes(path, *nodes):
+    path.write_text(json.dumps({"markups": list(nodes)}))
+
+
+def points_of(path):
+    return [point for node in json.loads(path.read_text())["markups"] for point in node["controlPoints"]]
+
+
+def test_only_what_is_said_anew_is_changed(scans):
+    path = scans[0].with_name("s0.mrk.json")
+    missing = {
+        "id": "1",
+        "label": "left",
+        "positionStatus": "missing",
+        "description": "worn off",
+        "position": [1, 2, 3],
+    }
+    preview = {"id": "2", "label": "right", "positionStatus": "preview", "position": [0.5, 0.25, 1]}
+    write_nodes(path, {"controlPoints": [missing, preview]})
+    store = SlicerStore(frame="RAS")
+    store.save(scans[0], NAMES, store.load(scans[0]) | {"tip": Mark((1, 2, 3))})
+    *same, tip = points_of(path)
+    assert same == [missing, preview]
+    assert tip["position"] == [-1, -2, 3]  # a node without a coordinate system is LPS
+
+
+def test_a_description_outlives_absence(scans):
+    path = scans[0].with_name("s0.mrk.json")
+    write_nodes(path, {"controlPoints": [{"id": "1", "label": "tip", "description": "seen", "position": [1, 2, 3]}]})
+    store = SlicerStore()
+    store.save(scans[0], NAMES, {"tip": ABSENT})
+    assert points_of(path)[0]["description"] == "absent: seen"
+    assert store.load(scans[0]) == {"tip": ABSENT}
+    store.save(scans[0], NAMES, {"tip": Mark((1, 2, 3))})
+    assert points_of(path)[0]["description"] == "seen"
+
+
+def test_of_two_points_of_one_name_the_one_that_counts_moves(scans):
+    path = scans[0].with_name("s0.mrk.json")
+    empty = {"label": "tip", "positionStatus": "undefined"}
+    for points in ([{"label": "tip", "position": [1, 2, 3]}, empty], [empty, {"label": "tip", "position": [1, 2, 3]}]):
+        write_nodes(path, {"controlPoints": points})
+        SlicerStore().save(scans[0], ["tip"], {"tip": Mark((4, 5, 6))})
+        assert {name: list(its) for name, its in read_landmarks(path).items()} == {"tip": [4, 5, 6]}
+
+
+def test_lines_get_no_further_points(scans):
+    path = scans[0].with_name("s0.mrk.json")
+    line = {"type": "Line", "controlPoints": [{"label": "start", "position": [0, 0, 0]}]}
+    write_nodes(path, line)
+    SlicerStore(frame="RAS").save(scans[0], ["tip"], {"tip": Mark((4, 5, 6))})
+    nodes = json.loads(path.read_text())["markups"]
+    assert nodes[0] == line
+    assert (nodes[1]["type"], nodes[1]["coordinateSystem"]) == ("Fiducial", "RAS")
+    assert read_landmarks(path, mesh_frame="RAS")["tip"].tolist() == [4, 5, 6]
+
+
+def test_names_come_back_in_their_order(scans):
+    store = SlicerStore()
+    store.save(scans[0], NAMES, {"right": Mark((1, 2, 3)), "tip": ABSENT})
+    store.save(scans[1], ["rim", *NAMES], {"rim": ABSENT})
+    assert store.names(scans) == ["tip", "left", "right", "rim"]
+    assert Session(scans, [], store, open_names=True).names == ["tip", "left", "right", "rim"]
+
+
+def test_two_scans_of_one_name_cannot_share_a_folder(scans, cube, tmp_path):
+    out, other = tmp_path / "out", tmp_path / "other" / "s0.ply"
+    SlicerStore(out).save(scans[0], NAMES, {"tip": Mark((1, 2, 3))})
+    kept = (out / "s0.mrk.json").read_bytes()
+    turned = Cloud(cube.points[:, [1, 0, 2]], cube.color, faces=cube.faces)
+    write_cloud(other, turned)  # as large a file
+    store = SlicerStore(out)
+    with pytest.raises(ValueError, match=r"out/s0\.ply: is another scan than .*other/s0\.ply.*--out"):
+        store.save(other, NAMES, {"tip": Mark((3, 2, 1))})
+    write_cloud(other, Cloud(cube.points))
+    with pytest.raises(ValueError, match="is another scan than"):
+        store.load(other)
+    write_cloud(tmp_path / "other" / "s0.xyz", cube)
+    with pytest.raises(ValueError, match=r"out/s0\.ply: is another scan than .*s0\.xyz"):
+        store.load(tmp_path / "other" / "s0.xyz")
+    assert (out / "s0.mrk.json").read_bytes() == kept
+    assert SlicerStore(out).load(out / "s0.ply") == {"tip": Mark((1, 2, 3))}  # the copy itself is no other

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,49 @@ def test_other_forms_are_begun_with_elsewhere(cli, cli_error, hands, scans, tmp_
     assert (tmp_path / "out" / "s0.ply").exists()
 
 
+def test_the_command_that_it_names_is_the_right_one(cli, hands, scans, tmp_path):
+    folder = tmp_path / "my scans"
+    scans.rename(folder)
+    (folder / "more").mkdir()
+    (folder / "s2.ply").rename(folder / "more" / "s2.ply")
+    hands(fill)
+    files = [folder / "s0.ply", folder / "more" / "s2.ply"]
+    result = cli("annotate", *files, "--names", "tip", "--mesh-frame", "RAS")
+    assert f"Next: pcsargmax train '{folder}' --mesh-frame RAS\n" in result.stdout
+    points = read_cloud(folder / "more" / "s2.ply").points
+    found = read_landmarks(folder / "more" / "s2.mrk.json", mesh_frame="RAS")
+    np.testing.assert_array_equal(found["tip"], points[0])
+
+
+def test_names_of_one_category_for_another(cli, cli_error, hands, scans, box_root, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(box_root, root)
+    shutil.copy(root / "annotations" / "box.json", root / "annotations" / "crate.json")
+    seen = hands()
+    assert "several categories, box, crate; name one with --category" in cli_error("annotate", scans, "--like", root)
+    assert cli("annotate", scans, "--like", root, "--category", "crate").exit_code == 0
+    own = ["--format", "keypointnet", "--out", tmp_path / "out", "--category", "rock"]
+    assert cli("annotate", scans, "--like", box_root, *own).exit_code == 0
+    assert [session.names for session, _ in seen] == [["0", "1", "2", "3", "4"]] * 2
+
+
+def test_another_form_begins_with_what_is_there(cli, hands, scans, tmp_path):
+    hands(lambda session: (session.place(Mark((0.0, 0.0, 0.0))), session.absent()))
+    cli("annotate", scans, "--names", "tip,left,right")
+    seen = hands()
+    for form in ("keypointnet", "mrk.json"):
+        assert cli("annotate", scans, "--format", form, "--out", tmp_path / form).exit_code == 0
+        session, _ = seen[-1]
+        assert [session.state(name, 0) for name in ("tip", "left", "right")] == ["placed", "absent", "unset"]
+
+
+def test_landmarks_left_out_are_told(cli, hands, scans):
+    hands(fill)
+    cli("annotate", scans, "--names", "tip,left")
+    hands()
+    assert "not among the names: left\n" in cli("annotate", scans, "--names", "tip").stdout
+
+
 def test_work_that_could_not_be_saved_is_an_error(cli, hands, scans):
     def lose(session):
         (scans / "s0.mrk.json").mkdir()
@@ -120,7 +165,8 @@ def test_work_that_could_not_be_saved_is_an_error(cli, hands, scans):
     hands(lose)
     result = cli("annotate", scans, "--names", "tip")
     assert result.exit_code == 1
-    assert "1 files could not be saved" in result.stderr
+    assert "1 files could not be saved: " in result.stderr
+    assert "s0.mrk.json" in result.stderr
 
 
 def test_without_a_screen_it_is_one_line(cli_error, scans, monkeypatch):
@@ -138,4 +184,4 @@ def test_mistakes_are_one_line(cli_error, hands, scans, tmp_path):
     assert "--category is for" in cli_error("annotate", scans, "--category", "x", "--names", "a")
     assert "no such file or folder" in cli_error("annotate", tmp_path / "none")
     assert "no run there" in cli_error("annotate", scans, "--run", tmp_path / "none")
-    assert 'frame: expected "LPS" or "RAS"' in cli_error("annotate", scans, "--frame", "x")
+    assert 'mesh_frame: expected "LPS" or "RAS"' in cli_error("annotate", scans, "--mesh-frame", "x")

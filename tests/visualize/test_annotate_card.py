@@ -9,8 +9,11 @@ from pcsargmax.visualize.palette import hex_to_rgb, keypoint_color
 
 
 class _Nowhere:
+    def names(self, scans):
+        return []
+
     def load(self, scan):
-        return {}
+        return None
 
     def save(self, scan, names, marks):
         return None
@@ -100,3 +103,16 @@ def test_without_names_it_says_so():
     session = Session([Path("a.ply")], [], _Nowhere(), open_names=True)
     card = draw_card(session, (340, 600), 16, status="status")
     assert {area.means for area in card.areas if isinstance(area.means, int)} == set()
+
+
+def test_work_that_could_not_be_saved_is_said_in_red():
+    class Full(_Nowhere):
+        def save(self, scan, names, marks):
+            raise OSError("disk full")
+
+    session = Session([Path("a.ply")], ["tip"], Full())
+    red = [count(draw_card(session, (340, 600), 16, status="status"), (0, 0, 340, 600), "#b3261e")]
+    session.absent()
+    red.append(count(draw_card(session, (340, 600), 16, status="status"), (0, 0, 340, 600), "#b3261e"))
+    assert red[0] == 0
+    assert red[1] > 50

@@ -10,8 +10,11 @@ from pcsargmax.visualize.palette import hex_to_rgb, keypoint_color
 
 
 class _Nowhere:
+    def names(self, scans):
+        return []
+
     def load(self, scan):
-        return {}
+        return None
 
     def save(self, scan, names, marks):
         return None
@@ -50,15 +53,19 @@ def test_a_smooth_surface_stays_small(ball):
     assert (np.einsum("vd,vd->v", mesh.normals, outward) > 0.99).all()
 
 
-def test_points_of_a_mesh_are_even_and_on_it(cube):
-    points, normals, colors = annotate_scene.surface_points(annotate_scene.surface_mesh(cube), 6000)
-    half = 1 / cube.scale
-    np.testing.assert_allclose(np.abs(points).max(axis=1), half, rtol=1e-9)
-    axis = np.abs(points).argmax(axis=1)
-    side = 2 * axis + (points[np.arange(6000), axis] > 0)
-    assert np.abs(np.bincount(side) / 6000 - 1 / 6).max() < 0.03
-    np.testing.assert_allclose(np.einsum("nd,nd->n", normals, points), half, rtol=1e-9)
-    assert colors.shape == (6000, 3)
+def test_a_large_mesh_is_drawn_coarser():
+    import trimesh
+
+    made = trimesh.creation.icosphere(subdivisions=4)
+    color = np.where(made.vertices[:, :1] < 0, [[255, 0, 0]], [[0, 0, 255]]).astype(np.uint8)
+    scan = Scan(Cloud(np.array(made.vertices), color, faces=np.array(made.faces, dtype=np.int64)))
+    mesh = annotate_scene.surface_mesh(scan, 1000)
+    assert 300 < len(mesh.triangles) <= 1000
+    np.testing.assert_allclose(np.linalg.norm(mesh.vertices, axis=1) * scan.scale, 1, atol=0.06)
+    left, right = mesh.vertices[:, 0] < -0.05, mesh.vertices[:, 0] > 0.05
+    assert (mesh.colors[left] == [1, 0, 0]).all()
+    assert (mesh.colors[right] == [0, 0, 1]).all()
+    assert len(annotate_scene.surface_mesh(scan, 5120).triangles) == 5120  # as many as may be: as it is
 
 
 def test_a_cloud_has_no_surface():
@@ -81,6 +88,16 @@ def test_landmarks_are_drawn_in_their_colours(cube):
     pale = hex_to_rgb(keypoint_color(2))
     assert (mesh.colors[~right] >= pale).all()
     assert np.ptp(mesh.vertices[right, 1]) > np.ptp(mesh.vertices[~right, 1])
+    assert len(annotate_scene.landmark_mesh(session, cube, most=200).triangles) == 2 * 80
     moved = annotate_scene.landmark_places(session, cube, ("tip", Mark((5.0, 6, 5))))
     np.testing.assert_allclose(moved[0][1], [0, 1 / cube.scale, 0])
     assert session.marks["left"] == ABSENT
+
+
+def test_normals_of_a_cloud_turn_to_the_lamp(ball):
+    lamp = np.array([0.0, 1.0, 0.0])
+    normals = annotate_scene.cloud_normals(ball.points, lamp)
+    outward = ball.points / np.linalg.norm(ball.points, axis=1, keepdims=True)
+    assert (np.abs(np.einsum("nd,nd->n", normals, outward)) > 0.98).all()
+    assert (normals @ lamp >= 0).all()
+    np.testing.assert_array_equal(annotate_scene.cloud_normals(ball.points[:3], lamp), [lamp] * 3)
