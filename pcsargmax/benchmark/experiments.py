@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pcsargmax.benchmark.sources import Source, data_hash
 from pcsargmax.training.discover_settings import DISCOVER_OBJECTIVES, DISCOVER_RECIPES, DiscoverSettings
-from pcsargmax.training.run_settings import RunSettings, setting_types
+from pcsargmax.training.run_settings import SAMPLED, RunSettings, setting_types
 from pcsargmax.training.settings import OBJECTIVES, RECIPES, TrainSettings, parse_ids
 
 Kind = Literal["detector", "discovery"]
@@ -24,7 +24,6 @@ EXPERIMENT_RECIPES: dict[str, dict[str, dict[str, Any]]] = {"detector": RECIPES,
 """The recipes of each kind of experiment; the first is taken where none is named."""
 
 #: Objectives that draw samples, so that a method of theirs has a number of them.
-SAMPLED = ("sampling", "closed_form")
 
 _REGULARIZED = ("regularizer_weight", "target_variance")
 _RELAXED = ("relaxation", "temperature_schedule", "temperature_start", "temperature_end", "temperature_share")

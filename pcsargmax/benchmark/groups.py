@@ -14,18 +14,9 @@ from typing import Any
 from pcsargmax.benchmark import paper
 from pcsargmax.benchmark.experiments import BEFORE, OWN, SETTINGS, counted_settings, other_settings
 from pcsargmax.benchmark.results import read_results
+from pcsargmax.training.run_settings import METHODS, method_name
 
 _DEFAULTS = {kind: other_settings(counted_settings(settings(), "")) for kind, settings in SETTINGS.items()}
-
-#: Objectives in the order of the paper's rows, with the name that a table has for each.
-_LABELS = {
-    "soft": "soft-argmax",
-    "soft_vr": "soft-argmax, V.R.",
-    "soft_dr": "soft-argmax, D.R.",
-    "discrete": "discrete",
-    "closed_form": "closed form",
-    "sampling": "sampling",
-}
 
 
 @dataclass(frozen=True)
@@ -93,14 +84,13 @@ class Variant:
     @property
     def label(self) -> str:
         """As a table names it."""
-        name = _LABELS.get(self.objective, self.method)
-        parts = [name, f"N_s = {self.num_samples}" if self.num_samples else "", self.changes]
-        return ", ".join(part for part in parts if part)
+        name = method_name(self.objective, self.num_samples)
+        return f"{name}, {self.changes}" if self.changes else name
 
     @property
     def order(self) -> tuple[int, int, str, str]:
         """By the paper's order of objectives, then by the number of samples."""
-        names = list(_LABELS)
+        names = list(METHODS)
         place = names.index(self.objective) if self.objective in names else len(names)
         return place, self.num_samples, self.method, self.changes
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from pcsargmax.training.run_settings import method_name
+
 #: What a table shows of one evaluation: its heading, and the way to the number.
 _COLUMNS: dict[str, tuple[str, ...]] = {
     "DAS": ("das", "das"),
@@ -79,7 +81,8 @@ def print_discovery_comparison(results: list[dict[str, Any]]) -> None:
         spreads = [_spread(heading, [_number(one, way) for one in alike]) for heading, way in _COLUMNS.items()]
         collapsed = sum(one["collapsed"] for one in alike)
         told = f", {collapsed} collapsed" if collapsed else ""
-        table.add_row(f"{Path(alike[0]['data']).name}, {_objective(alike[0])}\n{len(alike)} runs{told}", *spreads)
+        named = f"{Path(alike[0]['data']).name}\n{_objective(alike[0])}\n{len(alike)} runs{told}"
+        table.add_row(named, *spreads)
     Console().print(table)
 
 
@@ -124,8 +127,7 @@ def _repeatability(found: dict[str, dict[str, float]] | None) -> list[str]:
 
 
 def _objective(metrics: dict[str, Any]) -> str:
-    samples = metrics["settings"]["num_samples"]
-    return f"sampling {samples}" if metrics["objective"] == "sampling" else str(metrics["objective"])
+    return method_name(metrics["objective"], metrics["settings"]["num_samples"])
 
 
 def _number(metrics: dict[str, Any], way: tuple[str, ...]) -> float | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.training.run_settings import method_name
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -270,13 +271,7 @@ def _data_name(metrics: dict[str, Any]) -> str:
 
 def _method(settings: dict[str, Any]) -> str:
     """What the method of a training is called in a figure."""
-    from pcsargmax.benchmark.experiments import SAMPLED
-    from pcsargmax.benchmark.groups import Variant
-
-    objective = settings["objective"]
-    return Variant(f"{objective}-{settings['num_samples']}" if objective in SAMPLED else objective).label.replace(
-        "N_s", "$N_s$"
-    )
+    return method_name(settings["objective"], settings["num_samples"]).replace("N_s", "$N_s$")
 
 
 def _named(labels: Sequence[str], own: Sequence[str], names: str) -> list[str]:

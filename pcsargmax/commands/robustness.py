@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.training.run_settings import method_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -128,8 +129,7 @@ def alike(results: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         groups.setdefault(json.dumps([one["kind"], settings]), []).append(one)
     named: dict[str, list[dict[str, Any]]] = {}
     for runs in groups.values():
-        settings, objective = runs[0]["settings"], runs[0]["objective"]
-        method = f"sampling {settings['num_samples']}" if objective == "sampling" else objective
+        method = method_name(runs[0]["objective"], runs[0]["settings"]["num_samples"])
         name = f"{Path(runs[0]['data']).name}, {method}"
         named[f"{name}, {runs[0]['run']}" if name in named else name] = runs
     return named

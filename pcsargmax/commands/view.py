@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.training.run_settings import method_name
 
 if TYPE_CHECKING:
     from pcsargmax.training.discover_run import DiscoverRun
@@ -262,24 +263,17 @@ def _say_seen(run: Run | DiscoverRun, shapes: Sequence[Shape]) -> None:
 
 
 def _titles(runs: Sequence[Run | DiscoverRun], data: str) -> tuple[str, str]:
-    """What is shown, or the first of these that tells two runs apart: method, samples, folder, checkpoint."""
+    """What is shown, or the first of these that tells two runs apart: method, folder, checkpoint."""
     if not runs:
         return data, ""
     if len(runs) == 1:
         return runs[0].folder.resolve().name, ""
-    ways = [(_method(run), _samples(run), run.folder.resolve().name, str(run.checkpoint)) for run in runs]
+    ways = [(_method(run), run.folder.resolve().name, str(run.checkpoint)) for run in runs]
     return next((pair for pair in zip(*ways, strict=True) if pair[0] != pair[1]), (ways[0][-1], ways[1][-1]))
 
 
 def _method(run: Run | DiscoverRun) -> str:
     from pcsargmax.training.discover_run import DiscoverRun
 
-    named = {"soft": "soft-argmax", "sampling": "sampling-argmax"}
-    method = named.get(run.settings.objective, str(run.settings.objective))
+    method = method_name(run.settings.objective, run.settings.num_samples)
     return f"discovery, {method}" if isinstance(run, DiscoverRun) else method
-
-
-def _samples(run: Run | DiscoverRun) -> str:
-    """Empty where the objective draws none."""
-    drawn = run.settings.objective in ("sampling", "closed_form")
-    return f"{_method(run)}, N_s = {run.settings.num_samples}" if drawn else ""

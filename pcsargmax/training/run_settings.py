@@ -21,6 +21,19 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "precision": ("32-true", "16-mixed", "bf16-mixed"),
 }
 
+#: Objectives whose loss draws samples.
+SAMPLED = ("sampling", "closed_form")
+
+#: What the objectives are called wherever methods stand beside one another, in the order of the paper's rows.
+METHODS = {
+    "soft": "soft-argmax",
+    "soft_vr": "soft-argmax, V.R.",
+    "soft_dr": "soft-argmax, D.R.",
+    "discrete": "discrete",
+    "closed_form": "closed form",
+    "sampling": "sampling",
+}
+
 #: What a setting says on the command line that means the same in every kind of training.
 _HELP = {
     "mesh_frame": "Frame of a folder's meshes, LPS (3D Slicer's default) or RAS.",
@@ -91,8 +104,7 @@ class RunSettings:
     @property
     def length_matters(self) -> bool:
         """Whether something is made for the length of the training: a one-cycle rate, or an annealed temperature."""
-        samples = self.objective in ("sampling", "closed_form")
-        annealed = samples and self.temperature_schedule in ("linear", "exponential")
+        annealed = self.objective in SAMPLED and self.temperature_schedule in ("linear", "exponential")
         return self.lr_schedule == "onecycle" or annealed
 
     def changed(self, before: Self) -> list[str]:
@@ -182,6 +194,12 @@ class RunSettings:
 def setting_help(settings: type[RunSettings]) -> dict[str, str]:
     """The text of each setting of a class on the command line."""
     return {f.name: f.metadata["help"] or _HELP[f.name] for f in fields(settings)}  # type: ignore[arg-type]
+
+
+def method_name(objective: str, num_samples: int) -> str:
+    """What a method is called in tables, figures and pages: its objective, and the samples where it draws some."""
+    name = METHODS.get(objective, objective)
+    return f"{name}, N_s = {num_samples}" if objective in SAMPLED else name
 
 
 def setting_types(settings: type[RunSettings]) -> dict[str, type]:

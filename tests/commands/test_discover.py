@@ -145,9 +145,9 @@ def test_runs_that_differ_in_the_seed_alone_are_compared(folder, capsys):
     mean, spread = 75 * one["das"]["das"], 50 * one["das"]["das"] / math.sqrt(2)
     assert f"{mean:.1f}" in text
     assert f"± {spread:.1f}" in text
-    assert "box, sampling 1" in text
+    assert "sampling, N_s = 1 " in text
     assert "2 runs" in text
-    assert "box, soft" in text
+    assert "soft-argmax" in text
 
 
 def test_a_detector_and_a_discovery_are_printed_apart(cli, folder, box_copy):

@@ -62,7 +62,7 @@ def test_the_table_fits_80_columns(cli, box_run, twin, discovery, tmp_path, monk
     text = cli("robustness", box_run, twin, discovery, "--out", out, *QUICK, "--shapes", 2).stdout
     assert "…" not in text
     assert all(len(line) <= 80 for line in text.splitlines())
-    assert "box, sampling 2, test split: 2 shapes, mean of 2 runs" in text
+    assert "box, sampling, N_s = 2, test split: 2 shapes, mean of 2 runs" in text
     assert "2 of the 2 shapes were seen in training" in text  # a discovery takes all
     results = json.loads((out / "robustness.json").read_text())
     means = [sum(one["rows"][2]["mean_error"] for one in results[:2]) / 2, results[2]["rows"][2]["movement"]]
@@ -76,7 +76,8 @@ def test_the_table_fits_80_columns(cli, box_run, twin, discovery, tmp_path, monk
 def test_a_table_of_numbers_that_are_not_there(capsys):
     row = {"change": "none", "severity": 0.0, "pck@0.1": None, "mean_error": 0.5}
     result = {
-        "kind": "keypoint_detector", "run": "r", "data": "box", "objective": "soft", "settings": {"seed": 0},
+        "kind": "keypoint_detector", "run": "r", "data": "box", "objective": "soft",
+        "settings": {"seed": 0, "num_samples": 1},
         "split": "test", "unit": "diagonal", "seen_in_training": 0, "num_shapes": 1, "changes": {}, "rows": [row],
     }  # fmt: skip
     print_robustness([result])
@@ -91,13 +92,13 @@ def test_runs_are_alike_that_differ_in_the_seed_alone():
     def result(run, seed, **settings):
         return {
             "kind": "keypoint_detector", "run": run, "data": "a/mug", "objective": "soft",
-            "settings": {"seed": seed, **settings},
+            "settings": {"seed": seed, "num_samples": 1, **settings},
         }  # fmt: skip
 
     first, second, other = result("r0", 0, lr=1), result("r1", 1, lr=1), result("r2", 0, lr=2)
-    assert alike([first, other, second]) == {"mug, soft": [first, second], "mug, soft, r2": [other]}
+    assert alike([first, other, second]) == {"mug, soft-argmax": [first, second], "mug, soft-argmax, r2": [other]}
     ten = result("r3", 0, num_samples=10) | {"objective": "sampling"}
-    assert list(alike([ten])) == ["mug, sampling 10"]
+    assert list(alike([ten])) == ["mug, sampling, N_s = 10"]
 
 
 def test_lengths_of_different_units_are_not_drawn_together(cli, box_run, tmp_path):

@@ -136,7 +136,7 @@ def test_a_discovery_shows_its_skeleton(shown, discovery, box_cloud):
 def test_two_runs_are_shown_on_the_same_points(shown, box_run, discovery, landmark_root):
     found, others, _, titles = shown(box_run, "--against", discovery)
     assert found.names == others.names == ("m09", "m10", "m11")
-    assert titles == ("sampling-argmax", "discovery, sampling-argmax")
+    assert titles == ("sampling, N_s = 2", "discovery, sampling, N_s = 1")
     assert others[0].skeleton is not None
     np.testing.assert_allclose(found[0].points, others[0].points, atol=1e-6)
     found, others, _, _ = shown(box_run, landmark_root / "scan1.ply", "--against", discovery)
@@ -154,8 +154,8 @@ def test_two_runs_are_called_by_what_tells_them_apart(shown, box_run, tmp_path):
             torch.save(content, file)
         return shown(box_run, "--against", folder)[3]
 
-    assert other(objective="soft") == ("sampling-argmax", "soft-argmax")
-    assert other(num_samples=7) == ("sampling-argmax, N_s = 2", "sampling-argmax, N_s = 7")
+    assert other(objective="soft") == ("sampling, N_s = 2", "soft-argmax")
+    assert other(num_samples=7) == ("sampling, N_s = 2", "sampling, N_s = 7")
     assert other() == ("box", "other")
     assert shown(box_run, "--against", box_run / "checkpoints" / "last.ckpt")[3][1].endswith("last.ckpt")
 

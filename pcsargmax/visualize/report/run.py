@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pcsargmax.prediction import Prediction
+from pcsargmax.training.run_settings import method_name
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -184,9 +185,7 @@ def labels_of(first: RunReport, second: RunReport) -> tuple[str, str]:
 
 
 def _method(metrics: Mapping[str, Any]) -> str:
-    """The objective of the training, and the samples where they matter."""
-    objective = str(metrics["objective"])
-    return f"{objective} {metrics['settings']['num_samples']}" if objective == "sampling" else objective
+    return method_name(metrics["objective"], metrics["settings"]["num_samples"])
 
 
 def results_of(runs: Runs) -> dict[str, Mapping[str, Any]]:

@@ -99,7 +99,7 @@ def test_a_report_counts_in_one_way(box_run):
 
 def test_labels_tell_what_the_runs_differ_in(make_report):
     samples = make_report("a")
-    assert labels_of(samples, make_report("b", objective="soft")) == ("sampling 10", "soft")
+    assert labels_of(samples, make_report("b", objective="soft")) == ("sampling, N_s = 10", "soft-argmax")
     assert labels_of(samples, make_report("b")) == ("a", "b")
     assert labels_of(samples, samples) == ("a (first)", "a (second)")
 

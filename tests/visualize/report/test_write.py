@@ -97,7 +97,7 @@ def test_what_a_run_was_calibrated_to_is_told(make_report, tmp_path):
 def test_two_runs_stand_side_by_side(make_report, tmp_path):
     first, second = make_report("a", off=0.05, shapes=6), make_report("b", objective="soft", shapes=6)
     text = own_text(write_report(first, tmp_path / "r.html", against=second))
-    assert "<title>mug: sampling 10 against soft</title>" in text
+    assert "<title>mug: sampling, N_s = 10 against soft-argmax</title>" in text
     assert cells(text, "runs")[1:3] == [
         ["Run", "a", "b"],
         [
@@ -107,15 +107,15 @@ def test_two_runs_stand_side_by_side(make_report, tmp_path):
         ],
     ]
     header, *rows = cells(text, "differences")
-    assert header[:4] == ["", "sampling 10", "soft", "sampling 10 − soft"]
+    assert header[:4] == ["", "sampling, N_s = 10", "soft-argmax", "sampling, N_s = 10 − soft-argmax"]
     by_name = {row[0]: row for row in rows}
-    assert by_name["mean error"][-1] == "soft is better"
-    assert cells(text, "per-keypoint")[0][2:5] == ["mean error|sampling 10", "mean error|soft", "difference"]
+    assert by_name["mean error"][-1] == "soft-argmax is better"
+    assert cells(text, "per-keypoint")[0][2:5] == ["mean error|sampling, N_s = 10", "mean error|soft-argmax", "difference"]
     data = json_of(text, "data")
-    assert (data["titles"], len(data["shapes"]), len(data["others"])) == (["sampling 10", "soft"], 6, 6)
+    assert (data["titles"], len(data["shapes"]), len(data["others"])) == (["sampling, N_s = 10", "soft-argmax"], 6, 6)
     assert all(one["points"] is None for one in data["others"])
     assert "1 differ" in text
-    assert "All 6 shapes, by their mean error of sampling 10." in text
+    assert "All 6 shapes, by their mean error of sampling, N_s = 10." in text
     assert "were evaluated on" not in text
     assert text.count(">template</th>") == 1  # it is the same for both
 
@@ -126,14 +126,14 @@ def test_rows_of_keypoints_and_shapes_hold_their_errors(make_report, tmp_path):
     errors, others = (np.array(one.metrics["shapes"]["errors"]["expectation"], dtype=float) for one in (first, second))
     confidence = np.array(first.metrics["shapes"]["confidence"])
     header, row, *_ = cells(text, "per-keypoint")
-    assert row[header.index("median|sampling 10")] == told(np.median(errors[:, 0]), "length")
-    assert row[header.index("mean confidence|sampling 10")] == told(confidence[:, 0].mean(), "share")
+    assert row[header.index("median|sampling, N_s = 10")] == told(np.median(errors[:, 0]), "length")
+    assert row[header.index("mean confidence|sampling, N_s = 10")] == told(confidence[:, 0].mean(), "share")
     header, *rows = cells(text, "per-shape")
     (row,) = [row for row in rows if row[0] == "m4"]
     worst = first.metrics["keypoint_names"][int(np.nanargmax(errors[4]))]
     assert row[header.index("difference")] == told(np.nanmean(errors[4]) - np.nanmean(others[4]), "length", signed=True)
-    assert row[header.index("largest error|sampling 10")] == told(np.nanmax(errors[4]), "length")
-    assert row[header.index("of keypoint|sampling 10")] == html.escape(worst)
+    assert row[header.index("largest error|sampling, N_s = 10")] == told(np.nanmax(errors[4]), "length")
+    assert row[header.index("of keypoint|sampling, N_s = 10")] == html.escape(worst)
 
 
 def test_runs_on_unlike_shapes_are_told_apart(make_report, make_discovery, tmp_path):
@@ -330,7 +330,7 @@ def test_two_hundred_shapes_of_two_runs_stay_below_fifteen_megabytes(mug, tmp_pa
     kept |= {key: 10 * kept[key] for key in ("diagonal", "visible", "confidence")}
     kept["errors"] = {name: 10 * rows for name, rows in kept["errors"].items()}
     head = {"data": "mug", "split": "test", "unit": "raw", "objective": "soft", "checkpoint": "last.ckpt"}
-    head |= {"settings": {"backbone": "fine", "epochs": 1, "seed": 0}, "keypoint_names": list(names)}
+    head |= {"settings": {"backbone": "fine", "epochs": 1, "seed": 0, "num_samples": 10}, "keypoint_names": list(names)}
     head |= {"seconds_per_cloud": 0.0, "seen_in_training": 0}
     report = RunReport("run", head | metrics | {"shapes": kept}, tuple(found))
     page = write_report(report, tmp_path / "two.html", against=dataclasses.replace(report, name="other"))
