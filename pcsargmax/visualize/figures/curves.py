@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,6 +10,7 @@ import numpy as np
 
 from pcsargmax.visualize.figures.parts import check_figure_path, dress, method_line, panels, save_figure
 from pcsargmax.visualize.palette import keypoint_color
+from pcsargmax.visualize.training_log import Curves, log_files, measured, read_log
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,9 +20,6 @@ Errors: TypeAlias = "np.ndarray | Sequence[float] | Mapping[str, Any]"
 
 #: What the errors of an evaluation are in, by its "unit".
 UNITS = {"raw": "raw units", "diagonal": "diagonals"}
-
-_COUNTERS = ("epoch", "step")
-_PARTS = ("train", "val", "valid", "validation", "test")
 
 #: Up to how many points of a line are marked.
 _FEW = 30
@@ -51,7 +47,7 @@ def training_curves(csv_path: str | Path | Mapping[str, str | Path], path: str |
     shown: dict[str, dict[str, None]] = {}  # the columns of each panel, in order
     for curves, _ in logs.values():
         for column in curves:
-            shown.setdefault(_panel(column), {})[column] = None
+            shown.setdefault(measured(column), {})[column] = None
     figure, axes = panels(len(shown), columns=min(3, len(shown)), width=4.2, height=2.9)
     counters = " or ".join(dict.fromkeys(counter for _, counter in logs.values()))
     for (title, columns), ax in zip(shown.items(), axes, strict=True):
@@ -172,11 +168,11 @@ def _counted(name: str, runs: Sequence[np.ndarray]) -> str:
     return f"{name} ({number})".strip()
 
 
-def _read_logs(path: Path) -> tuple[dict[str, list[tuple[float, float]]], str]:
-    """What `_read_log` gives of a file, or of all logs of a run folder: a later one goes on where it begins."""
+def _read_logs(path: Path) -> tuple[Curves, str]:
+    """The curves of a file, or of all logs of a run folder: a later one goes on where it begins."""
     if not path.is_dir():
         return _read_log(path)
-    files = sorted(path.glob("log/version_*/metrics.csv"), key=lambda file: (len(file.parent.name), file.parent.name))
+    files = log_files(path)
     if not files:
         raise ValueError(f"{path}: expected a run folder with log/version_*/metrics.csv, found none")
     joined, counter = _read_log(files[0])
@@ -188,36 +184,11 @@ def _read_logs(path: Path) -> tuple[dict[str, list[tuple[float, float]]], str]:
     return joined, counter
 
 
-def _read_log(path: Path) -> tuple[dict[str, list[tuple[float, float]]], str]:
-    """Each column's (counter, value) pairs, and the counter's name."""
-    curves: dict[str, list[tuple[float, float]]] = {}
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream)
-        counter = next((name for name in ("step", "epoch") if name in (rows.fieldnames or ())), "row")
-        for number, row in enumerate(rows):
-            at = _number(row.get(counter), path, rows.line_num) if counter != "row" else number
-            for column, cell in row.items():
-                value = None if column is None or column in _COUNTERS else _number(cell, path, rows.line_num)
-                if value is not None and at is not None:
-                    curves.setdefault(column, []).append((at, value))
+def _read_log(path: Path) -> tuple[Curves, str]:
+    curves, counter = read_log(path)
     if not curves:
         raise ValueError(f"{path}: expected a CSV log with a header and numbers, found no number")
     return curves, counter
-
-
-def _number(cell: Any, path: Path, line: int) -> float | None:
-    if cell in ("", None):
-        return None
-    try:
-        return float(cell)
-    except (TypeError, ValueError):
-        raise ValueError(f"{path}:{line}: expected a number, got {cell!r}") from None
-
-
-def _panel(column: str) -> str:
-    """What a column measures, without the part of the data and the threshold: `val/pck@0.01` is pck."""
-    words = [word for word in re.split(r"[/_]", column.split("@")[0]) if word not in (*_PARTS, *_COUNTERS)]
-    return "_".join(words) or column
 
 
 def _told(name: str, column: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from pcsargmax.prediction import Prediction
 from pcsargmax.training.run_settings import method_name
+from pcsargmax.visualize.training_log import log_files
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -82,7 +83,7 @@ def measure_run(run: Run | DiscoverRun, split: str = "", **options: Any) -> RunR
         metrics=metrics,
         predictions=tuple(found),
         annotations=run.annotations if isinstance(run, DiscoverRun) else (),
-        logs=training_logs(run.folder),
+        logs=log_files(run.folder),
         trained=datetime.datetime.fromtimestamp(run.checkpoint.stat().st_mtime).astimezone(),
     )
 
@@ -98,12 +99,6 @@ def _named(item: Data, prediction: Prediction, run: DiscoverRun) -> Prediction:
         if g is not None and visible[g]:
             truth[k] = position[g]
     return replace(prediction, truth=truth)
-
-
-def training_logs(folder: Path) -> tuple[Path, ...]:
-    """The CSV logs of a run folder, in the order in which they were written: each resumption leaves one."""
-    found = folder.glob("log/version_*/metrics.csv")
-    return tuple(sorted(found, key=lambda path: (len(path.parent.name), path.parent.name)))
 
 
 def check_alike(first: Run | DiscoverRun, *others: Run | DiscoverRun) -> None:

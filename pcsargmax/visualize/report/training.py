@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,7 @@ import numpy as np
 
 from pcsargmax.visualize.palette import keypoint_color
 from pcsargmax.visualize.report.charts import chart, line
-
-_PARTS = ("train", "val", "valid", "validation", "test")
+from pcsargmax.visualize.training_log import Curves, measured, read_log
 
 
 def training_charts(logs: Mapping[str, Sequence[Path]]) -> list[dict[str, Any]]:
@@ -26,7 +23,7 @@ def training_charts(logs: Mapping[str, Sequence[Path]]) -> list[dict[str, Any]]:
     panels: dict[str, dict[str, None]] = {}
     for curves in found.values():
         for column in curves:
-            panels.setdefault(_panel(column), {})[column] = None
+            panels.setdefault(measured(column), {})[column] = None
     return [
         _training_chart(f"chart-training-{number}", title, [*columns], found)
         for number, (title, columns) in enumerate(sorted(panels.items(), key=lambda item: item[0] != "loss"))
@@ -68,7 +65,7 @@ def _training_chart(
     )
 
 
-def read_logs(files: Sequence[Path]) -> dict[str, list[tuple[float, float]]]:
+def read_logs(files: Sequence[Path]) -> Curves:
     """(epoch, value) pairs of each column of Lightning's CSV logs; of a resumed run the later log wins.
 
     Raises:
@@ -76,20 +73,6 @@ def read_logs(files: Sequence[Path]) -> dict[str, list[tuple[float, float]]]:
     """
     curves: dict[str, dict[float, float]] = {}
     for file in files:
-        with file.open(newline="", encoding="utf-8") as stream:
-            rows = csv.DictReader(stream)
-            for row in rows:
-                for column, cell in row.items():
-                    if not column or not cell or column in ("epoch", "step") or not row.get("epoch"):
-                        continue
-                    try:
-                        curves.setdefault(column, {})[float(row["epoch"])] = float(cell)
-                    except ValueError:
-                        raise ValueError(f"{file}:{rows.line_num}: expected a number, got {cell!r}") from None
+        for column, points in read_log(file, "epoch")[0].items():
+            curves.setdefault(column, {}).update(points)
     return {column: sorted(values.items()) for column, values in curves.items()}
-
-
-def _panel(column: str) -> str:
-    """What a column measures, without the part of the data and the threshold: `val/pck@0.01` is pck."""
-    words = [word for word in re.split(r"[/_]", column.split("@")[0]) if word not in _PARTS]
-    return "_".join(words) or column

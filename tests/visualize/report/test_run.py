@@ -6,7 +6,7 @@ import pytest
 
 from pcsargmax.training.run import load_run
 from pcsargmax.visualize.report import check_alike, measure_run
-from pcsargmax.visualize.report.run import comparable, labels_of, training_logs
+from pcsargmax.visualize.report.run import comparable, labels_of
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +102,6 @@ def test_labels_tell_what_the_runs_differ_in(make_report):
     assert labels_of(samples, make_report("b", objective="soft")) == ("sampling, N_s = 10", "soft-argmax")
     assert labels_of(samples, make_report("b")) == ("a", "b")
     assert labels_of(samples, samples) == ("a (first)", "a (second)")
-
-
-def test_logs_come_in_the_order_of_the_resumptions(tmp_path, box_run):
-    for number in (10, 2, 0):
-        (tmp_path / "log" / f"version_{number}").mkdir(parents=True)
-        (tmp_path / "log" / f"version_{number}" / "metrics.csv").touch()
-    assert [path.parent.name for path in training_logs(tmp_path)] == ["version_0", "version_2", "version_10"]
-    assert training_logs(tmp_path / "nothing") == ()
 
 
 def test_shapes_seen_in_training_warn_once(box_run, tmp_path):
