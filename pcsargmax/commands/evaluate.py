@@ -11,25 +11,28 @@ from typing import Annotated, Any
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.commands.evaluation_options import (
+    BootstrapSeed,
+    Checkpoint,
+    Data,
+    Device,
+    Split,
+    Symmetry,
+    Thresholds,
+    parse_thresholds,
+)
 
 _LINE_END = re.compile(r"\n\s*")
 
 
 def command(
     runs: Annotated[list[Path], typer.Argument(help="Run folders or checkpoints.", metavar="RUN...")],
-    split: Annotated[
-        str, typer.Option(help="Split of the run's data set; of a detector 'test', of a discovery 'all' if not given.")
-    ] = "",
-    data: Annotated[Path | None, typer.Option(help="Where the data are now, if they have moved since.")] = None,
-    thresholds: Annotated[
-        str,
-        typer.Option(
-            help="In the run's unit: of PCK, 0.01,0.02,0.05 if not given; of a discovery of mIoU, 0.02,0.05,0.1."
-        ),
-    ] = "",
-    checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    split: Split = "",
+    data: Data = None,
+    thresholds: Thresholds = "",
+    checkpoint: Checkpoint = "best",
+    seed: BootstrapSeed = 0,
+    device: Device = "cpu",
     self_pairs: Annotated[
         bool, typer.Option(help="Count pairs of a shape with itself in the DAS of a discovery, as published.")
     ] = True,
@@ -46,10 +49,7 @@ def command(
     geodesic: Annotated[
         bool, typer.Option("--geodesic", help="Measure a detector along the cloud too, as KeypointNet's benchmark.")
     ] = False,
-    symmetry: Annotated[
-        str,
-        typer.Option(help="Measure a detector up to annotated symmetries too: reflection, rotation or all; none."),
-    ] = "none",
+    symmetry: Symmetry = "none",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON: an object, of several runs a list.")
     ] = False,
@@ -133,14 +133,6 @@ def print_results(results: list[dict[str, Any]]) -> None:
         print_discovery(metrics)
     if len(discoveries) > 1:
         print_discovery_comparison(discoveries)
-
-
-def parse_thresholds(text: str) -> tuple[float, ...]:
-    """Read "0.01,0.05" as (0.01, 0.05)."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"thresholds must be numbers with commas between, got {text!r}") from None
 
 
 def write_metrics(metrics: dict[str, Any], folder: Path) -> Path:

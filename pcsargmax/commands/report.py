@@ -9,6 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.commands.evaluation_options import (
+    BootstrapSeed,
+    Checkpoint,
+    Data,
+    Device,
+    Split,
+    Symmetry,
+    Thresholds,
+    parse_thresholds,
+)
 
 
 def command(
@@ -16,27 +26,17 @@ def command(
     against: Annotated[
         Path | None, typer.Option(help="A second run on the same shapes, to stand beside the first everywhere.")
     ] = None,
-    split: Annotated[
-        str, typer.Option(help="Split of the run's data set; of a detector 'test', of a discovery 'all' if not given.")
-    ] = "",
+    split: Split = "",
     out: Annotated[Path | None, typer.Option(help="The .html file; default RUN/report-SPLIT.html.")] = None,
     shapes: Annotated[
         int, typer.Option(help="Shapes in three dimensions; of more, the worst half, the best quarter and others.")
     ] = 200,
-    data: Annotated[Path | None, typer.Option(help="Where the data are now, if they have moved since.")] = None,
-    thresholds: Annotated[
-        str,
-        typer.Option(
-            help="In the run's unit: of PCK, 0.01,0.02,0.05 if not given; of a discovery of mIoU, 0.02,0.05,0.1."
-        ),
-    ] = "",
-    symmetry: Annotated[
-        str,
-        typer.Option(help="Measure a detector up to annotated symmetries too: reflection, rotation or all; none."),
-    ] = "none",
-    checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    data: Data = None,
+    thresholds: Thresholds = "",
+    symmetry: Symmetry = "none",
+    checkpoint: Checkpoint = "best",
+    seed: BootstrapSeed = 0,
+    device: Device = "cpu",
 ) -> None:
     """Write one HTML file that opens in any browser, without a network.
 
@@ -51,7 +51,6 @@ def command(
         pcsargmax report runs/mug-sampling-seed0 --against runs/mug-soft-seed0 --out mugs.html
     """
     with friendly_errors():
-        from pcsargmax.commands.evaluate import parse_thresholds
         from pcsargmax.commands.progress import progress_bars
         from pcsargmax.training.discover_run import DiscoverRun
         from pcsargmax.training.run import load_run

@@ -78,7 +78,7 @@ def command(
     """
     with friendly_errors():
         from pcsargmax.benchmark.robustness import sweep
-        from pcsargmax.commands.evaluate import parse_thresholds
+        from pcsargmax.commands.evaluation_options import parse_thresholds
         from pcsargmax.commands.progress import console, progress_bars
         from pcsargmax.training.run import load_run
 

@@ -11,7 +11,6 @@ from pcsargmax.commands.detector_tables import (
     print_metrics,
     symmetry_lines,
 )
-from pcsargmax.commands.evaluate import parse_thresholds
 from pcsargmax.training.estimates import ESTIMATES
 from pcsargmax.training.run import load_run
 
@@ -186,7 +185,3 @@ def test_data_that_went_are_named(cli_error, box_root, box_copy, tmp_path):
     content["pcsargmax"]["settings"]["root"] = str(tmp_path / "gone")
     torch.save(content, file)
     assert f"{tmp_path}/gone" in cli_error("evaluate", box_copy)
-
-
-def test_thresholds_are_read():
-    assert parse_thresholds("0.01, 0.05") == (0.01, 0.05)

@@ -1,0 +1,31 @@
+"""The options of the commands that measure a run, so that they are worded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Split = Annotated[
+    str, typer.Option(help="Split of the run's data set; of a detector 'test', of a discovery 'all' if not given.")
+]
+Data = Annotated[Path | None, typer.Option(help="Where the data are now, if they have moved since.")]
+Thresholds = Annotated[
+    str,
+    typer.Option(help="In the run's unit: of PCK, 0.01,0.02,0.05 if not given; of a discovery of mIoU, 0.02,0.05,0.1."),
+]
+Symmetry = Annotated[
+    str, typer.Option(help="Measure a detector up to annotated symmetries too: reflection, rotation or all; none.")
+]
+Checkpoint = Annotated[str, typer.Option(help="best or last.")]
+BootstrapSeed = Annotated[int, typer.Option(help="Seed of the bootstrap.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
+
+
+def parse_thresholds(text: str) -> tuple[float, ...]:
+    """Read "0.01,0.05" as (0.01, 0.05)."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"thresholds must be numbers with commas between, got {text!r}") from None
