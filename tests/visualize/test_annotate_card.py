@@ -2,25 +2,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference.annotation_store import Nowhere
 
 from pcsargmax.annotate import Mark, Proposal, Session
 from pcsargmax.visualize.annotate_card import draw_card, help_lines
 from pcsargmax.visualize.palette import hex_to_rgb, keypoint_color
 
 
-class _Nowhere:
-    def names(self, scans):
-        return []
-
-    def load(self, scan):
-        return None
-
-    def save(self, scan, names, marks):
-        return None
-
-
 def make(count=5, scans=2):
-    return Session([Path(f"scan{i}.ply") for i in range(scans)], [f"mark {i}" for i in range(count)], _Nowhere())
+    return Session([Path(f"scan{i}.ply") for i in range(scans)], [f"mark {i}" for i in range(count)], Nowhere())
 
 
 def pixels_of(card) -> np.ndarray:
@@ -100,13 +90,13 @@ def test_help_names_every_key_and_gives_way():
 
 
 def test_without_names_it_says_so():
-    session = Session([Path("a.ply")], [], _Nowhere(), open_names=True)
+    session = Session([Path("a.ply")], [], Nowhere(), open_names=True)
     card = draw_card(session, (340, 600), 16, status="status")
     assert {area.means for area in card.areas if isinstance(area.means, int)} == set()
 
 
 def test_work_that_could_not_be_saved_is_said_in_red():
-    class Full(_Nowhere):
+    class Full(Nowhere):
         def save(self, scan, names, marks):
             raise OSError("disk full")
 

@@ -2,22 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference.annotation_store import Nowhere
 
 from pcsargmax.annotate import ABSENT, Mark, Proposal, Scan, Session
 from pcsargmax.datasets import Cloud
 from pcsargmax.visualize import annotate_scene
 from pcsargmax.visualize.palette import hex_to_rgb, keypoint_color
-
-
-class _Nowhere:
-    def names(self, scans):
-        return []
-
-    def load(self, scan):
-        return None
-
-    def save(self, scan, names, marks):
-        return None
 
 
 @pytest.fixture
@@ -75,7 +65,7 @@ def test_a_cloud_has_no_surface():
 
 
 def test_landmarks_are_drawn_in_their_colours(cube):
-    session = Session([Path("a.ply")], ["tip", "left", "right", "back"], _Nowhere())
+    session = Session([Path("a.ply")], ["tip", "left", "right", "back"], Nowhere())
     session.place(Mark((6.0, 5, 5)))
     session.absent()
     session.offer(0, {"right": Proposal(Mark((4.0, 5, 5)), 0.5)})
