@@ -1,7 +1,7 @@
 """What a prediction is: one probability map over the sites for each keypoint."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from pcsargmax.bases import Basis, Gaussian, weighted_sum
 from pcsargmax.grid import Grid
 from pcsargmax.maps import Sites, prepare_map, take_sites
+from pcsargmax.marginals import kept_axes, marginal_basis, marginal_grid, marginal_logits
 
 #: No density around the sites at all.
 _SITES_ALONE = Gaussian(0.0)
@@ -302,6 +303,31 @@ class KeypointDistribution:
             found = [self._by_chunks(own, partial(self._mixture, probabilities=one)) for own, one in each]
         rank = min(n, math.floor(n * (1 - mass) + 1e-9) + 1)  # as many samples as needed are at or above it
         return torch.cat(found, dim=1).kthvalue(rank, dim=-1).values
+
+    def marginal(self, axes: int | Sequence[int]) -> "KeypointDistribution":
+        """Return the distribution of some coordinates of a grid, the others summed out; it is exact.
+
+        Its mean, covariance and density are those of these coordinates. What sampling-argmax draws of it is not the
+        part of what it draws of the whole map: see `marginals`.
+
+        Args:
+            axes: which coordinates to keep, 0 for x, 1 for y, 2 for z; one or several, which stay in that order.
+                `marginal((0, 1))` of a 3-D map is the 2-D map without the depth.
+
+        Raises:
+            ValueError: the sites are a cloud, no such coordinate, or a σ of the basis per site.
+        """
+        if not isinstance(self.sites, Grid):
+            raise ValueError("axes: a cloud has no axes to sum along, expected the sites to be a Grid")
+        grid, shape = self.sites, self.sites.shape
+        kept = kept_axes(axes, grid.dimension)
+        logits = marginal_logits(self._map[0].unflatten(2, shape), kept).flatten(2)
+        mask = self.mask
+        if mask is not None:
+            summed = [grid.dimension - d for d in range(grid.dimension) if d not in kept]
+            mask = mask.unflatten(1, shape).any(dim=summed).flatten(1) if summed else mask
+        basis = marginal_basis(self.basis, kept, grid.dimension)
+        return KeypointDistribution(logits, marginal_grid(grid, kept), mask, basis, self.presence)
 
     def to(self, device: torch.device | str) -> "KeypointDistribution":
         """Return the same distribution with its tensors on `device`."""

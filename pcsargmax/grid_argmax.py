@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pcsargmax.argmax import fixed_basis, sampling_argmax, soft_argmax
 from pcsargmax.bases import Basis, weighted_sum
 from pcsargmax.cells import Triangular
+from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.grid import Grid
 from pcsargmax.relaxation import Relaxation, mask_logits, relaxed_categorical
 
@@ -18,7 +19,15 @@ class GridArgmax(nn.Module):
     """Sampling-argmax of maps in training, soft-argmax in evaluation, as one layer without parameters.
 
     Both modes return (B, S, K, D), with S = 1 in evaluation, as `SamplingArgmax` does. Coordinates are in the order
-    (x, y, z), the reverse of the map's axes.
+    (x, y, z), the reverse of the map's axes. Their unit and zero are those of the grid: `GridArgmax((64, 48))` counts
+    cells from the centre of the first, as pixels do; `Grid((64, 48), spacing=4)` is in pixels of an image of four times
+    the resolution; `Grid.normalized` has the conventions that do not depend on the resolution.
+
+    In a network that ends in a soft-argmax or DSNT layer, this takes its place: with `squeeze=True` both modes return
+    what such a layer does, (B, K, D). It takes scores; of a map that is normalised already, give it the logarithm.
+    The losses of `pcsargmax.losses`, whose memory does not grow with the number of samples, take the same maps:
+    `expected_error(logits, layer.grid, target, basis=layer.basis, num_samples=30)`. What a map says besides the
+    coordinate, such as confidence and covariance, is in `layer.distribution(logits)`.
 
     `coordinate_gradient="sign"` is a trick of the authors' published code for 2-D maps (COCO), which the paper does not
     mention. Values have the same distribution. In the backward pass the derivative of a coordinate by the weight of a
@@ -34,10 +43,12 @@ class GridArgmax(nn.Module):
         temperature: τ > 0. To anneal it, set the attribute: `layer.temperature = schedule(progress)`.
         relaxation: as in `relaxed_categorical`.
         coordinate_gradient: "exact" or "sign".
+        squeeze: leave out the axis of samples, of which there must be one.
 
     Raises:
         ValueError: an unknown `coordinate_gradient`, "sign" on a grid with circular axes, a σ of the basis that asks
-            for a gradient, or as of `Grid`. The other settings are checked where they are used.
+            for a gradient, `squeeze` with several samples, or as of `Grid`. The other settings are checked where they
+            are used.
     """
 
     def __init__(
@@ -48,6 +59,7 @@ class GridArgmax(nn.Module):
         temperature: float = 1.0,
         relaxation: Relaxation = "gumbel_softmax",
         coordinate_gradient: CoordinateGradient = "exact",
+        squeeze: bool = False,
     ) -> None:
         super().__init__()
         self.grid = grid if isinstance(grid, Grid) else Grid(grid)
@@ -63,6 +75,8 @@ class GridArgmax(nn.Module):
                 f"another, got {self.grid}"
             )
         self.coordinate_gradient = coordinate_gradient
+        self.squeeze = squeeze
+        self._check_squeeze()
 
     def forward(
         self,
@@ -75,16 +89,34 @@ class GridArgmax(nn.Module):
         """Return (B, S, K, D) samples in training, the (B, 1, K, D) expectation in evaluation.
 
         Args:
-            logits: (B, K, *shape) one map of scores per keypoint.
+            logits: (B, K, *shape) one map of scores per keypoint. −inf is a score: that cell has no probability.
             basis: the density around each cell in this call; None is the layer's own.
             mask: (B, *shape) bool, True where a cell is real.
             generator: source of all noise, on the device of `logits`.
 
+        Returns:
+            positions in the unit of the grid, with `squeeze` (B, K, D).
+
         Raises:
-            ValueError: a map of another shape than the grid's, or as `sampling_argmax`.
+            ValueError: a map of another shape than the grid's or of −inf alone, or as `sampling_argmax`.
+        """
+        self._check_squeeze()
+        logits, mask = self._flatten(logits, mask)
+        samples = self._samples(logits, self.basis if basis is None else basis, mask, generator)
+        return samples.squeeze(1) if self.squeeze else samples
+
+    def distribution(
+        self, logits: Tensor, *, basis: Basis | None = None, mask: Tensor | None = None
+    ) -> KeypointDistribution:
+        """Return all that the maps say: mean, confidence (`peak`, `mass_within`), `covariance`, `marginal`, and more.
+
+        Arguments and errors are those of the call itself; the mean is what it returns in evaluation.
         """
         logits, mask = self._flatten(logits, mask)
-        basis = self.basis if basis is None else basis
+        return KeypointDistribution(logits, self.grid, mask, self.basis if basis is None else basis)
+
+    def _samples(self, logits: Tensor, basis: Basis, mask: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        """Return (B, S, K, D) of (B, K, L)."""
         if self.coordinate_gradient == "sign":
             return self._with_sign_gradient(logits, basis, mask, generator)
         if not self.training:
@@ -105,7 +137,12 @@ class GridArgmax(nn.Module):
         return (
             f"{self.grid}, basis={self.basis}, num_samples={self.num_samples}, temperature={self.temperature}, "
             f"relaxation={self.relaxation!r}, coordinate_gradient={self.coordinate_gradient!r}"
+            + (", squeeze=True" if self.squeeze else "")
         )
+
+    def _check_squeeze(self) -> None:
+        if self.squeeze and self.num_samples != 1:
+            raise ValueError(f"squeeze: expected num_samples 1, got {self.num_samples}")
 
     def _flatten(self, logits: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return (B, K, L) logits and the (B, L) mask."""
@@ -115,7 +152,9 @@ class GridArgmax(nn.Module):
         whole = (len(logits), *shape)
         if mask is not None and mask.shape != whole:
             raise ValueError(f"mask: expected shape (B, *shape) = {whole}, got {tuple(mask.shape)}")
-        return logits.flatten(2), None if mask is None else mask.flatten(1)
+        logits, mask = logits.flatten(2), None if mask is None else mask.flatten(1)
+        _check_scores(logits, mask)
+        return logits, mask
 
     def _with_sign_gradient(
         self, logits: Tensor, basis: Basis, mask: Tensor | None, generator: torch.Generator | None
@@ -136,6 +175,24 @@ class GridArgmax(nn.Module):
             noise = weights.new_zeros(*weights.shape[:-1], self.grid.dimension)
         samples: Tensor = _SignGradient.apply(weights, noise, self.grid)
         return samples
+
+
+def _check_scores(logits: Tensor, mask: Tensor | None) -> None:
+    """Raise ValueError for a map without a cell that has a probability: all its softmax would be NaN."""
+    if torch.compiler.is_compiling():
+        return  # This check reads values: torch.compile would break its graph here.
+    scores = logits.detach()
+    if mask is not None:
+        scores = torch.where(mask.unsqueeze(1), scores, -torch.inf)
+    empty = scores.amax(dim=-1).isneginf()
+    if mask is not None:
+        empty &= mask.any(dim=1, keepdim=True)  # a mask without a real cell is told as such
+    if empty.any():
+        item, keypoint = empty.nonzero()[0].tolist()
+        raise ValueError(
+            f"logits: expected a score above -inf in every map, got none in {int(empty.sum())} of {empty.numel()}, "
+            f"the first of item {item}, keypoint {keypoint}"
+        )
 
 
 class _SignGradient(torch.autograd.Function):

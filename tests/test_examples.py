@@ -37,3 +37,9 @@ def test_maps_soft_and_sampling(tmp_path):
         "pck.png",
         "sparsification.png",
     ]
+
+
+def test_soft_argmax_replaced():
+    told = run("soft_argmax_replaced.py", "--steps", 3).splitlines()
+    assert [line.split()[0] for line in told] == ["soft-argmax", "sampling-argmax"]
+    assert all("mean error" in line for line in told)

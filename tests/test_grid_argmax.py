@@ -8,8 +8,16 @@ import torch
 from pcsargmax.argmax import sampling_argmax, soft_argmax
 from pcsargmax.bases import Gaussian
 from pcsargmax.cells import Triangular, Uniform
+from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.grid import Grid
 from pcsargmax.grid_argmax import GridArgmax, _SignGradient
+from pcsargmax.losses import (
+    discrete_expected_error,
+    distribution_regularized_error,
+    error_of_expectation,
+    expected_error,
+    variance_regularized_error,
+)
 from pcsargmax.relaxation import relaxed_categorical
 
 GRID = Grid((3, 4), (0.5, 2.0), (1.0, -1.0))
@@ -222,6 +230,109 @@ def test_a_cylinder():
     assert angle.max() > 0
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_the_distribution_says_what_else_the_maps_say(training):
+    logits, mask = random_logits(), torch.rand(2, 3, 4, generator=seeded(3)) > 0.3
+    layer = GridArgmax(GRID, Uniform(), num_samples=3).train(training)
+    found = layer.distribution(logits, mask=mask)
+    assert isinstance(found, KeypointDistribution)
+    assert (found.basis, found.sites) == (Uniform(), GRID)
+    torch.testing.assert_close(found.mean, soft_argmax(logits, GRID, mask=mask))
+    torch.testing.assert_close(layer.eval()(logits, mask=mask)[:, 0], found.mean)
+    maps = logits.masked_fill(~mask.unsqueeze(1), -math.inf).flatten(2).softmax(-1)
+    torch.testing.assert_close(found.peak, maps.amax(-1))
+    away = GRID.positions() - found.mean.unsqueeze(2)
+    between = torch.einsum("bkl,bkld,bkle->bkde", maps, away, away)
+    # and the width of a cell, c²/12 along each axis
+    torch.testing.assert_close(found.covariance, between + torch.diag(torch.tensor([0.25, 4.0]) / 12))
+    x = maps.unflatten(2, (3, 4)).sum(2)
+    torch.testing.assert_close(found.marginal(0).probabilities, x)
+    assert layer.distribution(logits, basis=Gaussian(0.5)).basis == Gaussian(0.5)
+
+
+@pytest.mark.parametrize(
+    ("convention", "expected"),
+    # cell 2 of 4 along x and cell 1 of 5 along y
+    [("paper", (0.0, -0.3)), ("corners", (1 / 3, -0.5)), ("centers", (0.25, -0.4))],
+)
+def test_coordinates_by_convention(convention, expected):
+    logits = torch.full((1, 1, 5, 4), -1e4)
+    logits[..., 1, 2] = 0
+    layer = GridArgmax(Grid.normalized((5, 4), convention)).eval()
+    torch.testing.assert_close(layer(logits).flatten(), torch.tensor(expected))
+    assert GridArgmax(Grid((5, 4), spacing=4)).eval()(logits).flatten().tolist() == [8, 4]
+
+
+@pytest.mark.parametrize("gradient", ["exact", "sign"])
+def test_squeeze_returns_what_a_soft_argmax_layer_does(gradient):
+    logits = random_logits()
+    plain, layer = (GridArgmax(GRID, coordinate_gradient=gradient, squeeze=squeeze) for squeeze in (False, True))
+    for training in (True, False):
+        found = layer.train(training)(logits, generator=seeded(1))
+        assert found.shape == (2, 5, 2)
+        assert torch.equal(found, plain.train(training)(logits, generator=seeded(1))[:, 0])
+    # of a map that is normalised already, the logarithm; −inf is a score
+    probabilities = torch.tensor([[0.0, 0.25, 0.75, 0]])
+    line = GridArgmax((4,), squeeze=True)
+    assert line.eval()(probabilities.log().unsqueeze(0)).item() == 1.75
+    assert line.train()(probabilities.log().unsqueeze(0), generator=seeded()).isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 4), (2, 3, 4)])
+def test_every_objective_takes_the_maps_of_the_layer(shape):
+    layer = GridArgmax(shape, Gaussian("auto"), num_samples=4, temperature=0.7)
+    logits = random_logits(shape, torch.float64).requires_grad_()
+    target = torch.rand(2, 5, len(shape), dtype=torch.float64, generator=seeded(2)) * 2
+    settings = {"basis": layer.basis, "num_samples": 4, "temperature": 0.7}
+    losses = {
+        "sampling": expected_error(logits, layer.grid, target, generator=seeded(1), **settings),
+        "closed_form": expected_error(logits, layer.grid, target, generator=seeded(1), closed_form=True, **settings),
+        "soft": error_of_expectation(logits, layer.grid, target),
+        "soft_vr": variance_regularized_error(logits, layer.grid, target),
+        "soft_dr": distribution_regularized_error(logits, layer.grid, target),
+        "discrete": discrete_expected_error(logits, layer.grid, target),
+    }
+    for name, loss in losses.items():
+        assert loss.shape == (2, 5), name
+        gradient = torch.autograd.grad(loss.sum(), logits, retain_graph=True)[0]
+        assert gradient.isfinite().all(), name
+        assert gradient.abs().sum() > 0, name
+    drawn = (layer(logits, generator=seeded(1)) - target.unsqueeze(1)).abs().sum(-1).mean(1)
+    torch.testing.assert_close(losses["sampling"], drawn)
+    mean = (layer.eval()(logits)[:, 0] - target).abs().sum(-1)
+    torch.testing.assert_close(losses["soft"], mean)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("gradient", ["exact", "sign"])
+def test_maps_without_any_probability_are_refused(gradient, training):
+    logits = random_logits()
+    logits[0, 1, :, 1:] = -math.inf  # some cells are left
+    layer = GridArgmax(GRID, num_samples=2, coordinate_gradient=gradient).train(training)
+    assert layer(logits).isfinite().all()
+    assert layer.distribution(logits).mean.isfinite().all()
+    mask = torch.ones(2, 3, 4, dtype=torch.bool)
+    mask[0, :, 0] = False  # but not among the real ones
+    told = "logits: expected a score above -inf in every map, got none in 1 of 10, the first of item 0, keypoint 1"
+    for call in (layer, layer.distribution):
+        with pytest.raises(ValueError, match=re.escape(told)):
+            call(logits, mask=mask)
+    logits[1, 4] = -math.inf
+    told = "got none in 1 of 10, the first of item 1, keypoint 4"
+    with pytest.raises(ValueError, match=re.escape(told)):
+        layer(logits)
+    with pytest.raises(ValueError, match=re.escape("mask: expected at least one real site in every cloud")):
+        layer(logits, mask=torch.zeros_like(mask))
+    assert layer(torch.zeros(0, 5, 3, 4)).shape[0] == 0
+
+
+def test_nan_stays_nan():
+    logits = random_logits()
+    logits[1, 2, 0, 0] = math.nan
+    wrong = GridArgmax(GRID).eval()(logits).isnan().any(-1)
+    assert wrong.nonzero().tolist() == [[1, 0, 2]]
+
+
 def test_it_can_be_copied_and_printed():
     layer = GridArgmax((3, 4), Gaussian(0.1), 5, coordinate_gradient="sign")
     assert str(copy.deepcopy(layer)) == (
@@ -250,6 +361,16 @@ def test_a_seed_repeats_bit_for_bit(gradient):
             "coordinate_gradient: 'sign' needs a grid without circular axes, where no site lies before or after "
             "another, got Grid(shape=(4,)",
         ),
+        (
+            lambda: GridArgmax((3, 4), num_samples=2, squeeze=True),
+            "squeeze: expected num_samples 1, got 2",
+        ),
+        (lambda: GridArgmax((0, 4)), "shape: expected 1 to 3 positive integers, got (0, 4)"),
+        (
+            lambda: GridArgmax((3, 4))(torch.zeros(2, 5, 0, 4)),
+            "logits: expected shape (B, K, *shape) with shape (3, 4), got (2, 5, 0, 4)",
+        ),
+        (lambda: GridArgmax((3, 4)).distribution(torch.zeros(2, 5, 3, 0)), "got (2, 5, 3, 0)"),
         (lambda: GridArgmax(()), "shape: expected 1 to 3 positive integers, got ()"),
         (
             lambda: GridArgmax((3, 4))(torch.zeros(2, 5, 4, 3)),
