@@ -1,0 +1,36 @@
+from .augment import ImageAugment
+from .camera import Camera, to_camera
+from .coco import CocoKeypoints
+from .crop import Crop
+from .folder import ImageFolder
+from .human36m import Human36m
+from .item import ImageItem, KeypointImages, SurfaceImages, SurfaceItem, can_flip, flip_order
+from .mpii import Human36mMpii, MpiiKeypoints
+from .mshc import Mshc
+from .mtfl import Mtfl
+from .procedural import ProceduralFaces, ProceduralFigures, ProceduralSlices
+from .reading import read_image
+
+__all__ = [
+    "Camera",
+    "CocoKeypoints",
+    "Crop",
+    "Human36m",
+    "Human36mMpii",
+    "ImageAugment",
+    "ImageFolder",
+    "ImageItem",
+    "KeypointImages",
+    "MpiiKeypoints",
+    "Mshc",
+    "Mtfl",
+    "ProceduralFaces",
+    "ProceduralFigures",
+    "ProceduralSlices",
+    "SurfaceImages",
+    "SurfaceItem",
+    "can_flip",
+    "flip_order",
+    "read_image",
+    "to_camera",
+]

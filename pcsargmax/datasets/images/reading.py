@@ -1,0 +1,62 @@
+"""Image files as arrays."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+#: Kinds of image files, by their suffix, that folders are searched for.
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image file, of any kind that Pillow knows, as 8-bit RGB.
+
+    Grey and palette images become RGB. An image with alpha is laid on black, as beyond the edges of an image. 16-bit
+    grey is divided by 257, so that its full range fills 0 to 255. An image that a camera marked as turned (EXIF) is
+    turned upright. Of several frames the first is taken.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        FileNotFoundError: naming the file. ValueError: naming the file, for one that is no image, is cut short, or
+            holds numbers without a known range (32-bit, floating point).
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such image: {path.absolute()}")
+    try:
+        with Image.open(path) as file:
+            file.load()
+            image = ImageOps.exif_transpose(file)
+    except UnidentifiedImageError:
+        raise ValueError(f"{path}: not an image of a kind that can be read") from None
+    except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: the image cannot be read: {error}") from None
+    return _to_rgb(image, path)
+
+
+def _to_rgb(image: "Image.Image", path: Path) -> np.ndarray:
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"{path}: expected 8 or 16 bits, got {image.mode} of {values.min()} to {values.max()}")
+        grey = np.rint(values / 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise ValueError(f"{path}: expected 8 or 16 bits, got floating-point numbers, whose range is not known")
+    try:
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+        return np.array(image.convert("RGB"))
+    except ValueError as error:
+        raise ValueError(f"{path}: the image cannot be made RGB: {error}") from None
