@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.metrics.alignment import smallest_distance
 from pcsargmax.metrics.bootstrap import check_num_bootstrap, flat_rows, mean_with_interval
 from pcsargmax.metrics.pck import checked_thresholds, threshold_name
+from pcsargmax.metrics.spacing import smallest_distance
 
 
 def box_coverage(keypoints: Tensor, cloud: Tensor, mask: Tensor | None = None) -> Tensor:

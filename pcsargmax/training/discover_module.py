@@ -12,15 +12,15 @@ from torch import Tensor
 
 from pcsargmax.argmax import sampling_argmax, soft_argmax
 from pcsargmax.bases import Gaussian
-from pcsargmax.metrics.alignment import smallest_distance
+from pcsargmax.metrics.spacing import smallest_distance
 from pcsargmax.models.skeleton_merger import SkeletonMerger, SkeletonScores
 from pcsargmax.regularizers import distribution_regularizer, variance_regularizer
-from pcsargmax.relaxation import Relaxation, make_schedule
+from pcsargmax.relaxation import Relaxation
 from pcsargmax.skeleton import SkeletonLoss, edge_count, edge_pairs, skeleton_loss
 from pcsargmax.training.data import DetectorBatch, mix_seed
 from pcsargmax.training.discover_settings import DiscoverSettings
 from pcsargmax.training.loop import one_cycle
-from pcsargmax.training.objective import basis_sigma
+from pcsargmax.training.objective import basis_sigma, make_temperature
 
 
 class DiscoverModule(lightning.LightningModule):
@@ -38,13 +38,7 @@ class DiscoverModule(lightning.LightningModule):
     def __init__(self, merger: SkeletonMerger, settings: DiscoverSettings, metadata: dict[str, Any]) -> None:
         super().__init__()
         self.merger, self.settings, self.metadata = merger, settings, metadata
-        self.schedule = make_schedule(
-            settings.temperature_schedule,
-            settings.temperature_start,
-            settings.temperature_end,
-            settings.temperature_share,
-            epochs=settings.epochs,
-        )
+        self.schedule = make_temperature(settings)
 
     def forward(self, batch: DetectorBatch) -> SkeletonScores:
         """Score a batch."""
