@@ -19,6 +19,7 @@ from pcsargmax.commands import (
     robustness,
     tables,
     train,
+    train_image,
     view,
 )
 
@@ -32,6 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(train.command)
+app.command("train-image")(train_image.command)
 app.command("discover")(discover.command)
 app.command("evaluate")(evaluate.command)
 app.command("benchmark")(benchmark.command)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcsargmax.prediction_files import FORMATS, Format, load_prediction, write_predictions
-from pcsargmax.prediction_parts import Skeleton, Surface, SymmetryMark, plain
+from pcsargmax.prediction_parts import ArrayShapes, Skeleton, Surface, SymmetryMark, plain, take_arrays
 
 if TYPE_CHECKING:
     from pcsargmax.datasets.markups import Frame
@@ -85,19 +85,21 @@ class Prediction:
         n, k = len(self.points), len(names)
         if n == 0 or k == 0:
             raise ValueError(f"Prediction {self.name!r}: expected at least one point and one keypoint name")
-        self._take("points", np.float64, (n, 3), finite=True)
-        self._take("position", np.float64, (k, 3), finite=True)
-        self._take("confidence", np.float64, (k,))
-        self._take("covariance", np.float64, (k, 3, 3))
-        self._take("visibility", np.float64, (k,))
-        self._take("point_index", np.int64, (k,))
-        self._take("probability", np.float32, (k, n))
-        self._take("truth", np.float64, (k, 3))
-        self._take("color", np.uint8, (n, 3))
-        self._take("file_index", np.int64, (k,))
-        self._take("radius", np.float64, (k,))
-        if self.samples is not None:
-            self._take("samples", np.float64, (len(self.samples), k, 3), finite=True)
+        shapes: ArrayShapes = {
+            "points": (np.float64, (n, 3)),
+            "position": (np.float64, (k, 3)),
+            "confidence": (np.float64, (k,)),
+            "covariance": (np.float64, (k, 3, 3)),
+            "visibility": (np.float64, (k,)),
+            "point_index": (np.int64, (k,)),
+            "probability": (np.float32, (k, n)),
+            "truth": (np.float64, (k, 3)),
+            "color": (np.uint8, (n, 3)),
+            "file_index": (np.int64, (k,)),
+            "radius": (np.float64, (k,)),
+            "samples": (np.float64, (0 if self.samples is None else len(self.samples), k, 3)),
+        }
+        take_arrays(self, f"Prediction {self.name!r}", shapes, finite=["points", "position", "samples"])
         object.__setattr__(self, "symmetries", tuple(self.symmetries))
         object.__setattr__(self, "annotated", bool(self.annotated))
         self._check_coverage()
@@ -106,17 +108,6 @@ class Prediction:
             raise ValueError(
                 f"Prediction {self.name!r}: point_index: expected 0 to {n - 1}, got {self.point_index.tolist()}"
             )
-
-    def _take(self, field: str, dtype: Any, shape: tuple[int, ...], *, finite: bool = False) -> None:
-        value = getattr(self, field)
-        if value is None and field in ("truth", "color", "file_index", "radius"):
-            return
-        array = np.asarray(value, dtype=dtype)
-        if array.shape != shape:
-            raise ValueError(f"Prediction {self.name!r}: {field}: expected shape {shape}, got {array.shape}")
-        if finite and not np.isfinite(array).all():
-            raise ValueError(f"Prediction {self.name!r}: {field}: expected finite numbers, got NaN or infinity")
-        object.__setattr__(self, field, array)
 
     def _check_parts(self) -> None:
         """The keypoints that the skeleton and the symmetries name are there."""

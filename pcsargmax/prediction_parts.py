@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 SymmetryKind = Literal["reflection", "rotation"]
+
+#: Type and shape of arrays by the name of their field.
+ArrayShapes = Mapping[str, tuple[Any, tuple[int, ...]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +34,13 @@ class Skeleton:
     def __post_init__(self) -> None:
         """Turn the fields into arrays and check their shapes."""
         p, m = len(self.edges), len(self.points)
-        take_arrays(
-            self,
-            {
-                "edges": (np.int64, (p, 2)),
-                "strength": (np.float64, (p,)),
-                "points": (np.float64, (m, 3)),
-                "edge": (np.int64, (m,)),
-            },
-        )
-        if not np.isfinite(self.points).all():
-            raise ValueError("Skeleton: points: expected finite numbers, got NaN or infinity")
+        shapes: ArrayShapes = {
+            "edges": (np.int64, (p, 2)),
+            "strength": (np.float64, (p,)),
+            "points": (np.float64, (m, 3)),
+            "edge": (np.int64, (m,)),
+        }
+        take_arrays(self, "Skeleton", shapes, finite=["points"])
         _check_numbers("Skeleton: edge", self.edge, p)
 
     def to_dict(self, keypoint_names: Sequence[str]) -> dict[str, Any]:
@@ -73,13 +72,9 @@ class Surface:
 
     def __post_init__(self) -> None:
         """Turn the fields into arrays and check them."""
-        v = len(self.vertices)
-        take_arrays(
-            self,
-            {"vertices": (np.float64, (v, 3)), "triangles": (np.int64, (len(self.triangles), 3))},
-        )
-        if not np.isfinite(self.vertices).all():
-            raise ValueError("Surface: vertices: expected finite numbers, got NaN or infinity")
+        v, t = len(self.vertices), len(self.triangles)
+        shapes: ArrayShapes = {"vertices": (np.float64, (v, 3)), "triangles": (np.int64, (t, 3))}
+        take_arrays(self, "Surface", shapes, finite=["vertices"])
         _check_numbers("Surface: triangles", self.triangles, v)
 
 
@@ -128,12 +123,28 @@ class SymmetryMark:
         object.__setattr__(self, "radius", float(self.radius))
 
 
-def take_arrays(owner: Any, shapes: Mapping[str, tuple[Any, tuple[int, ...]]]) -> None:
-    """Turn fields of a frozen dataclass into arrays of a type, and check their shapes; the error names the field."""
+def take_arrays(owner: Any, what: str, shapes: ArrayShapes, *, finite: Collection[str] = ()) -> None:
+    """Turn fields of a frozen dataclass into arrays of a type, and check them; None stays where it is the default.
+
+    Args:
+        owner: the dataclass.
+        what: it is called in an error, before the name of the field.
+        shapes: type and shape of each field.
+        finite: the fields that must not hold NaN or infinity.
+
+    Raises:
+        ValueError: a wrong shape, or numbers that are not finite.
+    """
+    optional = {field.name for field in fields(owner) if field.default is None}
     for name, (dtype, shape) in shapes.items():
-        array = np.asarray(getattr(owner, name), dtype=dtype)
+        value = getattr(owner, name)
+        if value is None and name in optional:
+            continue
+        array = np.asarray(value, dtype=dtype)
         if array.shape != shape:
-            raise ValueError(f"{type(owner).__name__}: {name}: expected shape {shape}, got {array.shape}")
+            raise ValueError(f"{what}: {name}: expected shape {shape}, got {array.shape}")
+        if name in finite and not np.isfinite(array).all():
+            raise ValueError(f"{what}: {name}: expected finite numbers, got NaN or infinity")
         object.__setattr__(owner, name, array)
 
 

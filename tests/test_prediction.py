@@ -15,6 +15,11 @@ def test_fields_become_arrays_of_their_types(prediction):
     assert dataclasses.replace(prediction, truth=None).error is None
 
 
+def test_what_is_not_known_stays_none(prediction):
+    bare = dataclasses.replace(prediction, truth=None)
+    assert [bare.truth, bare.color, bare.file_index, bare.radius, bare.samples] == [None] * 5
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -24,6 +29,7 @@ def test_fields_become_arrays_of_their_types(prediction):
         ("keypoint_names", (), "at least one point and one keypoint name"),
         ("position", np.zeros((3, 3)), r"position: expected shape \(2, 3\), got \(3, 3\)"),
         ("position", np.full((2, 3), np.inf), "position: expected finite"),
+        ("confidence", None, r"Prediction 'scan é': confidence: expected shape \(2,\), got \(\)"),
         ("confidence", [1.0], r"confidence: expected shape \(2,\), got \(1,\)"),
         ("covariance", np.zeros((2, 3)), r"covariance: expected shape \(2, 3, 3\)"),
         ("visibility", 1.0, r"visibility: expected shape \(2,\), got \(\)"),

@@ -50,6 +50,12 @@ def command(
         bool, typer.Option("--geodesic", help="Measure a detector along the cloud too, as KeypointNet's benchmark.")
     ] = False,
     symmetry: Symmetry = "none",
+    flip_test: Annotated[
+        bool, typer.Option("--flip-test", help="Of keypoints in images: look at each image mirrored too, and average.")
+    ] = False,
+    boxes: Annotated[
+        Path | None, typer.Option(help="Of COCO: a detector's boxes (JSON) in place of the annotated ones.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON: an object, of several runs a list.")
     ] = False,
@@ -63,6 +69,9 @@ def command(
     A discovery: DAS and DAS corrected for chance, mIoU, coverage and inclusivity, the distance of the nearest
     keypoints, and whether they have collapsed.
 
+    Images: NME and PCK, COCO's AP and OKS, or MPJPE and PA-MPJPE, whichever the data have, and the correlation of
+    confidence with correctness. Slices: mean absolute distance of each surface and its deviation.
+
     The result is kept in RUN/metrics-SPLIT.json. Several runs are also compared: mean and spread over the seeds.
 
     Examples:
@@ -74,40 +83,45 @@ def command(
         pcsargmax evaluate runs/mug-sampling-seed0 --geodesic --strict --average model --symmetry all
 
         pcsargmax evaluate runs/mug-discover-sampling-seed0
+
+        pcsargmax evaluate runs/faces-image-* --flip-test
     """
     with friendly_errors():
         from pcsargmax.commands.progress import progress_bars
-        from pcsargmax.training.discover_run import DiscoverRun
         from pcsargmax.training.run import load_run
 
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
         opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]
-        of_detectors: dict[str, Any] = {
-            "average": average,
-            "strict": strict,
-            "geodesic": geodesic,
-            "symmetry": symmetry,
+        own: dict[str, dict[str, Any]] = {
+            "detector": {"average": average, "strict": strict, "geodesic": geodesic, "symmetry": symmetry},
+            "discovery": {"self_pairs": self_pairs, "repeatability": repeatability},
+            "run of images": {"flip_test": flip_test, "boxes": boxes},
+            "run of slices": {},
         }
-        of_discoveries: dict[str, Any] = {"self_pairs": self_pairs, "repeatability": repeatability}
-        found = [isinstance(one, DiscoverRun) for one in opened]
-        if all(found):
-            _check_unused(of_detectors, {"average": "pooled", "symmetry": "none"}, "detector")
-        if not any(found):
-            _check_unused(of_discoveries, {"self_pairs": True}, "discovery")
+        kinds = [_kind(one) for one in opened]
+        for kind in set(own) - set(kinds):
+            _check_unused(own[kind], {"average": "pooled", "symmetry": "none", "self_pairs": True, "boxes": None}, kind)
+        if thresholds and "run of slices" in kinds:
+            raise ValueError("--thresholds is not of a run of slices, got one")
         if data is not None:
-            opened = [run.with_data(data) for run in opened]
+            opened = [run.with_data(data) for run in opened]  # type: ignore[union-attr]
         results = []
         with progress_bars() as bars:
-            for one in opened:
-                own = of_discoveries if isinstance(one, DiscoverRun) else of_detectors
-                where = split or ("all" if isinstance(one, DiscoverRun) else "test")
+            for one, kind in zip(opened, kinds, strict=True):
+                where = split or getattr(one, "default_split", "all" if kind == "discovery" else "test")
                 update = partial(bars.update, f"evaluating {one.folder.name}")
-                results.append(one.evaluate(where, seed=seed, progress=update, **options, **own))
+                results.append(one.evaluate(where, seed=seed, progress=update, **options, **own[kind]))
                 write_metrics(results[-1], one.folder)
         if as_json:
             typer.echo(json.dumps(results[0] if len(results) == 1 else results))
         else:
             print_results(results)
+
+
+def _kind(run: Any) -> str:
+    """What a run is called where its options are spoken of."""
+    names = {"DiscoverRun": "discovery", "ImageRun": "run of images", "SurfaceRun": "run of slices"}
+    return names.get(type(run).__name__, "detector")
 
 
 def _check_unused(options: dict[str, Any], usual: dict[str, Any], kind: str) -> None:
@@ -122,17 +136,20 @@ def print_results(results: list[dict[str, Any]]) -> None:
     """Print each result, and below them comparisons where there are several of a kind."""
     from pcsargmax.commands.detector_tables import print_comparison, print_metrics
     from pcsargmax.commands.discover_tables import print_discovery, print_discovery_comparison
+    from pcsargmax.commands.image_tables import print_image_comparison, print_images, print_surfaces
 
-    discoveries = [metrics for metrics in results if metrics.get("kind") == "skeleton_merger"]
-    detectors = [metrics for metrics in results if metrics.get("kind") != "skeleton_merger"]
-    for metrics in detectors:
-        print_metrics(metrics)
-    if len(detectors) > 1:
-        print_comparison(detectors)
-    for metrics in discoveries:
-        print_discovery(metrics)
-    if len(discoveries) > 1:
-        print_discovery_comparison(discoveries)
+    printers: dict[str, tuple[Any, Any]] = {
+        "keypoint_detector": (print_metrics, print_comparison),
+        "skeleton_merger": (print_discovery, print_discovery_comparison),
+        "image_keypoints": (print_images, print_image_comparison),
+        "image_surfaces": (print_surfaces, print_image_comparison),
+    }
+    for kind, (print_one, compare) in printers.items():
+        of_kind = [metrics for metrics in results if metrics.get("kind", "keypoint_detector") == kind]
+        for metrics in of_kind:
+            print_one(metrics)
+        if len(of_kind) > 1:
+            compare(of_kind)
 
 
 def write_metrics(metrics: dict[str, Any], folder: Path) -> Path:

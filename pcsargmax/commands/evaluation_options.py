@@ -1,9 +1,10 @@
-"""The options of the commands that measure a run, so that they are worded once."""
+"""The options of the commands that open a run, so that they are worded once."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,3 +30,10 @@ def parse_thresholds(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise ValueError(f"thresholds must be numbers with commas between, got {text!r}") from None
+
+
+def check_once(runs: Sequence[Any]) -> None:
+    """Raise ValueError where two opened runs are one checkpoint, which would stand beside itself or count twice."""
+    files = [run.checkpoint.resolve() for run in runs]
+    if twice := {str(run.folder) for run, file in zip(runs, files, strict=True) if files.count(file) > 1}:
+        raise ValueError(f"runs named twice: {', '.join(sorted(twice))}")

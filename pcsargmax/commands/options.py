@@ -7,16 +7,16 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from pcsargmax.training.run_settings import RunSettings, setting_help, setting_types
-
-if TYPE_CHECKING:
-    from pcsargmax.training.run_folder import BaseRun
+from pcsargmax.training.run_settings import MESH_FRAME_HELP, RunSettings, setting_help, setting_types
 
 S = TypeVar("S", bound=RunSettings)
+
+#: The setting of that name, for commands that read a folder of scans without training.
+MeshFrame = Annotated[str, typer.Option(help=MESH_FRAME_HELP)]
 
 
 def with_settings(
@@ -78,7 +78,7 @@ def chosen_settings(
     kind: type[S], context: typer.Context, options: dict[str, Any], recipes: dict[str, dict[str, Any]], recipe: str
 ) -> tuple[S, dict[str, Any]]:
     """The settings of defaults, recipe and command line, the later ones winning, and what the command line said."""
-    said = {name: options[name] for name in options if _was_said(context, name)}
+    said = {name: options[name] for name in options if was_said(context, name)}
     if recipe not in recipes:
         raise ValueError(f"recipe must be one of {', '.join(recipes)}, got {recipe!r}")
     settings = kind.from_dict(options | recipes[recipe] | said)
@@ -87,7 +87,7 @@ def chosen_settings(
     return settings, said
 
 
-def _was_said(context: typer.Context, name: str) -> bool:
+def was_said(context: typer.Context, name: str) -> bool:
     """Whether an option stands on the command line, in place of being its default."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
@@ -102,12 +102,12 @@ def resumed(kind: type[S], folder: Path, said: dict[str, Any]) -> S:
 
 
 def make_run(
-    function: Callable[..., BaseRun], told: str, settings: RunSettings, folder: Path, resume: bool, as_json: bool
+    function: Callable[..., Any], told: str, settings: RunSettings, folder: Path, resume: bool, as_json: bool
 ) -> None:
     """Train with progress bars, and print where the run is and what to do next.
 
     Args:
-        function: `train` or `discover`.
+        function: `train`, `discover` or `train_images`.
         told: the word before the checkpoint.
         settings: of the run.
         folder: of the run.

@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.commands.evaluation_options import Device
+
+if TYPE_CHECKING:
+    from pcsargmax.training.discover_run import DiscoverRun
+    from pcsargmax.training.images.run import ImageRun
+    from pcsargmax.training.images.surface_run import SurfaceRun
+    from pcsargmax.training.run import Run
+
+#: A file, and where the result is written or None -> the result as plain values.
+Predictor = Callable[[Path, Path | None], dict[str, Any]]
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder or checkpoint.", metavar="RUN")],
     files: Annotated[
         list[Path],
-        typer.Argument(help="Meshes or clouds (.ply .obj .stl .off .pcd .xyz .npy .npz).", metavar="FILE..."),
+        typer.Argument(
+            help="Meshes or clouds (.ply .obj .stl .off .pcd .xyz .npy .npz); of a run on images, images.",
+            metavar="FILE...",
+        ),
     ],
     output: Annotated[Path | None, typer.Option(help="Folder for the results; default RUN/predictions.")] = None,
-    format: Annotated[str, typer.Option(help="json, csv, mrk.json (3D Slicer) or npz (with cloud and maps).")] = "json",
+    format: Annotated[
+        str, typer.Option(help="json, csv, mrk.json (3D Slicer; clouds only) or npz (with cloud or image, and maps).")
+    ] = "json",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are in --output already.")] = False,
     num_points: Annotated[
         int, typer.Option(help="Points sampled from a mesh; 0 takes what the run was trained with.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the sampling of meshes.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    flip_test: Annotated[
+        bool, typer.Option("--flip-test", help="Of keypoints in images: look at each image mirrored too, and average.")
+    ] = False,
+    device: Device = "cpu",
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print all predictions as one JSON list; write no file unless --output."),
@@ -37,14 +56,19 @@ def command(
     on the run's validation split. A run without one gives no radius and the confidence of the map itself. A discovery
     gives the skeleton too: for each edge its strength and its points.
 
-    Example:
+    Of an image the object fills all; positions are in pixels, and confidence is the peak of the map, no probability of
+    being right.
+
+    Examples:
 
         pcsargmax predict runs/mug-sampling-seed0 scan1.ply scan2.stl --format mrk.json
+
+        pcsargmax predict runs/faces-image-sampling-seed0 portrait.jpg --format csv
     """
     with friendly_errors():
         from pcsargmax.commands.progress import console, progress_bars
-        from pcsargmax.datasets.markups import Frame
-        from pcsargmax.prediction import FORMATS, Format
+        from pcsargmax.prediction import FORMATS
+        from pcsargmax.training.discover_run import DiscoverRun
         from pcsargmax.training.run import Run, load_run
 
         if format not in FORMATS:
@@ -58,14 +82,14 @@ def command(
                 raise ValueError(f"{there[0]} exists; --overwrite replaces it")
         opened = load_run(run, device=device)
         folder = output or (None if as_json else opened.folder / "predictions")
-        frame = cast(Frame, opened.settings.mesh_frame)
+        if isinstance(opened, Run | DiscoverRun):
+            one = _cloud_predictor(opened, format, num_points, seed, flip_test)
+        else:
+            one = _image_predictor(opened, format, num_points, flip_test)
         predictions = []
         with progress_bars() as bars:
             for number, file in enumerate(files, start=1):
-                found = opened.predict_file(file, num_points=num_points or None, seed=seed)
-                predictions.append(found.to_dict())
-                if folder is not None:
-                    found.save(folder / f"{file.stem}.{format}", format=cast(Format, format), frame=frame)
+                predictions.append(one(file, None if folder is None else folder / f"{file.stem}.{format}"))
                 bars.update("predicting", number, len(files))
         if as_json:
             typer.echo(json.dumps(predictions))
@@ -73,3 +97,42 @@ def command(
             console.print("confidence is not calibrated: the run had no validation split", highlight=False)
         if folder is not None:
             console.print(f"{len(files)} written to {folder}", highlight=False)
+
+
+def _cloud_predictor(run: Run | DiscoverRun, format: str, num_points: int, seed: int, flip_test: bool) -> Predictor:
+    """Find the keypoints of a cloud or mesh, and write them where a path is given."""
+    from pcsargmax.datasets.markups import Frame
+    from pcsargmax.prediction import Format
+
+    if flip_test:
+        raise ValueError("--flip-test is of a run on images, got one on clouds")
+    frame = cast(Frame, run.settings.mesh_frame)
+
+    def predict(file: Path, path: Path | None) -> dict[str, Any]:
+        found = run.predict_file(file, num_points=num_points or None, seed=seed)
+        if path is not None:
+            found.save(path, format=cast(Format, format), frame=frame)
+        return found.to_dict()
+
+    return predict
+
+
+def _image_predictor(run: ImageRun | SurfaceRun, format: str, num_points: int, flip_test: bool) -> Predictor:
+    """Find the keypoints or surfaces of an image, and write them where a path is given."""
+    from pcsargmax.image_prediction import IMAGE_FORMATS, ImageFormat
+
+    if format not in IMAGE_FORMATS:
+        raise ValueError(f"format must be one of {', '.join(IMAGE_FORMATS)} of a run on images, got {format!r}")
+    if num_points:
+        raise ValueError("--num-points is of a run on clouds, got one on images")
+    if flip_test and not hasattr(run, "keypoint_names"):
+        raise ValueError("--flip-test is of keypoints in images, got a run of slices")
+    options: dict[str, Any] = {"flip_test": True} if flip_test else {}
+
+    def predict(file: Path, path: Path | None) -> dict[str, Any]:
+        found = run.predict_file(file, **options)
+        if path is not None:
+            found.save(path, cast(ImageFormat, format))
+        return found.to_dict()
+
+    return predict

@@ -77,6 +77,7 @@ def training_progress(bars: Bars) -> Any:
                 "train/min_distance": "nearest keypoints {:.3f} apart",
                 "val/pck@0.02": "val PCK@0.02 {:.3f}",
                 "val/loss": "val loss {:.4f}",
+                "val/error": "val error {:.3f}",
             }
             notes = [t.format(trainer.callback_metrics[k]) for k, t in shown.items() if k in trainer.callback_metrics]
             notes.append(f"{time.monotonic() - self._started:.0f} s")

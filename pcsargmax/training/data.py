@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -141,6 +141,19 @@ def augmentation(settings: TrainSettings, items: Sequence[Data]) -> Compose:
     return Compose(steps)
 
 
+class Prepared(Protocol):
+    """What the loop trains on: items by plain number, or augmented by `(epoch, number)`, and how they make a batch."""
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """Return an item."""
+
+    def collate(self, items: Any, /) -> Any:
+        """Join items into a batch."""
+
+
 class PreparedClouds(Dataset[tuple[Data, Neighborhoods]]):
     """Prepared items in memory, augmented when they are taken.
 
@@ -179,6 +192,10 @@ class PreparedClouds(Dataset[tuple[Data, Neighborhoods]]):
             neighborhoods = self.backbone.neighborhoods(augmented.pos)
             augmented.sigma = mean_neighbor_distance(augmented.pos)
         return augmented, neighborhoods
+
+    def collate(self, items: Sequence[tuple[Data, Neighborhoods]]) -> DetectorBatch:
+        """Join items into a batch."""
+        return collate(items)
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -229,20 +246,26 @@ def collate(items: Sequence[tuple[Data, Neighborhoods]]) -> DetectorBatch:
     return DetectorBatch(batch, Neighborhoods.collate([n for _, n in items]))
 
 
-def train_loader(clouds: PreparedClouds, batch_size: int, seed: int) -> DataLoader[Any]:
-    """Shuffled batches of augmented clouds, each cloud once an epoch."""
-    return _loader(clouds, batch_size, EpochSampler(len(clouds), seed))
+def train_loader(items: Prepared, batch_size: int, seed: int, workers: int = 0) -> DataLoader[Any]:
+    """Shuffled batches of augmented items, each item once an epoch."""
+    return _loader(items, batch_size, EpochSampler(len(items), seed), workers)
 
 
-def eval_loader(clouds: PreparedClouds, batch_size: int) -> DataLoader[Any]:
+def eval_loader(items: Prepared, batch_size: int, workers: int = 0) -> DataLoader[Any]:
     """Batches in order, without augmentation."""
-    return _loader(clouds, batch_size, None)
+    return _loader(items, batch_size, None, workers)
 
 
-def _loader(clouds: PreparedClouds, batch_size: int, sampler: EpochSampler | None) -> DataLoader[Any]:
-    # A loader draws a seed for workers, of which there are none: not from the global generator.
-    generator = torch.Generator()
-    return DataLoader(clouds, batch_size=batch_size, sampler=sampler, collate_fn=collate, generator=generator)
+def _loader(items: Prepared, batch_size: int, sampler: EpochSampler | None, workers: int) -> DataLoader[Any]:
+    return DataLoader(
+        items,
+        batch_size=batch_size,
+        sampler=sampler,
+        collate_fn=items.collate,
+        generator=torch.Generator(),  # a loader draws a seed for its workers: not from the global generator
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from pcsargmax.training.data import PreparedClouds, eval_loader, train_loader
+from pcsargmax.training.data import Prepared, eval_loader, train_loader
 from pcsargmax.training.run_settings import RunSettings
 
 Progress = Callable[[str, int, int], None]
@@ -58,12 +58,12 @@ class Loop:
         self.trainer = _trainer(settings, folder, callbacks, best)
 
     def fit(
-        self, module: lightning.LightningModule, training: PreparedClouds, validation: PreparedClouds | None
+        self, module: lightning.LightningModule, training: Prepared, validation: Prepared | None, *, workers: int = 0
     ) -> None:
-        """Train a module on prepared clouds."""
+        """Train a module on prepared items, which `workers` processes make; 0 makes them here."""
         loaders = (
-            train_loader(training, self.settings.batch_size, self.settings.seed),
-            None if validation is None else eval_loader(validation, self.settings.batch_size),
+            train_loader(training, self.settings.batch_size, self.settings.seed, workers),
+            None if validation is None else eval_loader(validation, self.settings.batch_size, workers),
         )
         made = not self.folder.exists()
         if leads():
@@ -97,7 +97,8 @@ def _fit(trainer: lightning.Trainer, module: Any, loaders: tuple[Any, Any], chec
     handler = signal.getsignal(signal.SIGINT)
     try:
         with warnings.catch_warnings():
-            # The clouds are in memory, prepared: workers would only copy them. Epochs may be shorter than 50 steps.
+            # Clouds are in memory, prepared: workers would only copy them; of images their number is a setting. Epochs
+            # may be shorter than 50 steps.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*but have no `val_dataloader`.*")
             warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
@@ -176,7 +177,7 @@ def _lightning_trainer(settings: RunSettings, callbacks: list[Callback], loggers
         max_epochs=settings.epochs,
         callbacks=callbacks,
         logger=loggers,
-        use_distributed_sampler=False,  # EpochSampler shares out the clouds itself
+        use_distributed_sampler=False,  # EpochSampler shares out the items itself
         log_every_n_steps=10,
         num_sanity_val_steps=0,
         enable_progress_bar=False,

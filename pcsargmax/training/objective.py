@@ -18,7 +18,7 @@ from pcsargmax.losses import (
     variance_regularized_error,
 )
 from pcsargmax.models.keypoint_detector import Scores
-from pcsargmax.relaxation import Relaxation, make_schedule
+from pcsargmax.relaxation import Relaxation, Schedule, make_schedule
 from pcsargmax.sampler import Sampler
 from pcsargmax.training.run_settings import RunSettings
 from pcsargmax.training.settings import TrainSettings
@@ -89,15 +89,20 @@ def _samples_compared(settings: TrainSettings) -> Comparison:
     return compare
 
 
-def _sampling_arguments(settings: TrainSettings) -> Callable[[Scores, Tensor, float], dict[str, Any]]:
-    """What sampling takes besides logits and sites, of scores, sigma and progress."""
-    schedule = make_schedule(
+def make_temperature(settings: RunSettings) -> Schedule:
+    """The temperature of the relaxation by the progress of a training."""
+    return make_schedule(
         settings.temperature_schedule,
         settings.temperature_start,
         settings.temperature_end,
         settings.temperature_share,
         epochs=settings.epochs,
     )
+
+
+def _sampling_arguments(settings: TrainSettings) -> Callable[[Scores, Tensor, float], dict[str, Any]]:
+    """What sampling takes besides logits and sites, of scores, sigma and progress."""
+    schedule = make_temperature(settings)
     return lambda scores, sigma, progress: {
         "basis": Gaussian(sigma),
         "num_samples": settings.num_samples,

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import torch
 from torch import Tensor
@@ -29,6 +29,13 @@ from pcsargmax.training.evaluation import Evaluation, Protocol
 from pcsargmax.training.objective import basis_sigma
 from pcsargmax.training.run_folder import BaseRun, Checkpoint, draw_samples, open_checkpoint, usable_device
 from pcsargmax.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from pcsargmax.training.images.run import ImageRun
+    from pcsargmax.training.images.surface_run import SurfaceRun
+
+#: A run of any kind.
+AnyRun: TypeAlias = Union["Run", DiscoverRun, "ImageRun", "SurfaceRun"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +256,7 @@ def _presence(maps: KeypointDistribution, template: Template) -> Tensor:
     return maps.presence[0].where(template.num_seen > 0, 0.0)
 
 
-def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> Run | DiscoverRun:
+def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> AnyRun:
     """Open a run folder or a checkpoint file; nothing in the file is executed.
 
     Args:
@@ -258,7 +265,8 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
         device: where the network is put.
 
     Returns:
-        Of a run that `train` left a Run, of one that `discover` left a DiscoverRun.
+        Of a run that `train` left a Run, of one that `discover` left a DiscoverRun, and of one that `train_images` left
+        an ImageRun or, of slices, a SurfaceRun.
 
     Raises:
         FileNotFoundError: no checkpoint there.
@@ -266,9 +274,11 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
     """
     found = open_checkpoint(path, checkpoint)
     place = usable_device(device)
-    openers: dict[str, Callable[[Checkpoint, torch.device], Run | DiscoverRun]] = {
+    openers: dict[str, Callable[[Checkpoint, torch.device], AnyRun]] = {
         "keypoint_detector": open_detector,
         "skeleton_merger": open_discovery,
+        "image_keypoints": _open_image_run,
+        "image_surfaces": _open_surface_run,
     }
     try:
         return openers[found.metadata["kind"]](found, place)
@@ -276,6 +286,26 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
         raise ValueError(f"{found.file}: a damaged checkpoint: its weights do not fit its settings") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{found.file}: a damaged checkpoint: {type(error).__name__}: {error}") from error
+
+
+def load_cloud_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> Run | DiscoverRun:
+    """Open a run on clouds, as `load_run`; a run on images is a ValueError."""
+    found = load_run(path, checkpoint=checkpoint, device=device)
+    if not isinstance(found, Run | DiscoverRun):
+        raise ValueError(f"{path}: expected a run on clouds, got one on images")
+    return found
+
+
+def _open_image_run(found: Checkpoint, device: torch.device) -> ImageRun:
+    from pcsargmax.training.images.run import open_image_run
+
+    return open_image_run(found, device)
+
+
+def _open_surface_run(found: Checkpoint, device: torch.device) -> SurfaceRun:
+    from pcsargmax.training.images.surface_run import open_surface_run
+
+    return open_surface_run(found, device)
 
 
 def open_detector(found: Checkpoint, device: torch.device) -> Run:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 #: Settings that may differ when a run is resumed: they do not change what is learnt.
-_FREE = {"device", "devices", "nodes", "precision", "patience", "tensorboard", "epochs"}
+_FREE = {"device", "devices", "nodes", "workers", "precision", "patience", "tensorboard", "epochs"}
 
 #: Choices that mean the same in every kind of training.
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -24,6 +24,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 #: Objectives whose loss draws samples.
 SAMPLED = ("sampling", "closed_form")
 
+#: Densities around a cell of a map; among the methods of images each stands for sampling-argmax with it.
+BASES = ("uniform", "triangular", "gaussian")
+
 #: What the objectives are called wherever methods stand beside one another, in the order of the paper's rows.
 METHODS = {
     "soft": "soft-argmax",
@@ -32,11 +35,17 @@ METHODS = {
     "discrete": "discrete",
     "closed_form": "closed form",
     "sampling": "sampling",
+    "uniform": "uniform basis",
+    "triangular": "triangular basis",
+    "gaussian": "Gaussian basis",
 }
+
+#: What the frame of meshes is, said the same by every command that reads a folder of scans.
+MESH_FRAME_HELP = "Frame of a folder's meshes, LPS (3D Slicer's default) or RAS."
 
 #: What a setting says on the command line that means the same in every kind of training.
 _HELP = {
-    "mesh_frame": "Frame of a folder's meshes, LPS (3D Slicer's default) or RAS.",
+    "mesh_frame": MESH_FRAME_HELP,
     "shares": "Shares of train, val and test in a folder that brings no splits; 2,0,1 counts too.",
     "split_seed": "Seed of a folder's splits, if it brings none, and of the sampling of its surfaces.",
     "num_points": "Points sampled from a mesh of your own folder.",
@@ -150,7 +159,8 @@ class RunSettings:
 
     def check_choices(self, **choices: tuple[str, ...]) -> None:
         """Raise ValueError for a setting that is none of its choices, these or the common ones, or is not finite."""
-        for name, allowed in (_CHOICES | choices).items():
+        common = {name: allowed for name, allowed in _CHOICES.items() if hasattr(self, name)}
+        for name, allowed in (common | choices).items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         for name, value in self.to_dict().items():
@@ -197,9 +207,9 @@ def setting_help(settings: type[RunSettings]) -> dict[str, str]:
 
 
 def method_name(objective: str, num_samples: int) -> str:
-    """What a method is called in tables, figures and pages: its objective, and the samples where it draws some."""
+    """What a method is called in tables, figures and pages: its objective or basis, and the samples if it draws some."""
     name = METHODS.get(objective, objective)
-    return f"{name}, N_s = {num_samples}" if objective in SAMPLED else name
+    return f"{name}, N_s = {num_samples}" if objective in (*SAMPLED, *BASES) else name
 
 
 def setting_types(settings: type[RunSettings]) -> dict[str, type]:

@@ -11,6 +11,9 @@ from pcsargmax.training.run_settings import setting as _setting
 #: Names that `objective` can take; `training.objective` holds what they mean.
 OBJECTIVES = ("sampling", "closed_form", "soft", "discrete", "soft_vr", "soft_dr")
 
+#: What the lengths of an evaluation are in, in words.
+UNITS = {"raw": "raw units", "diagonal": "shares of the bounding-box diagonal"}
+
 #: Names that `symmetry` can take; `training.symmetry` holds the kinds that they stand for.
 SYMMETRIES = ("none", "reflection", "rotation", "all")
 

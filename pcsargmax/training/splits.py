@@ -25,18 +25,23 @@ class Splits(NamedTuple):
     chosen_by: list[str]
 
 
-def open_splits(settings: RunSettings, opened: Callable[[str], Any]) -> Splits:
-    """Open the splits that a run is trained on and chosen by, each with `opened`.
+def open_splits(
+    settings: RunSettings,
+    opened: Callable[[str], Any],
+    names: Callable[[Any], list[str]] = model_ids,
+    what: str = "shapes",
+) -> Splits:
+    """Open the splits that a run is trained on and chosen by, each with `opened`; `names` gives those of its items.
 
     Raises:
         ValueError: they share shapes; or as `opened`.
     """
     training = opened(settings.train_split)
     validation = None if settings.val_split == "none" else opened(settings.val_split)
-    trained_on, chosen_by = model_ids(training), [] if validation is None else model_ids(validation)
+    trained_on, chosen_by = names(training), [] if validation is None else names(validation)
     if shared := set(trained_on) & set(chosen_by):
         raise ValueError(
-            f"val_split {settings.val_split!r} and train_split {settings.train_split!r} share {len(shared)} shapes; "
+            f"val_split {settings.val_split!r} and train_split {settings.train_split!r} share {len(shared)} {what}; "
             "train on 'train' to validate on 'val', or take val_split 'none'"
         )
     return Splits(training, validation, trained_on, chosen_by)

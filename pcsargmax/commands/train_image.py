@@ -1,0 +1,61 @@
+"""`pcsargmax train-image`: its options are the fields of ImageSettings, so that nothing is said twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.commands.options import make_run, resumed, was_said, with_settings
+from pcsargmax.training.images import presets
+from pcsargmax.training.images.settings import ImageSettings
+
+
+def train_command(
+    context: typer.Context, run: Path | None, preset: str, resume: bool, as_json: bool, **options: Any
+) -> None:
+    """Train a network for keypoints in images, or for surfaces in slices.
+
+    DATA is coco, h36m, mtfl or retina (official files below --root), figures, figures3d, faces or slices (drawn by this
+    package), or a folder of your own images with a CSV of points. Official files are trained with the paper's
+    hyper-parameters, all other data with the light preset: minutes on one core.
+
+    Examples:
+
+        pcsargmax train-image faces
+
+        pcsargmax train-image ~/photos --size 128x128
+
+        pcsargmax train-image coco --root datasets/coco --devices 4 --workers 8
+    """
+    with friendly_errors():
+        said = {name: options[name] for name in options if was_said(context, name)}
+        if not options["data"]:
+            raise ValueError("DATA is missing: name a data set or a folder")
+        settings = ImageSettings.from_dict(options | presets.preset(preset, options["data"]) | said)
+        folder = run or Path("runs") / f"{Path(settings.data).name}-image-{settings.objective}-seed{settings.seed}"
+        if resume:
+            settings = resumed(ImageSettings, folder, said)
+        from pcsargmax.training.images.train import train_images
+
+        make_run(train_images, "Trained", settings, folder, resume, as_json)
+
+
+_OWN = [
+    ("run", Path | None, typer.Option(None, "--run", help="Run folder; default runs/DATA-image-OBJECTIVE-seedSEED.")),
+    (
+        "preset",
+        str,
+        typer.Option(
+            presets.PRESETS[0],
+            help=f"Named defaults: {', '.join(presets.PRESETS)}; auto is the paper's of official files, else light; options "
+            "given here win.",
+        ),
+    ),
+    ("resume", bool, typer.Option(False, "--resume", help="Go on with the run folder, exactly where it stopped.")),
+    ("as_json", bool, typer.Option(False, "--json", help="Print the result as JSON.")),
+]
+
+command = with_settings(train_command, ImageSettings, _OWN)

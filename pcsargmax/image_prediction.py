@@ -1,0 +1,241 @@
+"""What a network says about one image, in the image's own pixels, and the files that hold it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pcsargmax.image_prediction_files import (
+    IMAGE_FORMATS,
+    ImageFormat,
+    load_image_prediction,
+    write_image_predictions,
+)
+from pcsargmax.prediction_parts import plain
+
+if TYPE_CHECKING:
+    from pcsargmax.datasets.images.crop import Crop
+
+__all__ = [
+    "IMAGE_FORMATS",
+    "ImageFormat",
+    "ImagePrediction",
+    "SurfacePrediction",
+    "load_image_prediction",
+    "write_image_predictions",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePrediction:
+    """K keypoints found in one image; positions are pixels (x, y), the centre of the first pixel at (0, 0).
+
+    D is 2, or 3 with a depth in the unit of the data (millimetres relative to the root joint). Sequences are turned
+    into arrays of the type below. Raises ValueError, naming the field, for a wrong shape, or positions that are not
+    finite.
+    """
+
+    name: str
+    """What the image is called: the name of its file, or its place in a data set."""
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    keypoint_names: tuple[str, ...]
+    """K names."""
+    position: np.ndarray
+    """(K, D) float64."""
+    confidence: np.ndarray
+    """(K,) float64, in [0, 1]: the peak of each probability map, as in the paper; no probability of being right."""
+    covariance: np.ndarray
+    """(K, D, D) float64, pixels², that of the depth in its own unit."""
+    probability: np.ndarray
+    """(K, h, w) float32: the probability maps over the cells of the crop, the depth summed out."""
+    crop: Crop
+    """What the network saw of the image: its input is h / w cells of `crop.size` pixels."""
+    truth: np.ndarray | None = None
+    """(K, D) float64, NaN where a keypoint or its depth is not known; None where nothing is known."""
+    visible: np.ndarray | None = None
+    """(K,) bool: which keypoints have a truth; None exactly where that is."""
+    box: np.ndarray | None = None
+    """(4,) float64 x, y, width, height in pixels: what the crop was made around; None is the whole image."""
+
+    def __post_init__(self) -> None:
+        """Turn the fields into arrays and check their shapes."""
+        names = tuple(str(name) for name in self.keypoint_names)
+        object.__setattr__(self, "keypoint_names", names)
+        k, shape = len(names), np.shape(self.position)
+        if k == 0:
+            raise ValueError(f"ImagePrediction {self.name!r}: expected at least one keypoint name")
+        if len(shape) != 2 or shape[0] != k or shape[1] not in (2, 3):
+            raise ValueError(f"ImagePrediction {self.name!r}: position: expected shape ({k}, 2 or 3), got {shape}")
+        if (self.truth is None) != (self.visible is None):
+            had = "truth" if self.visible is None else "visible"
+            raise ValueError(f"ImagePrediction {self.name!r}: expected truth and visible together, got only {had}")
+        maps = np.shape(self.probability)
+        if len(maps) != 3 or maps[0] != k:
+            raise ValueError(f"ImagePrediction {self.name!r}: probability: expected shape ({k}, h, w), got {maps}")
+        _take_image(self)
+        _take(self, "position", np.float64, shape, finite=True)
+        _take(self, "confidence", np.float64, (k,))
+        _take(self, "covariance", np.float64, (k, shape[1], shape[1]))
+        _take(self, "probability", np.float32, maps)
+        _take(self, "truth", np.float64, shape)
+        _take(self, "visible", np.bool_, (k,))
+        _take(self, "box", np.float64, (4,), finite=True)
+
+    @property
+    def num_keypoints(self) -> int:
+        """K."""
+        return len(self.keypoint_names)
+
+    @property
+    def dimension(self) -> int:
+        """D, 2 or 3."""
+        return int(self.position.shape[1])
+
+    @property
+    def error(self) -> np.ndarray | None:
+        """(K,) distance of each position to its truth in the image, pixels, NaN where absent; None without truth."""
+        if self.truth is None or self.visible is None:
+            return None
+        away = np.linalg.norm(self.position[:, :2] - self.truth[:, :2], axis=1)
+        return np.where(self.visible, away, np.nan)
+
+    def mean_error(self) -> float | None:
+        """Mean of `error` over the keypoints that have a truth; None where there is none."""
+        known = np.zeros(0) if self.error is None else self.error[np.isfinite(self.error)]
+        return float(known.mean()) if len(known) else None
+
+    def keypoint_number(self, keypoint: str | int) -> int:
+        """Row of a keypoint given by its name, or by its number as int."""
+        if isinstance(keypoint, str):
+            if keypoint in self.keypoint_names:
+                return self.keypoint_names.index(keypoint)
+        elif 0 <= keypoint < self.num_keypoints:
+            return int(keypoint)
+        known = ", ".join(self.keypoint_names)
+        raise ValueError(f"keypoint: expected one of {known} or 0 to {self.num_keypoints - 1}, got {keypoint!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keypoints as plain numbers and texts, without image and maps; None for what is not finite."""
+        return {
+            "name": self.name,
+            "units": "pixels, the centre of the first at (0, 0)",
+            "keypoints": [
+                {
+                    "name": name,
+                    "position": plain(self.position[k]),
+                    "confidence": plain(self.confidence[k]),
+                    "covariance": plain(self.covariance[k]),
+                }
+                for k, name in enumerate(self.keypoint_names)
+            ],
+        }
+
+    def save(self, path: str | Path, format: ImageFormat = "json") -> Path:
+        """Write one file, whole or not at all; see `write_image_predictions` for the formats."""
+        return write_image_predictions(self, path, format)
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: a picture and a table."""
+        return _shown(self)
+
+
+@dataclass(frozen=True, eq=False)
+class SurfacePrediction:
+    """S surfaces found in each column of one slice; rows are pixels, the centre of the first row at 0.
+
+    Sequences are turned into arrays of the type below. Raises ValueError, naming the field, for a wrong shape, or rows
+    that are not finite.
+    """
+
+    name: str
+    """What the slice is called: the name of its file, or its place in a data set."""
+    image: np.ndarray
+    """(H, W) or (H, W, 3) uint8."""
+    surface_names: tuple[str, ...]
+    """S names, downwards."""
+    rows: np.ndarray
+    """(S, W) float64: none above the one before it."""
+    std: np.ndarray
+    """(S, W) float64, pixels: the standard deviation of each surface's map along its column."""
+    truth: np.ndarray | None = None
+    """(S, W) float64 rows, NaN where unknown; None where nothing is known."""
+
+    def __post_init__(self) -> None:
+        """Turn the fields into arrays and check their shapes."""
+        names = tuple(str(name) for name in self.surface_names)
+        object.__setattr__(self, "surface_names", names)
+        if not names:
+            raise ValueError(f"SurfacePrediction {self.name!r}: expected at least one surface name")
+        _take_image(self)
+        shape = (len(names), self.image.shape[1])
+        _take(self, "rows", np.float64, shape, finite=True)
+        _take(self, "std", np.float64, shape)
+        _take(self, "truth", np.float64, shape)
+
+    @property
+    def num_surfaces(self) -> int:
+        """S."""
+        return len(self.surface_names)
+
+    @property
+    def error(self) -> np.ndarray | None:
+        """(S, W) distance of each row to its truth, pixels, NaN where unknown; None without truth."""
+        return None if self.truth is None else np.abs(self.rows - self.truth)
+
+    def mean_error(self) -> float | None:
+        """Mean of `error` where there is a truth; None where there is none."""
+        known = np.zeros(0) if self.error is None else self.error[np.isfinite(self.error)]
+        return float(known.mean()) if len(known) else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The surfaces as plain numbers and texts, without the image; None for what is not finite."""
+        return {
+            "name": self.name,
+            "units": "pixels, the centre of the first row at 0",
+            "surfaces": [
+                {"name": name, "rows": plain(self.rows[s]), "std": plain(self.std[s])}
+                for s, name in enumerate(self.surface_names)
+            ],
+        }
+
+    def save(self, path: str | Path, format: ImageFormat = "json") -> Path:
+        """Write one file, whole or not at all; see `write_image_predictions` for the formats."""
+        return write_image_predictions(self, path, format)
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: a picture and a table."""
+        return _shown(self)
+
+
+def _take(owner: Any, field: str, dtype: Any, shape: tuple[int, ...], *, finite: bool = False) -> None:
+    """Turn a field of a prediction into an array of a shape; None stays where it is the default."""
+    value, kind = getattr(owner, field), type(owner)
+    if value is None and kind.__dataclass_fields__[field].default is None:
+        return
+    array = np.asarray(value, dtype=dtype)
+    if array.shape != shape:
+        raise ValueError(f"{kind.__name__} {owner.name!r}: {field}: expected shape {shape}, got {array.shape}")
+    if finite and not np.isfinite(array).all():
+        raise ValueError(f"{kind.__name__} {owner.name!r}: {field}: expected finite numbers, got NaN or infinity")
+    object.__setattr__(owner, field, array)
+
+
+def _take_image(owner: Any) -> None:
+    image, kind = np.asarray(owner.image), type(owner)
+    grey = kind is SurfacePrediction and image.ndim == 2
+    if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] == 3)) or 0 in image.shape:
+        form = "(H, W) or (H, W, 3)" if kind is SurfacePrediction else "(H, W, 3)"
+        told = f"expected {form} uint8, got {image.shape} {image.dtype}"
+        raise ValueError(f"{kind.__name__} {owner.name!r}: image: {told}")
+    object.__setattr__(owner, "image", image)
+
+
+def _shown(prediction: ImagePrediction | SurfacePrediction) -> str | None:
+    from pcsargmax.visualize.images import image_html
+    from pcsargmax.visualize.notebook import shown
+
+    return shown(image_html, prediction)

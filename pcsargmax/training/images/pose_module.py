@@ -1,0 +1,118 @@
+"""Keypoints in images, 2-D or 3-D, as a LightningModule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from pcsargmax.argmax import soft_argmax
+from pcsargmax.grid import Grid
+from pcsargmax.metrics import PCK
+from pcsargmax.models.simple_pose import SimplePose
+from pcsargmax.training.data import mix_seed
+from pcsargmax.training.images.data import ImageBatch
+from pcsargmax.training.images.objective import make_map_objective
+from pcsargmax.training.images.settings import ImageSettings, parse_steps
+from pcsargmax.training.loop import one_cycle
+
+
+class PoseModule(lightning.LightningModule):
+    """Trains a SimplePose; everything is in cells of its maps.
+
+    Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
+    been interrupted, and nothing global is seeded. Validation logs the mean Euclidean error in cells, which chooses the
+    best checkpoint, and the share of keypoints within one cell.
+
+    Args:
+        network: whose maps are trained.
+        settings: of the run.
+        metadata: plain values kept in the checkpoint, from which a run is opened again.
+    """
+
+    def __init__(self, network: SimplePose, settings: ImageSettings, metadata: dict[str, Any]) -> None:
+        super().__init__()
+        # On CPUs convolutions are up to twice as fast so; values stay the same but for rounding.
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.settings, self.metadata = settings, metadata
+        self.objective = make_map_objective(settings)
+        self.val_errors = PCK((0.5, 1.0, 2.0), num_bootstrap=0)
+
+    def forward(self, batch: ImageBatch) -> Tensor:
+        """The maps of a batch, (B, K, *shape) logits."""
+        logits: Tensor = self.network(batch.images.contiguous(memory_format=torch.channels_last))
+        return logits
+
+    def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        """Mean of the objective over the visible keypoints of a batch."""
+        seed = mix_seed(self.settings.seed, self.global_step, self.global_rank)
+        progress = self.global_step / max(1, int(self.trainer.estimated_stepping_batches))
+        logits = self(batch)
+        loss = self.location_loss(logits, batch, progress, torch.Generator(self.device).manual_seed(seed))
+        count = len(batch.images)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=count, sync_dist=True)
+        return loss
+
+    def location_loss(
+        self, logits: Tensor, batch: ImageBatch, progress: float, generator: torch.Generator | None
+    ) -> Tensor:
+        """Mean of the objective over visible keypoints, () in cells; 0 where none is.
+
+        Of 3-D maps, a keypoint without depth is compared with the sum of its map over the depth.
+        """
+        number = batch.visible.sum().clamp_min(1)
+        grid, objective = self.network.grid, self.objective
+        if grid.dimension == 2:
+            errors = objective(logits, grid, batch.target, progress, generator)
+            return errors.where(batch.visible, 0).sum() / number
+        total = logits.flatten()[0] * 0.0
+        flat = batch.visible & ~batch.has_depth
+        if batch.has_depth.any():
+            maps, target = logits[batch.has_depth].unsqueeze(1), batch.target[batch.has_depth].unsqueeze(1)
+            total = total + objective(maps, grid, target, progress, generator).sum()
+        if flat.any():
+            maps, target = logits[flat].logsumexp(dim=1).unsqueeze(1), batch.target[flat].unsqueeze(1)[..., :2]
+            total = total + objective(maps, Grid(grid.shape[1:]), target, progress, generator).sum()
+        return total / number
+
+    def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        """Collect the errors of a batch."""
+        found = soft_argmax(self(batch), self.network.grid)
+        target = batch.target.to(found)
+        if found.shape[2] == 3:  # of a keypoint without depth, only x and y count
+            target = torch.where(batch.has_depth.unsqueeze(2), target, torch.cat([target[..., :2], found[..., 2:]], 2))
+        self.val_errors.update(found, target, batch.visible)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what was collected."""
+        found = self.val_errors.compute()
+        self.log("val/error", found["mean_error"].float(), prog_bar=True, sync_dist=True)
+        for name in ("0.5", "1", "2"):
+            self.log(f"val/pck@{name}", found[f"pck@{name}"].float(), sync_dist=True)
+        self.val_errors.reset()
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the schedule of the settings."""
+        return image_optimizer(self, self.settings)
+
+    def transfer_batch_to_device(self, batch: ImageBatch, device: torch.device, dataloader_idx: int) -> ImageBatch:
+        """Move a batch."""
+        return batch.to(device)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is needed to open the run again."""
+        checkpoint["pcsargmax"] = self.metadata
+
+
+def image_optimizer(module: lightning.LightningModule, settings: ImageSettings) -> Any:
+    """Adam with the schedule of the settings, for Lightning."""
+    optimizer = torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    if settings.lr_schedule == "onecycle":
+        return one_cycle(optimizer, settings.lr, module.trainer)
+    if settings.lr_schedule == "constant" or not settings.lr_steps:
+        return optimizer
+    steps = list(parse_steps(settings.lr_steps))
+    falling = torch.optim.lr_scheduler.MultiStepLR(optimizer, steps, gamma=settings.lr_decay)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "interval": "epoch"}}

@@ -1,0 +1,109 @@
+"""Training on images, from settings to a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from pcsargmax.datasets.images.item import can_flip
+from pcsargmax.training.data import Prepared, seeded_weights
+from pcsargmax.training.images.data import PreparedImages, PreparedSlices, image_augmentation, open_images
+from pcsargmax.training.images.frame import MapFrame
+from pcsargmax.training.images.networks import build_pose, build_retina
+from pcsargmax.training.images.pose_module import PoseModule
+from pcsargmax.training.images.run import ImageRun, open_image_run
+from pcsargmax.training.images.settings import ImageSettings
+from pcsargmax.training.images.surface_module import SurfaceModule
+from pcsargmax.training.images.surface_run import SurfaceRun, open_surface_run
+from pcsargmax.training.loop import Loop, Progress, Selection
+from pcsargmax.training.run_folder import CHECKPOINT_VERSION, open_checkpoint
+from pcsargmax.training.splits import Splits, open_splits
+
+
+def train_images(
+    settings: ImageSettings,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    progress: Progress | None = None,
+) -> ImageRun | SurfaceRun:
+    """Train a network on images with keypoints or slices with surfaces, and leave a run folder.
+
+    The folder holds settings.json, checkpoints/last.ckpt and best.ckpt (by the mean validation error), and log/ (CSV;
+    TensorBoard by request). It is made once the data have been found, and taken away again if training ends before its
+    first checkpoint, so a mistake leaves nothing.
+
+    Args:
+        settings: of the run; with `resume`, they must be those of the folder, but for patience, where and how fast it
+            runs, and the number of epochs where neither a one-cycle rate nor an annealed temperature is made for it.
+        folder: the run folder; must not exist, or with `resume` must hold a checkpoint.
+        resume: go on from last.ckpt, exactly as if training had not been interrupted.
+        callbacks: more Lightning callbacks, such as a progress display.
+        progress: called with (what, done, total) while data are opened.
+
+    Returns:
+        The run, opened at its best checkpoint.
+
+    Raises:
+        ValueError, OSError: settings, data or folder that do not fit, named in the message.
+        KeyboardInterrupt: interrupted; `resume` goes on from the last whole epoch.
+    """
+    best = None if settings.val_split == "none" else Selection("val/error", "min")
+    loop = Loop(settings, Path(folder), best, resume, callbacks)
+    say = progress or (lambda *_: None)
+    opened = 0
+
+    def open_split(split: str) -> Any:
+        nonlocal opened
+        dataset = open_images(settings, split)
+        opened += 1
+        say("opening splits", opened, 1 if settings.val_split == "none" else 2)
+        return dataset
+
+    splits = open_splits(settings, open_split, lambda dataset: list(dataset.names), "images")
+    module, training, validation = (_surfaces if settings.surfaces else _keypoints)(settings, splits)
+    loop.fit(module, training, validation, workers=settings.workers)
+    found = open_checkpoint(folder)
+    return (open_surface_run if settings.surfaces else open_image_run)(found, torch.device("cpu"))
+
+
+def _keypoints(settings: ImageSettings, splits: Splits) -> tuple[PoseModule, Prepared, Prepared | None]:
+    dataset, frame = splits.training, MapFrame.of(settings)
+    with seeded_weights(settings.seed):
+        network = build_pose(settings, len(dataset.keypoint_names))
+    training = PreparedImages(dataset, frame, settings.padding, image_augmentation(settings, dataset), settings.seed)
+    validation = None if splits.validation is None else PreparedImages(splits.validation, frame, settings.padding)
+    metadata = _metadata(settings, splits) | {
+        "kind": "image_keypoints",
+        "keypoint_names": list(dataset.keypoint_names),
+        "flip_pairs": [list(pair) for pair in dataset.flip_pairs],
+        "can_flip": can_flip(dataset),
+    }
+    return PoseModule(network, settings, metadata), training, validation
+
+
+def _surfaces(settings: ImageSettings, splits: Splits) -> tuple[SurfaceModule, Prepared, Prepared | None]:
+    dataset = splits.training
+    with seeded_weights(settings.seed):
+        network = build_retina(settings, len(dataset.surface_names))
+    training = PreparedSlices(dataset, settings.flip, settings.seed)
+    validation = None if splits.validation is None else PreparedSlices(splits.validation)
+    metadata = _metadata(settings, splits) | {
+        "kind": "image_surfaces",
+        "surface_names": list(dataset.surface_names),
+    }
+    return SurfaceModule(network, settings, metadata), training, validation
+
+
+def _metadata(settings: ImageSettings, splits: Splits) -> dict[str, Any]:
+    return {
+        "version": CHECKPOINT_VERSION,
+        "settings": settings.to_dict(),
+        "trained_on": splits.trained_on,
+        "chosen_by": splits.chosen_by,
+    }
