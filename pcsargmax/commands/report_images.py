@@ -1,0 +1,67 @@
+"""What `pcsargmax report` does with runs on images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pcsargmax.commands.evaluation_options import parse_thresholds
+
+if TYPE_CHECKING:
+    from pcsargmax.visualize.images.sources import AnyRun
+
+
+def are_images(runs: Sequence[Any]) -> bool:
+    """Whether runs are of images.
+
+    Raises:
+        ValueError: one of images and one of clouds.
+    """
+    from pcsargmax.training.images.settings import ImageSettings
+
+    kinds = {isinstance(run.settings, ImageSettings) for run in runs}
+    if len(kinds) > 1:
+        raise ValueError("--against needs a run of the same kind: one is of images, the other of clouds")
+    return kinds == {True}
+
+
+def report_images(
+    runs: Sequence[AnyRun],
+    split: str,
+    out: Path | None,
+    *,
+    images: int,
+    data: Path | None,
+    thresholds: str,
+    symmetry: str,
+    seed: int,
+) -> None:
+    """Measure one run or two, write the page, and print its path; the arguments are options of `report`."""
+    from pcsargmax.commands.progress import progress_bars
+    from pcsargmax.training.images.surface_run import SurfaceRun
+    from pcsargmax.visualize.images.report import check_alike, measure_image_run, write_image_report
+
+    if symmetry != "none":
+        raise ValueError("--symmetry is of a detector on clouds, got a run on images")
+    check_alike(*runs)
+    if thresholds and isinstance(runs[0], SurfaceRun):
+        raise ValueError("--thresholds are of keypoints, got a run of surfaces")
+    options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
+    opened = runs if data is None else [run.with_data(data) for run in runs]
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)  # what fails here must not fail after the evaluation
+    names = [run.folder.resolve().name for run in opened]
+    with progress_bars() as bars:
+        found = [
+            measure_image_run(run, split, seed=seed, progress=partial(bars.update, f"evaluating {name}"), **options)
+            for run, name in zip(opened, names, strict=True)
+        ]
+    first, *others = found
+    name = "-against-".join([first.metrics["split"], *names[1:]])
+    path = out or opened[0].folder / f"report-{name}.html"
+    against = others[0] if others else None
+    typer.echo(write_image_report(first, path, against=against, images=images, seed=seed))

@@ -1,0 +1,424 @@
+"use strict";
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const SIDES = DATA.others ? [DATA.shapes, DATA.others] : [DATA.shapes];  // one, or two methods on the same images
+const SLICES = DATA.what === "surface";
+const by = (id) => document.getElementById(id);
+const escape = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");  // for report.js: Plotly reads tags
+const short = (number, digits = 4) => Number(number.toPrecision(digits)).toString();
+const WHOLE = {x: 0.5, y: 0.5, zoom: 1};  // the middle of what is seen, in shares of the image, and how large
+let drawn = 0;  // the latest drawing wins over slower earlier ones
+let seen = WHOLE;  // of all pictures
+let order = DATA.shapes.map((_, number) => number);
+
+async function unpack(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Response(stream).arrayBuffer();
+}
+
+// Maps come as one byte a cell: 0 below chance, else 1 to 255 in equal ratios from chance to the map's peak.
+async function probabilities({maps, peaks, chance, cells}) {
+  if (!maps) return null;
+  const bytes = new Uint8Array(await unpack(maps)), count = cells[0] * cells[1];
+  return peaks.map((peak, k) => {
+    const ratio = Math.log(Math.max(peak / chance, 1)) / 254;
+    return Float64Array.from(bytes.subarray(k * count, (k + 1) * count),
+      (level) => level === 0 ? 0 : peak * Math.exp(ratio * (level - 255)));
+  });
+}
+
+// Rows of surfaces come as 16-bit steps, part after part; null where a row is not known.
+async function surfaceRows({surfaces, size}) {
+  if (!surfaces) return null;
+  const view = new DataView(await unpack(surfaces.packed)), width = size[0], found = {};
+  const count = view.byteLength / 2 / width / surfaces.parts.length;
+  surfaces.parts.forEach((part, place) => {
+    found[part] = Array.from({length: count}, (_, s) => Array.from({length: width}, (_, x) => {
+      const steps = view.getInt16(2 * ((place * count + s) * width + x), true);
+      return steps === -32768 ? null : steps * surfaces.step;
+    }));
+  });
+  return found;
+}
+
+function largest(maps) {
+  const values = new Float64Array(maps[0].length);
+  for (const map of maps) for (let i = 0; i < values.length; i++) if (map[i] > values[i]) values[i] = map[i];
+  return values;
+}
+
+// What one method says of an image.
+async function opened(side, number, chosen) {
+  const shape = SIDES[side][number];
+  const k = keypointOf(side, number, chosen);
+  const [maps, rows] = [await probabilities(shape), await surfaceRows(shape)];
+  return {
+    shape, rows, chosen: k, image: shape.image || DATA.shapes[number].image,
+    values: maps && by("layer").checked ? (k < 0 ? largest(maps) : maps[k]) : null,
+  };
+}
+
+// The chooser counts the first method's keypoints; the second's is that of the same name, if it has one.
+function keypointOf(side, number, chosen) {
+  if (side === 0 || chosen < 0) return chosen;
+  const name = DATA.shapes[number].keypoints[chosen].name;
+  return SIDES[side][number].keypoints.findIndex((keypoint) => keypoint.name === name);
+}
+
+function element(parent, kind, attributes = {}, text = "") {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", kind);
+  Object.entries(attributes).forEach(([name, value]) => made.setAttribute(name, value));
+  if (text) made.textContent = text;
+  return parent.appendChild(made);
+}
+
+// A map as a picture of a pixel a cell; where little is probable the image shows through.
+function layerUri({cells: [columns, rows]}, values, peak) {
+  const canvas = document.createElement("canvas");
+  canvas.width = columns; canvas.height = rows;
+  const pen = canvas.getContext("2d"), pixels = pen.createImageData(columns, rows), log = by("log").checked;
+  values.forEach((value, i) => {
+    const place = log ? 1 + Math.log10(Math.max(value / peak, 1e-30)) / 3 : value / peak;
+    const inside = Math.min(Math.max(place, 0), 1), color = DATA.scale[Math.round(255 * inside)];
+    [1, 3, 5].forEach((at, channel) => { pixels.data[4 * i + channel] = parseInt(color.slice(at, at + 2), 16); });
+    pixels.data[4 * i + 3] = 255 * DATA.cover.most * Math.min(inside / DATA.cover.from, 1);
+  });
+  pen.putImageData(pixels, 0, 0);
+  return canvas.toDataURL();
+}
+
+// What is seen of an image, in its pixels; of slices these are higher than wide.
+function viewBox({size: [width, height]}) {
+  const [w, h] = [width / seen.zoom, height / seen.zoom];
+  return [seen.x * width - w / 2 - 0.5, seen.y * height - h / 2 - 0.5, w, h];
+}
+
+function paint(svg, view, peak) {
+  const {shape, values, image} = view, [width, height] = shape.size;
+  const box = viewBox(shape);
+  svg.replaceChildren();
+  svg.setAttribute("viewBox", box.join(" "));
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.style.aspectRatio = width + " / " + shape.stretch * height;
+  // 76 % of the window is the most that a picture takes of its height.
+  svg.style.maxWidth = "calc(76vh * " + width / (shape.stretch * height) + ")";
+  const unit = {x: box[2] / (svg.clientWidth || 600), y: box[3] / (svg.clientHeight || 600)};  // pixels of the image in one of the screen
+  const under = element(svg, "image", {href: image, x: -0.5, y: -0.5, width, height, preserveAspectRatio: "none"});
+  if (12 * unit.x < 1) under.style.imageRendering = "pixelated";
+  if (values) {
+    under.style.filter = "grayscale(1)";
+    under.style.opacity = DATA.cover.contrast;
+    const [columns, rows] = shape.cells;
+    const layer = element(svg, "image", {href: layerUri(shape, values, peak), x: -0.5, y: -0.5, width: columns, height: rows,
+      preserveAspectRatio: "none", transform: "matrix(" + shape.placed.join(" ") + ")"});
+    layer.style.imageRendering = "pixelated";
+  }
+  (SLICES ? paintSurfaces : paintKeypoints)(svg, view, unit);
+}
+
+function paintKeypoints(svg, {shape, chosen}, unit) {
+  const shown = shape.keypoints.filter((keypoint) => keypoint.seen);
+  const rows = chosen < 0 ? shown : shown.filter((keypoint) => keypoint === shape.keypoints[chosen]);
+  const radius = Math.max(2.5, Math.min(7, svg.clientWidth / (56 + 1.5 * shown.length)));  // on the screen
+  if (by("ellipsoids").checked) {
+    rows.filter(({ellipse}) => ellipse).forEach(({ellipse: [rx, ry, angle], position: [x, y], color}) => {
+      const place = {cx: x, cy: y, rx, ry, transform: "rotate(" + [angle, x, y].join(" ") + ")", class: "mark"};
+      element(svg, "ellipse", {...place, fill: "none", stroke: "#fff", "stroke-opacity": 0.6, "stroke-width": 3});
+      element(svg, "ellipse", {...place, fill: color, "fill-opacity": 0.16, stroke: color, "stroke-width": 1.5});
+    });
+  }
+  if (by("truth").checked) {
+    const known = rows.filter(({truth}) => truth);
+    [["#fff", 4.5], [DATA.truth, 2]].forEach(([stroke, width]) => known.forEach(({position, truth}) => {
+      element(svg, "line", {x1: position[0], y1: position[1], x2: truth[0], y2: truth[1], stroke, "stroke-width": width, class: "mark"});
+    }));
+    known.forEach((keypoint) => disc(svg, keypoint.truth, 0.7 * radius, DATA.truth, unit, told(keypoint, DATA.truthName + " of ")));
+  }
+  shown.forEach((keypoint) => {
+    const size = rows.includes(keypoint) ? radius : 0.6 * radius;
+    disc(svg, keypoint.position, size, keypoint.color, unit, told(keypoint, ""));
+    if (rows.includes(keypoint) && (by("names").checked || chosen >= 0)) tag(svg, keypoint.name, keypoint.position, radius, unit);
+  });
+}
+
+function told({name, confidence, error, position}, what) {
+  return [what + name, confidence === null ? "annotated" : "confidence " + short(confidence),
+    ...(error === null ? [] : ["error " + short(error) + " px"]), position.map((x) => short(x)).join(", ")].join("\n");
+}
+
+function disc(svg, [x, y], radius, fill, unit, text) {
+  const made = element(svg, "ellipse", {cx: x, cy: y, rx: radius * unit.x, ry: radius * unit.y, fill, stroke: "#fff",
+    "stroke-width": 1.2, class: "mark"});
+  element(made, "title", {}, text);
+}
+
+// A name at the right of a place, or at its left near the right edge.
+function tag(svg, name, [x, y], radius, unit) {
+  const box = svg.viewBox.baseVal, left = x > box.x + 0.8 * box.width;
+  const away = (radius + 3) * (left ? -1 : 1);
+  const text = element(svg, "text", {transform: "translate(" + x + " " + y + ") scale(" + unit.x + " " + unit.y + ")",
+    x: away, y: 4, "font-size": 12, "text-anchor": left ? "end" : "start", fill: "#1c1c22", stroke: "#fff",
+    "stroke-width": 3, "stroke-linejoin": "round", "paint-order": "stroke"});
+  text.textContent = name;
+}
+
+function paintSurfaces(svg, {shape, rows, chosen}, unit) {
+  const {std, truth} = rows;
+  const path = (row) => row.map((y, x) => y === null ? "" : (x && row[x - 1] !== null ? "L" : "M") + x + " " + short(y, 6)).join("");
+  const look = {fill: "none", class: "mark", "stroke-linejoin": "round"};
+  if (truth && by("truth").checked) truth.forEach((row) => {
+    element(svg, "path", {...look, d: path(row), stroke: "#fff", "stroke-opacity": 0.7, "stroke-width": 3});
+    element(svg, "path", {...look, d: path(row), stroke: DATA.truth, "stroke-width": 1.2, "stroke-dasharray": "5 3"});
+  });
+  shape.keypoints.forEach((surface, s) => {
+    if (!surface.seen) return;
+    const faint = chosen >= 0 && chosen !== s, row = rows.rows[s];
+    if (std && by("ellipsoids").checked && !faint) {
+      const edge = (sign) => row.map((y, x) => y === null || std[s][x] === null ? null : y + sign * std[s][x]);
+      const forth = path(edge(-1)), back = edge(1).map((y, x) => [x, y]).filter(([, y]) => y !== null).reverse();
+      const d = forth + back.map(([x, y]) => "L" + x + " " + short(y, 6)).join("") + "Z";
+      element(svg, "path", {d, fill: surface.color, "fill-opacity": 0.3});
+    }
+    const line = element(svg, "path", {...look, d: path(row), stroke: surface.color, "stroke-width": faint ? 1 : 2});
+    element(line, "title", {}, surface.name + (surface.error === null ? "" : "\nerror " + short(surface.error) + " px"));
+    const end = row.length - 1 - [...row].reverse().findIndex((y) => y !== null);
+    if (by("names").checked && !faint) tag(svg, surface.name, [end, row[end]], 0, unit);
+  });
+}
+
+// What the colours mean, below a picture.
+function fillScale(place, view, peak) {
+  place.hidden = !view.values;
+  if (!view.values) return;
+  const log = by("log").checked, name = view.chosen < 0 ? "largest probability" : "probability of " + view.shape.keypoints[view.chosen].name;
+  const ticks = log ? [peak / 1000, peak / 100, peak / 10, peak] : [0, peak / 2, peak];
+  const [title, bar, numbers] = place.children;
+  title.textContent = name + (log ? ", log scale" : "");
+  bar.style.background = "linear-gradient(to right, " + DATA.scale.filter((_, i) => i % 15 === 0).join(", ") + ")";
+  numbers.replaceChildren(...ticks.map((tick) => {
+    const text = document.createElement("span");
+    text.textContent = short(tick, 2);
+    return text;
+  }));
+}
+
+// One table of both methods where they name the same keypoints, else one of each.
+function fillSide(views) {
+  const names = (view) => view.shape.keypoints.map((keypoint) => keypoint.name).join("\n");
+  const groups = views.every((view) => names(view) === names(views[0])) ? [views] : views.map((view) => [view]);
+  by("keypoints").replaceChildren(...groups.flatMap((group) => keypointRows(group, views)));
+  by("note").textContent = views[0].shape.note;
+}
+
+function keypointRows(group, views) {
+  const cell = (parent, kind, text, scope) => {
+    const made = parent.appendChild(document.createElement(kind));
+    made.textContent = text;
+    if (scope) made.scope = scope;
+    return made;
+  };
+  const some = (field) => group.some(({shape}) => shape.keypoints.some((keypoint) => keypoint[field] !== null));
+  const fields = ["confidence", "error"].filter(some);
+  const heads = {confidence: SLICES ? "mean σ (px)" : "confidence", error: "error (px)"};
+  const of = (view) => views.length > 1 ? DATA.titles[views.indexOf(view)] : "";
+  const head = document.createElement("thead"), body = document.createElement("tbody");
+  const line = head.insertRow();
+  cell(line, "th", DATA.what, "col");
+  fields.forEach((field) => group.forEach((view) => {
+    const made = cell(line, "th", heads[field], "col");
+    if (of(view)) cell(made, "span", of(view), "").className = "interval";
+  }));
+  group[0].shape.keypoints.forEach((first, k) => {
+    const row = body.insertRow(), there = group.some(({shape}) => shape.keypoints[k].seen);
+    row.className = (k === group[0].chosen ? "chosen " : "") + (there ? "" : "absent");
+    const name = cell(row, "th", "", "row");
+    const button = cell(name, "button", "", "");
+    button.className = "plain";
+    button.setAttribute("aria-pressed", String(k === group[0].chosen));
+    button.title = SLICES ? "show this surface" : "show this map";
+    const choice = views[0].shape.keypoints.findIndex((keypoint) => keypoint.name === first.name);  // as the chooser counts
+    button.disabled = choice < 0;
+    button.onclick = () => { by("map").value = k === group[0].chosen ? "-1" : String(choice); start(); };
+    const dot = cell(button, "span", "", "");
+    dot.className = "dot"; dot.style.background = there ? first.color : "#d8d8de";
+    dot.after(first.name);
+    fields.forEach((field) => group.forEach(({shape}) => {
+      const keypoint = shape.keypoints[k], value = keypoint[field];
+      cell(row, "td", field === "confidence" && !keypoint.seen ? "absent" : value === null ? "" : value.toFixed(2), "");
+    }));
+  });
+  return [head, body];
+}
+
+async function draw() {
+  const mine = ++drawn;
+  const number = Number(by("shape").value);
+  fillMaps(DATA.shapes[number]);
+  const chosen = Number(by("map").value);
+  const views = await Promise.all(SIDES.map((_, side) => opened(side, number, chosen)));
+  if (mine !== drawn) return;
+  const peaks = views.map(({values}) => values === null ? 0 : values.reduce((a, b) => Math.max(a, b), 0) || 1);
+  const most = Math.max(...peaks), same = by("same").checked;
+  fillSide(views);
+  by("told").textContent = sentence(views, number);
+  views.forEach((view, side) => {
+    paint(plots[side], view, same ? most : peaks[side]);
+    fillScale(plots[side].parentNode.querySelector(".scale"), view, same ? most : peaks[side]);
+  });
+}
+
+// What the pictures show, for those who do not see them.
+function sentence(views, number) {
+  const {shape, chosen, values} = views[0], there = shape.keypoints.filter((keypoint) => keypoint.seen);
+  const score = scoreText(number) && ", " + DATA.scores.name + " " + scoreText(number);
+  const map = values === null ? "" : "; coloured by the " + (chosen < 0 ? "largest probability" : "probability of " + shape.keypoints[chosen].name);
+  return shape.name + ", image " + (order.indexOf(number) + 1) + " of " + order.length + ": " + there.length + " of " +
+    shape.keypoints.length + " " + DATA.what + "s in it" + score + map + ".";
+}
+
+function fillMaps(shape) {
+  const select = by("map"), kept = select.value;
+  select.replaceChildren(new Option(SLICES ? "all" : "largest of all", "-1"),
+    ...shape.keypoints.map((keypoint, k) => new Option(keypoint.name, String(k))));
+  select.value = kept;
+  if (select.selectedIndex < 0) select.value = "-1";
+}
+
+function scoreText(number) {
+  const value = DATA.scores ? DATA.scores.values[number] : null;
+  if (value === null) return "";
+  return DATA.scores.share ? (100 * value).toFixed(1) + " %" : short(value, 3);
+}
+
+// From the worst image to the best; those without a score count as the best.
+function badness(number) {
+  const value = DATA.scores.values[number];
+  return value === null ? -Infinity : DATA.scores.low_is_best ? value : -value;
+}
+
+const ORDERS = {
+  worst: ["worst first", (a, b) => badness(b) - badness(a)],
+  best: ["best first", (a, b) => badness(a) - badness(b)],
+  name: ["by name", (a, b) => DATA.shapes[a].name.localeCompare(DATA.shapes[b].name, undefined, {numeric: true})],
+};
+
+// The chooser of images, in the order that was asked for, with the score of each where there is one.
+function fillShapes() {
+  order = DATA.shapes.map((_, number) => number);
+  if (DATA.scores) order.sort(ORDERS[by("order").value][1]);
+  by("shape").replaceChildren(...order.map((number) => {
+    const score = scoreText(number);
+    return new Option((score && score + " · ") + DATA.shapes[number].name, String(number));
+  }));
+}
+
+function move(step) {
+  const place = order.indexOf(Number(by("shape").value));
+  showShape(order[(place + step + order.length) % order.length]);
+}
+
+function showShape(number) {
+  by("shape").value = String(number);
+  start();
+}
+
+// All pictures show the same part; never beyond the edges.
+function look(next) {
+  const zoom = Math.min(Math.max(next.zoom, 1), 64), edge = 0.5 / zoom;
+  seen = {zoom, x: Math.min(Math.max(next.x, edge), 1 - edge), y: Math.min(Math.max(next.y, edge), 1 - edge)};
+  start();
+}
+
+// Zoom so that the place under the pointer, in shares of the picture, stays there.
+function zoomAt(factor, [px, py] = [0.5, 0.5]) {
+  const zoom = Math.min(Math.max(seen.zoom * factor, 1), 64);
+  const at = {x: seen.x + (px - 0.5) / seen.zoom, y: seen.y + (py - 0.5) / seen.zoom};
+  look({zoom, x: at.x - (px - 0.5) / zoom, y: at.y - (py - 0.5) / zoom});
+}
+
+const shift = (x, y) => look({...seen, x: seen.x + x / seen.zoom, y: seen.y + y / seen.zoom});
+const KEYS = {
+  ArrowLeft: () => shift(-0.1, 0), ArrowRight: () => shift(0.1, 0), ArrowUp: () => shift(0, -0.1), ArrowDown: () => shift(0, 0.1),
+  "+": () => zoomAt(1.25), "-": () => zoomAt(0.8), "0": () => look(WHOLE), n: () => move(1), p: () => move(-1),
+};
+
+// Drag with one pointer, pinch with two, turn the wheel; a wheel that cannot zoom out further scrolls the page.
+function listen(svg) {
+  const held = new Map();
+  const share = ({clientX, clientY}) => {
+    const box = svg.getBoundingClientRect();
+    return [(clientX - box.left) / box.width, (clientY - box.top) / box.height];
+  };
+  svg.addEventListener("wheel", (event) => {
+    if (event.deltaY > 0 && seen.zoom <= 1) return;
+    event.preventDefault();
+    zoomAt(Math.exp(-event.deltaY / 400), share(event));
+  }, {passive: false});
+  svg.onpointerdown = (event) => { held.set(event.pointerId, share(event)); svg.setPointerCapture(event.pointerId); };
+  svg.onpointerup = svg.onpointercancel = (event) => held.delete(event.pointerId);
+  svg.onpointermove = (event) => {
+    if (!held.has(event.pointerId)) return;
+    const [before, now] = [held.get(event.pointerId), share(event)];
+    const other = [...held].find(([id]) => id !== event.pointerId)?.[1];
+    held.set(event.pointerId, now);
+    if (!other) { shift(before[0] - now[0], before[1] - now[1]); return; }
+    const apart = (place) => Math.hypot(place[0] - other[0], place[1] - other[1]);
+    if (apart(before) > 0) zoomAt(apart(now) / apart(before), [(now[0] + other[0]) / 2, (now[1] + other[1]) / 2]);
+  };
+  svg.onkeydown = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
+    event.preventDefault();
+    KEYS[event.key]();
+  };
+}
+
+function makePlot(side) {
+  const figure = by("plots").appendChild(document.createElement("div"));
+  figure.className = "side";
+  if (SIDES.length > 1) {
+    const title = figure.appendChild(document.createElement("h3"));
+    title.textContent = DATA.titles[side];
+    title.className = side ? "second" : "first";
+  }
+  const svg = element(figure, "svg", {id: side ? "plot2" : "plot", class: "picture", tabindex: 0, role: "application",
+    "aria-describedby": "told"});
+  svg.setAttribute("aria-label", "image with " + DATA.what + "s" + (DATA.titles[side] ? ", " + DATA.titles[side] : ""));
+  listen(svg);
+  const scale = figure.appendChild(document.createElement("div"));
+  scale.className = "scale";
+  ["title", "bar", "ticks"].forEach((name) => { scale.appendChild(document.createElement("div")).className = name; });
+  return svg;
+}
+
+const failed = (error) => { by("failed").textContent = "This page could not be drawn: " + error.message; };
+const start = () => draw().catch(failed);
+
+by("plots").classList.toggle("beside", SIDES.length > 1);
+const plots = SIDES.map((_, side) => makePlot(side));
+const every = SIDES.flat();
+const offer = (id, wanted) => { by("with-" + id).hidden = !wanted; };
+const mapped = every.some((shape) => shape.maps !== null);
+offer("layer", mapped);
+offer("log", mapped);
+offer("same", mapped && SIDES.length > 1);
+offer("truth", every.some((shape) => shape.keypoints.some((keypoint) => keypoint.error !== null)));
+offer("ellipsoids", every.some((shape) => shape.keypoints.some(({ellipse}) => ellipse) || shape.surfaces?.parts.includes("std")));
+offer("order", DATA.scores !== null);
+by("with-dark").hidden = by("with-truth").hidden;
+by("truth-text").textContent = by("dark-text").textContent = DATA.truthName;
+if (SLICES) {
+  by("map-text").textContent = "surface";
+  by("ellipsoids-text").textContent = "1 σ bands";
+  by("ellipsoids").checked = true;
+} else if (!mapped) by("map-text").textContent = "keypoint";
+by("names").checked = every[0].keypoints.length <= 24;
+Object.entries(ORDERS).forEach(([value, [text]]) => by("order").add(new Option(text, value)));
+by("order").onchange = () => { fillShapes(); showShape(order[0]); };
+["shape", "map", "layer", "log", "same", "truth", "ellipsoids", "names"].forEach((id) => { by(id).onchange = start; });
+by("previous").onclick = () => move(-1);
+by("next").onclick = () => move(1);
+addEventListener("resize", start);  // marks keep their size on the screen
+fillShapes();
+fillMaps(DATA.shapes[Number(by("shape").value)]);
+by("map").value = String(DATA.keypoint);
+const ready = start();

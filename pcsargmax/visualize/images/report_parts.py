@@ -1,0 +1,62 @@
+"""What the reports on keypoints and on surfaces in images share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from pcsargmax.metrics.bootstrap import bootstrap_interval
+from pcsargmax.metrics.paired import Statistic, paired_bootstrap
+from pcsargmax.visualize.images.report_runs import ImageReports
+from pcsargmax.visualize.report.differences import RESAMPLES, Compared
+from pcsargmax.visualize.report.parts import Kind, warning
+
+
+def mean_of(values: np.ndarray) -> np.ndarray:
+    """(M,) mean of what is known in each row of (M, K); NaN where nothing is."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=1)
+    return np.where(count > 0, np.where(known, values, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
+
+
+def error_rows(runs: ImageReports) -> dict[str, dict[str, np.ndarray]]:
+    """Of each run, (K,) each: "mean" error, the ends of its interval "low" and "high", "median", "count" of images."""
+    found = {}
+    for label, run in runs.items():
+        errors = run.values("errors")
+        known = ~np.isnan(errors)
+        total = torch.from_numpy(np.where(known, errors, 0))
+        low, high = bootstrap_interval(total, torch.from_numpy(known.astype(np.float64)))
+        middle = [np.median(e[k]) if k.any() else np.nan for e, k in zip(errors.T, known.T, strict=True)]
+        found[label] = {
+            "mean": mean_of(errors.T),
+            "low": low.numpy(),
+            "high": high.numpy(),
+            "median": np.array(middle),
+            "count": known.sum(axis=0).astype(np.float64),
+        }
+    return found
+
+
+def compared(
+    label: str, kind: Kind, low_is_best: bool, statistics: Sequence[Statistic], num_images: int, seed: int
+) -> Compared:
+    """A figure of two runs on the same images, with the interval of their difference."""
+    everyone = torch.ones(1, num_images, dtype=torch.float64)
+    first, second = (float(statistic(everyone)[0]) for statistic in statistics)
+    found = paired_bootstrap(statistics[0], statistics[1], num_images, RESAMPLES, seed)
+    return Compared(label, kind, low_is_best, first, second, found, num_images)
+
+
+def seen_warnings(runs: ImageReports) -> str:
+    """That a run knew some of the images already."""
+    return "".join(
+        warning(
+            f"{label + ': ' if label else ''}{run.metrics['seen_in_training']} of these images were trained on or "
+            "chose the checkpoint: the figures flatter the run."
+        )
+        for label, run in runs.items()
+        if run.metrics["seen_in_training"]
+    )
