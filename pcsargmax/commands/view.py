@@ -125,6 +125,7 @@ def command(
         pcsargmax view my-scans --sheet my-scans.png
     """
     with friendly_errors():
+        from pcsargmax.commands.view_images import is_images, refuse, view_images
         from pcsargmax.commands.view_outputs import View, check_counts, check_outputs, show_view, write_view
         from pcsargmax.visualize.look import Look
 
@@ -142,8 +143,19 @@ def command(
         )
         camera: dict[str, Any] = {"azimuth": azimuth, "elevation": elevation, **_size(size)}
         checkpoint, named = _run_and_data([text for text in (run, *(data or [])) if text is not None])
-        _check_options(samples, checkpoint, against, outputs)
+        _check_options(samples, checkpoint, against)
         runs = [_open(each, device) for each in (checkpoint, against) if each is not None]
+        if is_images(runs, named):
+            refuse(
+                {"--turntable": "turntable" in outputs, "--samples": samples > 0, "--mesh-frame": mesh_frame != "LPS"}
+                | {"--azimuth": azimuth != 35.0, "--elevation": elevation != 20.0, "--no-mesh": not mesh}
+                | {"--no-skeleton": not skeleton, "--no-symmetries": not symmetries}
+            )
+            options = {"keypoint": look.keypoint, "truth": truth, "ellipsoids": ellipsoids, "log_scale": log_scale}
+            where: dict[str, Any] = {"split": split, "root": root, "first": first, "count": count}
+            how: dict[str, Any] = {"options": options | {"labels": labels}, "same_scale": same_scale}
+            view_images(runs, named, outputs, **where, **how, size=_size(size))
+            return
         shapes = _chosen(_shapes(runs, named, split, root, mesh_frame), first, count)
         check_counts(outputs, len(shapes))
         found, others = _found(runs, shapes, look, samples, seed)
@@ -179,15 +191,13 @@ def _is_run(path: Path) -> bool:
     return path.suffix == ".ckpt" or (path / "checkpoints").is_dir() or (path / "settings.json").is_file()
 
 
-def _check_options(samples: int, run: Path | None, against: Path | None, outputs: dict[str, Path]) -> None:
+def _check_options(samples: int, run: Path | None, against: Path | None) -> None:
     """Refuse what does not go together."""
     if samples < 0:
         raise ValueError(f"samples must not be negative, got {samples}")
     for option, given in (("--against", against is not None), ("--samples", samples > 0)):
         if given and run is None:
             raise ValueError(f"{option} needs a run to look at, got none: pcsargmax view RUN ... {option}")
-    if against is not None and "turntable" in outputs:
-        raise ValueError("--turntable shows one run: leave out --against, or make one of each run")
 
 
 def _open(path: Path, device: str) -> Run | DiscoverRun:
@@ -216,7 +226,18 @@ def _shapes(
     if root is not None:
         settings = replace(settings, root=str(root))
     with progress_bars() as bars:
-        return find_shapes(data, settings, split, progress=lambda i, n: bars.update("reading", i, n))
+        try:
+            return find_shapes(data, settings, split, progress=lambda i, n: bars.update("reading", i, n))
+        except ValueError as error:
+            if root is None and _lacks_category(data, settings.root):
+                raise ValueError(f"{error}; if there is one elsewhere, --root FOLDER says where") from None
+            raise
+
+
+def _lacks_category(data: Sequence[str], root: str) -> bool:
+    """Whether one of the data can only be a category, and there is no folder of categories."""
+    bare = [text for text in data if Path(text).name == text and not Path(text).suffix and not Path(text).exists()]
+    return bool(bare) and not (Path(root) / "annotations").is_dir()
 
 
 def _chosen(shapes: Sequence[Shape], first: int, count: int) -> Sequence[Shape]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,10 +64,10 @@ def check_outputs(**paths: Path | None) -> dict[str, Path]:
     for kind, path in chosen.items():
         if path.suffix.lower() not in _ENDINGS[kind] or path.is_dir():
             raise ValueError(f"--{kind} must be a file whose name ends in {' or '.join(_ENDINGS[kind])}, got {path}")
-        if path.suffix.lower() == ".mp4" and find_spec("av") is None:
-            raise ValueError(
-                f"--{kind} {path}: PyAV is not installed: pip install 'pcsargmax[video]'; a .gif needs none"
-            )
+        if path.suffix.lower() == ".mp4":
+            from pcsargmax.visualize.turntable import load_av
+
+            load_av(path)
     if len(set(chosen.values())) < len(chosen):
         raise ValueError(f"outputs must be different files, got {', '.join(map(str, chosen.values()))}")
     return chosen
@@ -168,9 +167,12 @@ def _caption(title: str, prediction: Prediction, look: Look) -> str:
 def _turntables(view: View, path: Path, camera: dict[str, Any], first: int, update: Update) -> Iterator[Path]:
     from pcsargmax.visualize.turntable import turntable
 
+    options: dict[str, Any] = {"progress": partial(update, "drawing frames"), **camera}
+    if view.others is not None:
+        options |= {"names": view.titles, "same_scale": view.same_scale}
     for number, place in _numbered(view, path, first, "turning", update):
-        progress = partial(update, "drawing frames")
-        yield turntable(view.predictions[number], place, view.look, progress=progress, **camera)
+        other = None if view.others is None else view.others[number]
+        yield turntable(view.predictions[number], place, view.look, other=other, **options)
 
 
 def _made(predictions: Sequence[Prediction], what: str, update: Update) -> list[Prediction]:

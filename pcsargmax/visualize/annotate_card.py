@@ -10,12 +10,14 @@ import numpy as np
 from pcsargmax.annotate.actions import ACTIONS
 from pcsargmax.annotate.session import Session
 from pcsargmax.visualize import overlay
+from pcsargmax.visualize.overlay import FAINT, INK
 from pcsargmax.visualize.palette import ABSENT_COLOR, keypoint_color
+from pcsargmax.visualize.panel import CHOSEN, out_of_sight
 
 if TYPE_CHECKING:
     from PIL import Image
 
-INK, FAINT, CHOSEN, GOOD, BAD, BUTTON = "#1c1c22", "#70707a", "#dfe7f3", "#1b6b3a", "#b3261e", "#eceef2"
+GOOD, BAD, BUTTON = "#1b6b3a", "#b3261e", "#eceef2"
 _ROW, _BUTTON, _LINE = 1.6, 1.9, 1.2  # heights in ems
 _COLUMNS = 3
 _FEWEST = 4  # rows of the list that the help must leave
@@ -135,9 +137,9 @@ class _Panel:
             box = (0.0, top + row * height, float(self.image.size[0]), top + (row + 1) * height)
             self._row(number, box)
             self.areas.append(Area(box, number))
-        below = len(names) - start - fits
-        if start or below > 0:
-            told = f"{start} above, {max(0, below)} below"
+        below = max(0, len(names) - start - fits)
+        if start or below:
+            told = out_of_sight(start, below)
             self.pen.text((self.right, top + fits * height), told, font=self.small, fill=FAINT, anchor="ra")
         return start
 

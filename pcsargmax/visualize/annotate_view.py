@@ -12,7 +12,7 @@ from pcsargmax.annotate.scan import Scan
 from pcsargmax.annotate.session import Session
 from pcsargmax.visualize import annotate_scene, geometry
 from pcsargmax.visualize.geometry import Mesh
-from pcsargmax.visualize.window_budget import most_triangles
+from pcsargmax.visualize.window_budget import SHADER, most_triangles
 
 _FIELD_OF_VIEW = 30.0
 _LAMP = np.array([0.35, 0.75, 0.56])
@@ -146,5 +146,5 @@ class AnnotateView:
 
     def _material(self, point_size: float = _POINT) -> Any:
         material = self._o3d.visualization.rendering.MaterialRecord()
-        material.shader, material.point_size = "defaultUnlit", point_size
+        material.shader, material.point_size = SHADER, point_size
         return material

@@ -22,7 +22,6 @@ from pcsargmax.visualize.annotate_view import AnnotateView
 from pcsargmax.visualize.renderer import RendererUnavailable
 
 _PANEL = 21.0  # width of the panel in ems
-_EDIT = 2.2  # height of the field for names
 _PAUSE, _STEP = 0.01, 0.25  # seconds between frames, and between the steps of a script
 
 Script = Callable[["AnnotateWindow"], Iterator[None]]
@@ -272,10 +271,11 @@ class AnnotateWindow:
 
         return guarded
 
-    def _layout(self, _: Any) -> None:
+    def _layout(self, context: Any) -> None:
         rect, gui = self.window.content_rect, self._gui
         width = int(min(_PANEL * self._em, rect.width / 2))
-        edit = int(_EDIT * self._em) if self.session.open_names else 0
+        wanted = self.edit.calc_preferred_size(context, gui.Widget.Constraints()).height
+        edit = wanted if self.session.open_names else 0
         self.scene.widget.frame = gui.Rect(rect.x, rect.y, rect.width - width, rect.height)
         self._panel.frame = gui.Rect(rect.get_right() - width, rect.y, width, rect.height - edit)
         self.edit.frame = gui.Rect(rect.get_right() - width, rect.get_bottom() - edit, width, edit)

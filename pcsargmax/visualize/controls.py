@@ -15,10 +15,13 @@ from pcsargmax.visualize.viewer_actions import ACTIONS, Action, act, can, help_l
 from pcsargmax.visualize.viewer_state import Effect, ViewerState
 
 _WIDTH = 27  # of the panel, in ems
+_LONGEST_STATUS = 36  # letters of a line
+_LONGEST_CHOICE = 25
+_WHEEL_ROWS = 3
 _ELLIPSOIDS = ("No ellipsoids (E)", "Ellipsoids: 1 sigma (E)", "Ellipsoids: 1 and 2 sigma (E)")
-_LINE = 36  # letters
-_CHOICE = 25
-_APART = ("help", "ellipsoids")
+#: Switches that are no boxes: one is a button, one has three states.
+_NO_BOXES = ("help", "ellipsoids")
+_BUTTONS = ("reset_camera", "screenshot", "help")
 
 
 class Controls:
@@ -38,7 +41,7 @@ class Controls:
         gui = o3d.visualization.gui
         self.state, self._carry_out, self._window = state, carry_out, window
         self.em = 0.8 * window.theme.font_size
-        self._first: int | None = None
+        self._first: int | None = None  # row of the list, once it was scrolled
         self._chosen: int | None = None
         self._card: Card | None = None
         self._sides: Sequence[Side] = ()
@@ -49,15 +52,15 @@ class Controls:
         self._add_buttons()
         self._status = gui.Label(" ")
         self.panel.add_child(self._status)
-        self._sheet = gui.ImageWidget(_image(np.full((8, 8, 3), 255, dtype=np.uint8)))
-        self._sheet.set_on_mouse(self._mouse)
+        self._card_view = gui.ImageWidget(_image(np.full((8, 8, 3), 255, dtype=np.uint8)))
+        self._card_view.set_on_mouse(self._mouse)
         self._help = gui.ScrollableVert(0, gui.Margins(self._gap, self._gap, self._gap, self._gap))
         self._help.add_child(self._help_grid())
-        self._names = titles
-        self._titles = [gui.Label(" ") for _ in titles]
-        for label in self._titles:
+        self._titles = titles
+        self._title_labels = [gui.Label(" ") for _ in titles]
+        for label in self._title_labels:
             label.text_color, label.background_color = gui.Color(0.1, 0.1, 0.13), gui.Color(1.0, 1.0, 1.0, 0.8)
-        for child in (self.panel, self._sheet, self._help, *self._titles):
+        for child in (self.panel, self._card_view, self._help, *self._title_labels):
             window.add_child(child)
 
     def _add_chooser(self) -> None:
@@ -78,9 +81,9 @@ class Controls:
         grid = gui.VGrid(2, self._gap)
         self._switches: dict[str, tuple[Action, Any]] = {}
         for action in ACTIONS:
-            if action.on is None or action.name in _APART or (action.needs == "pair" and not self.state.pair):
+            if action.on is None or action.name in _NO_BOXES or (action.needs == "pair" and not self.state.pair):
                 continue
-            box = gui.Checkbox(_told(action))
+            box = gui.Checkbox(_text_with_key(action))
             box.set_on_checked(self._doing(action.name))
             self._switches[action.name] = action, box
             grid.add_child(box)
@@ -96,8 +99,8 @@ class Controls:
     def _add_buttons(self) -> None:
         row = o3d.visualization.gui.Horiz(self._gap)
         for action in ACTIONS:
-            if action.name in ("reset_camera", "screenshot", "help"):
-                row.add_child(self._button(_told(action), action.name))
+            if action.name in _BUTTONS:
+                row.add_child(self._button(_text_with_key(action), action.name))
         self.panel.add_child(row)
 
     def _button(self, text: str, name: str, *, enabled: bool = True) -> Any:
@@ -142,9 +145,9 @@ class Controls:
         self.panel.frame = gui.Rect(left, room.y, width, high)
         # What is not seen takes no room: it would take the clicks of what it lies on.
         rest, none = gui.Rect(left, room.y + high, width, max(room.height - high, 1)), gui.Rect(0, 0, 0, 0)
-        self._sheet.frame, self._help.frame = (none, rest) if self.state.help else (rest, none)
+        self._card_view.frame, self._help.frame = (none, rest) if self.state.help else (rest, none)
         share = (room.width - width) // len(views)
-        for number, (view, title) in enumerate(zip(views, self._titles, strict=False)):
+        for number, (view, title) in enumerate(zip(views, self._title_labels, strict=True)):
             view.frame = gui.Rect(room.x + number * share, room.y, share, room.height)
             wide = min(title.calc_preferred_size(context, gui.Widget.Constraints()).width, share)
             x = view.frame.x + (share - wide) // 2
@@ -163,28 +166,29 @@ class Controls:
         self._ellipsoids.enabled = "ellipsoids" in state.present
         self._ellipsoids.selected_index = state.look.ellipsoids
         self._write(waiting)
-        if self._help.visible != state.help or self._sheet.visible == state.help:
-            self._help.visible, self._sheet.visible = state.help, not state.help
+        if self._help.visible != state.help or self._card_view.visible == state.help:
+            self._help.visible, self._card_view.visible = state.help, not state.help
             self._window.set_needs_layout()
         self._draw_card()
 
     def _write(self, waiting: bool) -> None:
         """The texts: what is going on below the controls, and titles over the views."""
-        told = "predicting …" if waiting else self.state.message
-        lines = [*textwrap.wrap(told, _LINE), " ", " "][:2]  # always two: the panel does not jump
-        texts = [" – ".join(filter(None, (name, "predicting …" if waiting else ""))) for name in self._names]
-        for label, text in zip((self._status, *self._titles), ("\n".join(lines), *texts), strict=True):
-            if label.text != text:
-                label.text, label.visible, label.tooltip = text, bool(text), told
+        busy = "predicting …" if waiting else ""
+        titles = [" – ".join(filter(None, (title, busy))) for title in self._titles]
+        told = busy or self.state.message
+        written = [(_status_text(told), told), *zip(titles, titles, strict=True)]
+        for label, (text, whole) in zip((self._status, *self._title_labels), written, strict=True):
+            if label.text != text or label.tooltip != whole:
+                label.text, label.visible, label.tooltip = text, bool(text), whole
                 self._window.set_needs_layout()
 
     def _draw_card(self) -> None:
-        frame = self._sheet.frame
+        frame = self._card_view.frame
         if not self._sides or min(frame.width, frame.height) < 2:
             return
         size = (frame.width, frame.height)
         self._card = draw_card(self._sides, self.state.chosen, size, self.em, first=self._first)
-        self._sheet.update_image(_image(np.asarray(self._card.image)))
+        self._card_view.update_image(_image(np.asarray(self._card.image)))
 
     def _mouse(self, event: Any) -> Any:
         """A click on a row chooses its keypoint; the wheel scrolls the rows."""
@@ -192,24 +196,28 @@ class Controls:
         if self._card is None:
             return gui.Widget.EventCallbackResult.IGNORED
         if event.type == gui.MouseEvent.Type.WHEEL and event.wheel_dy:
-            self._first = max(0, self._card.first + (-1 if event.wheel_dy > 0 else 1) * min(3, self._card.below or 3))
-            self._draw_card()
+            self._first = self._card.first + (-_WHEEL_ROWS if event.wheel_dy > 0 else _WHEEL_ROWS)
             self._carry_out(Effect.PANEL)
         elif event.type == gui.MouseEvent.Type.BUTTON_DOWN:
-            row = self._card.row_at(event.y - self._sheet.frame.y)
-            if row is not None:
-                first = self._card.first
-                self._carry_out(self.state.choose_keypoint(row.keypoint))
-                self._first = first
-                self._draw_card()
+            row = self._card.row_at(event.y - self._card_view.frame.y)
+            if row is not None:  # the list stays where it was: another row must not come under the pointer
+                self._first, effect = self._card.first, self.state.choose_keypoint(row.keypoint)
+                self._chosen = self.state.chosen
+                self._carry_out(effect)
         return gui.Widget.EventCallbackResult.HANDLED
 
 
+def _status_text(message: str) -> str:
+    """Always two lines, so that the panel does not jump."""
+    lines = textwrap.wrap(message, _LONGEST_STATUS, max_lines=2, placeholder=" …")
+    return "\n".join([*lines, " ", " "][:2])
+
+
 def _shortened(text: str) -> str:
-    return text if len(text) <= _CHOICE else text[: _CHOICE - 1] + "…"
+    return text if len(text) <= _LONGEST_CHOICE else text[: _LONGEST_CHOICE - 1] + "…"
 
 
-def _told(action: Action) -> str:
+def _text_with_key(action: Action) -> str:
     return f"{action.text} ({key_text(action.keys[0])})"
 
 

@@ -67,7 +67,8 @@ def draw_scales(pen: Any, sides: Sequence[Side], box: tuple[float, float, float]
     for side in sides[:1] if shared else sides:
         told = f"{side.title}: " if side.title and not shared else ""
         told += side.drawing.colors.title
-        y = write(pen, (left, y), told, font(em), INK, right - left)
+        for line in wrap(pen, told, font(em), right - left):
+            y = write(pen, (left, y), line, font(em), INK, right - left)
         y = color_bar(pen, (left, y + 0.3 * em, right, y + 1.3 * em), side.drawing.colors.ticks, _small(em)) + 0.5 * em
     return y - 0.5 * em
 
@@ -122,14 +123,10 @@ class _Column:
         self.side, self.pen, self.letters, self.small = side, pen, letters, _small(em)
         self.name = "" if side.prediction.annotated else "conf." if less else "confidence"
         error = side.prediction.error if side.drawing.look.truth and less < 2 else None
-        self.error = None if error is None or not np.isfinite(error).any() else error
-        # All errors to the same place, that of the third digit of the largest: so they can be compared.
-        largest = 0.0 if self.error is None else float(np.nanmax(self.error))
-        self.places = min(max(2 - int(np.floor(np.log10(largest))), 0), 9) if largest > 0 else 2
-        numbers = [] if self.error is None else [self.number(value) for value in self.error if np.isfinite(value)]
+        self.errors = [] if error is None else length_texts(error)
         self.of_error = 0.0
-        if numbers:
-            widest = max(pen.textlength(text, font=letters) for text in numbers)
+        if any(self.errors):
+            widest = max(pen.textlength(text, font=letters) for text in self.errors)
             self.of_error = max(widest, pen.textlength("error", font=self.small)) + 0.8 * em
         told = [pen.textlength(self.told(k), font=letters) for k in range(side.prediction.num_keypoints)]
         self.width = self.of_error + max(*told, pen.textlength(self.name, font=self.small)) + 0.8 * em
@@ -145,10 +142,6 @@ class _Column:
             return "absent"
         return "annotated" if self.side.prediction.annotated else f"{self.side.prediction.confidence[k]:.2f}"
 
-    def number(self, error: float) -> str:
-        """An error as it is written."""
-        return f"{error:.{self.places}f}"
-
     def head(self, end: float, top: float, row: float, titled: bool) -> None:
         """Write what the columns are."""
         y = top + (titled + 0.5) * row
@@ -156,7 +149,7 @@ class _Column:
             text = shorten(self.pen, self.side.title, self.letters, self.width - 0.4 * self.letters.size)
             self.pen.text((end, top + row / 2), text, font=self.letters, fill=INK, anchor="rm")
         self.pen.text((end - self.of_error, y), self.name, font=self.small, fill=FAINT, anchor="rm")
-        if self.error is not None:
+        if any(self.errors):
             self.pen.text((end, y), "error", font=self.small, fill=FAINT, anchor="rm")
 
     def write(self, k: int, end: float, y: float) -> None:
@@ -164,8 +157,19 @@ class _Column:
         seen = k in self.side.drawing.shown
         ink = INK if seen else FAINT
         self.pen.text((end - self.of_error, y), self.told(k), font=self.letters, fill=ink, anchor="rm")
-        if self.error is not None and np.isfinite(self.error[k]):
-            self.pen.text((end, y), self.number(self.error[k]), font=self.letters, fill=ink, anchor="rm")
+        if self.errors and self.errors[k]:
+            self.pen.text((end, y), self.errors[k], font=self.letters, fill=ink, anchor="rm")
+
+
+def length_texts(lengths: np.ndarray) -> list[str]:
+    """Lengths (K,) as they are written, "" for those that are not known.
+
+    All to the same place, that of the third digit of the largest: so they can be compared.
+    """
+    known = lengths[np.isfinite(lengths)]
+    largest = float(known.max()) if len(known) else 0.0
+    places = min(max(2 - int(np.floor(np.log10(largest))), 0), 9) if largest > 0 else 2
+    return [f"{length:.{places}f}" if np.isfinite(length) else "" for length in lengths]
 
 
 def _small(em: int) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pcsargmax.visualize import overlay
-from pcsargmax.visualize.legend import Side, draw_scales
+from pcsargmax.visualize.legend import Side, draw_scales, length_texts
 from pcsargmax.visualize.overlay import FAINT, INK
 from pcsargmax.visualize.palette import ABSENT_COLOR, keypoint_color
 from pcsargmax.visualize.picture import notes
@@ -17,9 +17,10 @@ from pcsargmax.visualize.picture import notes
 if TYPE_CHECKING:
     from PIL import Image
 
-_CHOSEN = "#dfe7f3"
-# In ems.
-_ROW = 1.7
+#: Of the row of what is chosen.
+CHOSEN = "#dfe7f3"
+# In ems: the height of a row, that of a line of small letters, and the least width that is drawn and then cut.
+_ROW, _LINE = 1.7, 1.25
 _NARROWEST = 18
 
 
@@ -84,21 +85,37 @@ def draw_card(
         raise ValueError(f"sides: expected one or two, got {len(sides)}")
     from PIL import Image, ImageDraw
 
-    room, size = size, (max(size[0], round(_NARROWEST * em)), size[1])
-    image = Image.new("RGB", size, "white")
+    width, height = max(size[0], round(_NARROWEST * em)), size[1]
+    image = Image.new("RGB", (width, height), "white")
     pen, text = ImageDraw.Draw(image), round(em)
-    left, right, y = 0.7 * em, size[0] - 0.7 * em, 0.5 * em
-    if heading:
-        y = overlay.write(pen, (left, y), heading, overlay.font(round(1.2 * em), bold=True), INK, right - left)
+    left, right, y = 0.7 * em, width - 0.7 * em, 0.5 * em
+    bold = overlay.font(round(1.2 * em), bold=True)
+    for line in overlay.wrap(pen, heading, bold, right - left):
+        y = overlay.write(pen, (left, y), line, bold, INK, right - left)
     y = draw_scales(pen, sides, (left, y, right), text) + 0.2 * em
-    details = _detail_lines(sides, chosen)
-    bottom = size[1] - (1.25 * len(details) + 0.8) * em
+    small = overlay.font(max(8, round(0.85 * em)))
+    details = [line for told in _details(sides, chosen) for line in overlay.wrap(pen, told, small, right - left)]
+    bottom = height - (_LINE * len(details) + 0.8) * em
     table = _Table(pen, sides, chosen, (left, y + 0.4 * em, right, bottom), text)
     rows, first, below = table.draw(first)
-    y, small = bottom + 0.4 * em, overlay.font(max(8, round(0.85 * em)))
-    for line in details:
-        y = overlay.write(pen, (left, y), line, small, FAINT, right - left)
-    return Card(image.crop((0, 0, *room)), tuple(rows), first, below)
+    for number, line in enumerate(details):
+        at = (left, bottom + (0.4 + _LINE * number) * em)
+        overlay.write(pen, at, line, small, FAINT, right - left)
+    return Card(image.crop((0, 0, *size)), tuple(rows), first, below)
+
+
+class _Column(NamedTuple):
+    """A column of numbers.
+
+    Attributes:
+        title: written on top.
+        side: "left" or "right" of two; "" of one.
+        cells: for each keypoint of the left view a text, and whether it is faint.
+    """
+
+    title: str
+    side: str
+    cells: list[tuple[str, bool]]
 
 
 class _Table:
@@ -110,13 +127,16 @@ class _Table:
         self.pen, self.sides, self.chosen, self.em = pen, sides, chosen, em
         self.left, self.top, self.right, self.bottom = box
         self.font, self.small = overlay.font(em), overlay.font(max(8, round(0.8 * em)))
-        errors = any(one.prediction.error is not None for one in sides)
-        self.columns = [("confidence", side) for side in sides] + [("error", side) for side in sides if errors]
-        alone = len(sides) == 1
-        width = {"confidence": (5.6 if alone else 3.0) * em, "error": 4.4 * em}
-        taken = np.cumsum([width[name] for name, _ in self.columns[::-1]])[::-1]
-        self.edges = [self.right - taken[i] + width[name] for i, (name, _) in enumerate(self.columns)]
-        self.room = self.right - taken[0]
+        self.columns = _columns(sides)
+        widths = [self._width(column) for column in self.columns]
+        self.edges = [self.right - sum(widths[i + 1 :]) for i in range(len(widths))]
+        self.names_end = self.right - sum(widths)
+
+    def _width(self, column: _Column) -> float:
+        """Pixels that a column takes, with the gap before it."""
+        least = 2.2 * self.em if len(self.sides) == 2 else self.pen.textlength(column.title, font=self.small)
+        texts = (self.pen.textlength(text, font=self.font) for text, _ in column.cells)
+        return max(least, *texts) + 0.8 * self.em
 
     def draw(self, first: int | None) -> tuple[list[Row], int, int]:
         """Draw those that fit; their places, and how many are above and below."""
@@ -126,8 +146,8 @@ class _Table:
         fits = max(1, int((self.bottom - top) / height))
         if fits < len(entries):  # a line says how many are out of sight
             fits = max(1, int((self.bottom - top - 1.2 * self.em) / height))
-        at = 0 if self.chosen is None else self.chosen + 1
-        start = max(0, at - fits + 1) if first is None else first
+        chosen = 0 if self.chosen is None else self.chosen + 1
+        start = max(0, chosen - fits + 1) if first is None else first
         start = int(np.clip(start, 0, max(0, len(entries) - fits)))
         rows = [
             Row(top + number * height, top + (number + 1) * height, keypoint)
@@ -137,30 +157,25 @@ class _Table:
             self._row(row)
         below = len(entries) - start - len(rows)
         if start or below:
-            told = ", ".join([f"{start} above"] * bool(start) + [f"{below} below"] * bool(below))
-            self.pen.text((self.right, rows[-1].bottom + 0.2 * self.em), told, font=self.small, fill=FAINT, anchor="ra")
+            told, at = out_of_sight(start, below), (self.right, rows[-1].bottom + 0.2 * self.em)
+            self.pen.text(at, told, font=self.small, fill=FAINT, anchor="ra")
         return rows, start, below
 
     def _head(self) -> float:
         """The names of the columns; the y below."""
-        y = self.top
-        for name in dict.fromkeys(name for name, _ in self.columns):
-            ends = [edge for edge, (column, _) in zip(self.edges, self.columns, strict=True) if column == name]
-            said = "" if name == "confidence" and self.sides[0].prediction.annotated else name
-            self.pen.text((ends[-1], y), said, font=self.small, fill=FAINT, anchor="ra")
-        y += 1.2 * self.em
-        if len(self.sides) == 2:
-            for number, edge in enumerate(self.edges):
-                side = ("left", "right")[number % 2]
-                self.pen.text((edge, y), side, font=self.small, fill=FAINT, anchor="ra")
-            y += 1.2 * self.em
-        return y
+        y, pair = self.top, len(self.sides) == 2
+        for edge, column in zip(self.edges, self.columns, strict=True):
+            if pair:
+                self.pen.text((edge, y + 1.2 * self.em), column.side, font=self.small, fill=FAINT, anchor="ra")
+            if column.side != "left":  # the title of two columns ends with the second
+                self.pen.text((edge, y), column.title, font=self.small, fill=FAINT, anchor="ra")
+        return y + (2.4 if pair else 1.2) * self.em
 
     def _row(self, row: Row) -> None:
         middle, em = (row.top + row.bottom) / 2, self.em
         if row.keypoint == self.chosen:
             box = (self.left - 0.4 * em, row.top, self.right + 0.4 * em, row.bottom - 1)
-            self.pen.rounded_rectangle(box, radius=0.3 * em, fill=_CHOSEN)
+            self.pen.rounded_rectangle(box, radius=0.3 * em, fill=CHOSEN)
         start = self.left + 1.3 * em
         if row.keypoint is None:
             self.pen.text((start, middle), "all keypoints", font=self.font, fill=INK, anchor="lm")
@@ -170,50 +185,76 @@ class _Table:
         radius, color = 0.36 * em, keypoint_color(row.keypoint) if there else ABSENT_COLOR
         disc = (self.left, middle - radius, self.left + 2 * radius, middle + radius)
         self.pen.ellipse(disc, fill=color if there else None, outline=color)
-        named = overlay.shorten(self.pen, name, self.font, self.room - start)
+        named = overlay.shorten(self.pen, name, self.font, self.names_end - start)
         self.pen.text((start, middle), named, font=self.font, fill=INK if there else FAINT, anchor="lm")
-        for edge, (column, side) in zip(self.edges, self.columns, strict=True):
-            told, faint = _cell(side, column, name, len(self.sides) == 1)
+        for edge, column in zip(self.edges, self.columns, strict=True):
+            told, faint = column.cells[row.keypoint]
             self.pen.text((edge, middle), told, font=self.font, fill=FAINT if faint else INK, anchor="rm")
 
 
-def _cell(side: Side, column: str, name: str, alone: bool) -> tuple[str, bool]:
-    """What stands in a column of a keypoint, and whether it is faint."""
-    prediction = side.prediction
-    if name not in prediction.keypoint_names:
-        return "–", True
-    number = prediction.keypoint_number(name)
-    there = number in side.drawing.shown
-    if column == "confidence":
-        told = "annotated" if prediction.annotated else f"{prediction.confidence[number]:.2f}"
-        return (told, False) if there else ("absent" if alone else "–", True)
-    error = prediction.error
-    return ("", True) if error is None or not np.isfinite(error[number]) else (_length(error[number]), not there)
+def out_of_sight(above: int, below: int) -> str:
+    """How many rows of a list are not seen."""
+    return ", ".join([f"{above} above"] * bool(above) + [f"{below} below"] * bool(below))
 
 
-def _length(error: float) -> str:
-    """Two digits of an error, without an exponent where it is small."""
-    return f"{error:.2g}" if error >= 1e-4 or error == 0 else "<0.0001"
+def _places(sides: Sequence[Side]) -> tuple[str, ...]:
+    """What tells two sides apart; "" for one."""
+    return ("",) if len(sides) == 1 else ("left", "right")
 
 
-def _detail_lines(sides: Sequence[Side], chosen: int | None) -> list[str]:
+def _columns(sides: Sequence[Side]) -> list[_Column]:
+    """Confidence of each side, then error of each, where any has a truth."""
+    places = _places(sides)
+    title = "" if sides[0].prediction.annotated else "confidence"
+    tables = [(title, _confidences)] + [("error", _errors)] * any(one.prediction.error is not None for one in sides)
+    columns = []
+    for title, texts in tables:
+        for place, one in zip(places, sides, strict=True):
+            numbers = [_counterpart(sides[0], one, k) for k in range(sides[0].prediction.num_keypoints)]
+            shown, told = set(one.drawing.shown), texts(one, "–" if place else "absent")
+            cells = [("–", True) if k is None else (told[k], k not in shown) for k in numbers]
+            columns.append(_Column(title, place, cells))
+    return columns
+
+
+def _counterpart(left: Side, side: Side, number: int) -> int | None:
+    """The number in a side of a keypoint of the left one: that of the same name, None if there is none."""
+    names, others = left.prediction.keypoint_names, side.prediction.keypoint_names
+    if names == others:
+        return number
+    return others.index(names[number]) if names[number] in others else None
+
+
+def _confidences(side: Side, absent: str) -> list[str]:
+    prediction, shown = side.prediction, set(side.drawing.shown)
+    told = ["annotated" if prediction.annotated else f"{confidence:.2f}" for confidence in prediction.confidence]
+    return [text if k in shown else absent for k, text in enumerate(told)]
+
+
+def _errors(side: Side, _: str) -> list[str]:
+    error = side.prediction.error
+    return [""] * side.prediction.num_keypoints if error is None else length_texts(error)
+
+
+def _length(length: float) -> str:
+    return length_texts(np.array([length]))[0]
+
+
+def _details(sides: Sequence[Side], chosen: int | None) -> list[str]:
     """What is known of the chosen keypoint, or of all, and what is drawn."""
     lines = []
-    for one in sides:
-        prediction, before = one.prediction, f"{one.title}: " if one.title and len(sides) == 2 else ""
-        number = None
-        if chosen is not None:
-            name = sides[0].prediction.keypoint_names[chosen]
-            number = prediction.keypoint_names.index(name) if name in prediction.keypoint_names else None
+    for one, place in zip(sides, _places(sides), strict=True):
+        prediction, before = one.prediction, f"{one.title or place}: " if place else ""
+        number = None if chosen is None else _counterpart(sides[0], one, chosen)
         if number is None:
             error = prediction.mean_error(one.drawing.look.min_visibility)
             told = f"{len(one.drawing.shown)} of {prediction.num_keypoints} keypoints here"
-            lines.append(before + told + ("" if error is None else f", mean error {error:.3g}"))
+            lines.append(before + told + ("" if error is None else f", mean error {_length(error)}"))
             continue
         told = f"here with probability {prediction.visibility[number]:.2f}"
         if prediction.annotated:
             told = "annotated here" if number in one.drawing.shown else "not annotated here"
         if prediction.radius is not None and prediction.radius_coverage is not None:
-            told += f", within {prediction.radius[number]:.2g} ({100 * prediction.radius_coverage:g} %)"
+            told += f", within {_length(prediction.radius[number])} ({100 * prediction.radius_coverage:g} %)"
         lines.append(before + told)
     return lines + list(dict.fromkeys(note for one in sides for note in notes(one.drawing)))

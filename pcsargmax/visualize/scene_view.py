@@ -62,18 +62,18 @@ class SceneView:
         """Replace what is shown; the camera stays."""
         scene, self.drawing, self._seen = self.widget.scene, drawing, None
         self._clear_scene()
-        # Points, not balls: software drivers hang on many triangles, see `window_budget`.
-        _add(scene, "points", _cloud(drawing.points, drawing.colors.rgb), _material("defaultUnlit", self._point_size))
+        # Points, not balls: software drivers are slow with many triangles, see `window_budget`.
+        _add(scene, "points", _cloud(drawing.points, drawing.colors.rgb), _material(self._point_size))
         dots = _cloud(*drawing.sample_points()), _cloud(*skeleton_points(drawing))
         for name, cloud in zip(("samples", "reconstruction"), dots, strict=True):
-            _add(scene, name, cloud, _material("defaultUnlit", 3.0 * self._scaling))
+            _add(scene, name, cloud, _material(3.0 * self._scaling))
         marks = window_budget.marks(drawing, self._most)
         surface = window_budget.surface(drawing, self._most - len(marks.triangles))
         for name, mesh in (("marks", marks), ("surface", surface)):
-            _add(scene, name, _mesh(mesh), _material("defaultUnlit"))
+            _add(scene, name, _mesh(mesh), _material())
         for sigmas, pixels in zip(range(1, drawing.look.ellipsoids + 1), _DOTTED, strict=False):
             dots = _cloud(*ellipsoid_points(drawing, float(sigmas)))
-            _add(scene, f"ellipsoids {sigmas}", dots, _material("defaultUnlit", pixels * self._scaling))
+            _add(scene, f"ellipsoids {sigmas}", dots, _material(pixels * self._scaling))
         self._show_labels(prediction, drawing)
         self.widget.force_redraw()
 
@@ -146,7 +146,7 @@ class SceneView:
         size = float(np.clip(1.9 * self.drawing.point_radius * camera.pixels_per_unit(depth), 2.0, 8.0))
         if scene.has_geometry("points") and abs(size / self._point_size - 1) > 0.08:
             self._point_size = size
-            scene.modify_geometry_material("points", _material("defaultUnlit", size))
+            scene.modify_geometry_material("points", _material(size))
         if scene.has_geometry("surface"):
             away = np.diag([1 + _BEHIND] * 3 + [1.0])
             away[:3, 3] = -_BEHIND * camera.eye
@@ -194,10 +194,9 @@ def _add(scene: Any, name: str, geometry_: Any, material: Any) -> None:
         scene.add_geometry(name, geometry_, material)
 
 
-def _material(shader: str, point_size: float = 5.0) -> Any:
+def _material(point_size: float = 5.0) -> Any:
     material = o3d.visualization.rendering.MaterialRecord()
-    material.shader = shader
-    material.point_size = point_size
+    material.shader, material.point_size = window_budget.SHADER, point_size
     return material
 
 

@@ -1,4 +1,4 @@
-"""A prediction turning about its vertical axis, as a looping GIF or an MP4."""
+"""A prediction, or two side by side, turning about the vertical axis, as a looping GIF or an MP4."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from PIL import Image
 
 from pcsargmax.prediction import Prediction
 from pcsargmax.visualize import geometry, legend
-from pcsargmax.visualize.drawing import Drawing, build_drawing
+from pcsargmax.visualize.drawing import build_drawing
 from pcsargmax.visualize.geometry import Camera
 from pcsargmax.visualize.legend import Side
 from pcsargmax.visualize.look import Look
 from pcsargmax.visualize.palette import probability_scale
-from pcsargmax.visualize.picture import finish_view, notes
+from pcsargmax.visualize.picture import finish_view
 from pcsargmax.visualize.renderer import draw_views
-from pcsargmax.visualize.scene import check_size
+from pcsargmax.visualize.scene import _beside, check_size, notes_of, pair_drawings
 
 _KINDS = (".gif", ".mp4")
 #: A GIF counts hundredths of a second, and viewers slow down what is faster than two of them.
@@ -32,9 +32,12 @@ def turntable(
     path: str | Path,
     look: Look | None = None,
     *,
+    other: Prediction | None = None,
+    names: tuple[str, str] = ("", ""),
+    same_scale: bool = True,
     frames: int = 60,
     seconds: float = 5.0,
-    size: tuple[int, int] = (640, 480),
+    size: tuple[int, int] | None = None,
     elevation: float = 20.0,
     azimuth: float = 35.0,
     timeout: float = 90.0,
@@ -42,15 +45,19 @@ def turntable(
 ) -> Path:
     """Draw a prediction from all around, without a screen, to a GIF that loops or to an MP4 (H.264).
 
-    All frames are drawn by one child process; y is up.
+    All frames are drawn by one child process, of two predictions by one each; y is up.
 
     Args:
         prediction: what to draw.
         path: a .gif, or a .mp4, which needs PyAV, the extra `video`.
         look: what of it, and how; None: `Look()`.
+        other: another prediction of the same cloud, at the right of the first and seen by the same camera.
+        names: of the two, such as "soft-argmax" and "sampling-argmax".
+        same_scale: the colours mean the same probabilities in both; else each has a scale to its own largest.
         frames: of one turn, at least 2.
         seconds: that one turn takes.
-        size: width and height in pixels, at least (320, 240); of an MP4 even numbers.
+        size: width and height in pixels, at least (320, 240), of two (640, 300); of an MP4 even numbers; None: (640,
+            480), of two (960, 480).
         elevation: degrees above the horizon.
         azimuth: of the first frame, degrees about y, from +z (0) towards +x (90).
         timeout: seconds to wait for one frame; a renderer that hangs is tried twice.
@@ -58,17 +65,27 @@ def turntable(
 
     Raises:
         RendererUnavailable: Open3D or a graphics driver is missing.
-        ValueError: another kind of file, an MP4 without PyAV, too few frames or too fast ones, a wrong size, or no such
-            keypoint.
+        ValueError: another kind of file, an MP4 without PyAV, too few frames or too fast ones, a wrong size, no such
+            keypoint, or two clouds of unlike extent.
     """
-    path, one = Path(path), build_drawing(prediction, look)
+    if other is None:
+        path, size, sides = Path(path), size or (640, 480), [Side("", prediction, build_drawing(prediction, look))]
+        check_size(size)
+    else:
+        both = pair_drawings(prediction, other, look, same_scale=same_scale)
+        path, size = Path(path), size or (960, 480)
+        sides = [Side(*one) for one in zip(names, (prediction, other), both, strict=True)]
+        check_size(size, (640, 300))
     _check(path, frames, seconds, size)
-    panel = legend.panel_width(size)
-    first = orbit_camera(one.extent(), azimuth=azimuth, elevation=elevation, size=(size[0] - panel, size[1]))
+    panel = legend.panel_width(size, len(sides))
+    view = ((size[0] - panel) // len(sides), size[1])
+    seen = np.concatenate([side.drawing.extent() for side in sides])
+    first = orbit_camera(seen, azimuth=azimuth, elevation=elevation, size=view)
     cameras = [turned(first, 360 * number / frames) for number in range(frames)]
-    pictures = _frames(prediction, one, cameras, panel, timeout, progress)
+    pictures = _frames(sides, cameras, size[0], panel, timeout, progress)
     if path.suffix.lower() == ".gif":
-        return _write_gif(pictures, path, frames, seconds, one)
+        rgb = np.concatenate([side.drawing.keypoint_rgb() for side in sides])
+        return _write_gif(pictures, path, frames, seconds, rgb)
     return _write_mp4(pictures, path, frames / seconds)
 
 
@@ -108,27 +125,31 @@ def _check(path: Path, frames: int, seconds: float, size: tuple[int, int]) -> No
         raise ValueError(f"frames: expected 2 or more, got {frames}")
     if not 0.02 * frames <= seconds < np.inf:
         raise ValueError(f"seconds: expected at least {0.02 * frames:g} for {frames} frames, got {seconds}")
-    check_size(size)
     if kind == ".mp4":
         if size[0] % 2 or size[1] % 2:
             raise ValueError(f"size: expected even numbers for an .mp4, got {size}")
-        _load_av(path)
+        load_av(path)
 
 
 def _frames(
-    prediction: Prediction,
-    one: Drawing,
+    sides: Sequence[Side],
     cameras: Sequence[Camera],
+    width: int,
     panel: int,
     timeout: float,
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[Image.Image]:
-    """The pictures from each camera, with names and panel."""
+    """The pictures from each camera, with names and panel, of a width of which the panel takes a part."""
     told = None
-    for number, pixels in enumerate(draw_views(one, cameras, timeout=timeout)):
-        image = finish_view(pixels, one, cameras[number], prediction.keypoint_names, steady=True)
+    drawn = zip(*(draw_views(side.drawing, cameras, timeout=timeout) for side in sides), strict=True)
+    for number, views in enumerate(drawn):
+        images = [
+            finish_view(pixels, side.drawing, cameras[number], side.prediction.keypoint_names, steady=True)
+            for pixels, side in zip(views, sides, strict=True)
+        ]
+        image = _beside(images, [side.title for side in sides], width - panel)
         if told is None:  # the panel stays the same
-            told = legend.add_panel(image, panel, [Side("", prediction, one)], notes(one))
+            told = legend.add_panel(image, panel, sides, notes_of([side.drawing for side in sides]))
         whole = told.copy()
         whole.paste(image, (0, 0))
         yield whole
@@ -136,11 +157,11 @@ def _frames(
             progress(number + 1, len(cameras))
 
 
-def _write_gif(pictures: Iterator[Image.Image], path: Path, frames: int, seconds: float, one: Drawing) -> Path:
+def _write_gif(pictures: Iterator[Image.Image], path: Path, frames: int, seconds: float, rgb: np.ndarray) -> Path:
     from pcsargmax.datasets.cache import atomic_path
 
     listed = list(pictures)
-    colors = _palette(listed, one)
+    colors = _palette(listed, rgb)
     # No dithering: its pattern would crawl from frame to frame, and does not pack.
     packed = [picture.quantize(palette=colors, dither=Image.Dither.NONE) for picture in listed]
     # Whole ticks that add up to the turn.
@@ -159,14 +180,14 @@ def _write_gif(pictures: Iterator[Image.Image], path: Path, frames: int, seconds
     return path
 
 
-def _palette(pictures: Sequence[Image.Image], one: Drawing) -> Image.Image:
-    """One palette of 256 colours for all frames, in which what is small but coloured has its place too."""
+def _palette(pictures: Sequence[Image.Image], rgb: np.ndarray) -> Image.Image:
+    """One palette of 256 colours for all frames, in which those of keypoints (M, 3), small but meant, have a place."""
     some = np.stack([np.asarray(each) for each in pictures[:: max(1, len(pictures) // 6)]]).reshape(-1, 3)
     bins, counts = np.unique(some.astype(np.int64) // 4 @ [4096, 64, 1], return_counts=True)
     colors = np.stack([bins // 4096, bins // 64 % 64, bins % 64], axis=1) * 4 + 2
     # By their number alone, the greys of the cloud would take nearly all places.
     weights = np.ceil(counts**0.35).astype(int)
-    meant = np.rint(255 * np.concatenate([probability_scale(), one.keypoint_rgb()])).astype(int)
+    meant = np.rint(255 * np.concatenate([probability_scale(), rgb])).astype(int)
     training = np.concatenate([np.repeat(colors, weights, axis=0), np.repeat(meant, 8, axis=0)]).astype(np.uint8)
     made = Image.fromarray(training[None]).quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=2)
     found = np.array(made.getpalette() or [], dtype=int).reshape(-1, 3)
@@ -179,7 +200,7 @@ def _palette(pictures: Sequence[Image.Image], one: Drawing) -> Image.Image:
 def _write_mp4(pictures: Iterator[Image.Image], path: Path, per_second: float) -> Path:
     from pcsargmax.datasets.cache import atomic_path
 
-    av = _load_av(path)
+    av = load_av(path)
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = None
         for picture in pictures:
@@ -194,7 +215,12 @@ def _write_mp4(pictures: Iterator[Image.Image], path: Path, per_second: float) -
     return path
 
 
-def _load_av(path: Path) -> Any:
+def load_av(path: Path) -> Any:
+    """PyAV, which writes videos.
+
+    Raises:
+        ValueError: it is not installed, so `path` cannot be written.
+    """
     try:
         import av
     except ImportError:

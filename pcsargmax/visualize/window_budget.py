@@ -1,4 +1,4 @@
-"""How much a window draws: few triangles where a processor draws them, for its driver hangs on many."""
+"""What a window draws with, and how much: few triangles where a processor draws them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pcsargmax.visualize import geometry
 from pcsargmax.visualize.drawing import Drawing
 from pcsargmax.visualize.geometry import Mesh
 
-#: Triangles a frame, all its views together, without a graphics device. Seen with Open3D 0.20 on Mesa 22.3's lavapipe:
-#: frames of 2 x 6 560 and of 1 x 25 760 triangles were drawn, those of 2 x 25 760 never; no setting of Mesa helped.
+#: Open3D's shader for what has its own colours. With its "defaultUnlit", which reads a texture too, Mesa 22.3's
+#: lavapipe was seen never to end a frame: now and then of few triangles, always of 2 x 25 760; with this one it did.
+SHADER = "unlitPolygonOffset"
+#: Triangles a frame, all its views together, without a graphics device.
 MOST_TRIANGLES = 14_000
 _MOST_ON_DEVICE = 400_000
 _LEAST_SURFACE = 1_000

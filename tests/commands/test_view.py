@@ -110,6 +110,18 @@ def test_data_that_have_moved_are_said_where(shown, cli_error, box_copy, box_roo
     assert shown(box_copy, "--root", box_root)[0][0].truth is not None
 
 
+def test_a_category_that_is_not_there_says_where_to_get_it(cli_error, box_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = cli_error("view", "mug")
+    assert message.startswith("error: mug: no such file or folder, and no such category: ")
+    assert "`pcsargmax data download NAME`" in message
+    assert message.endswith("; if there is one elsewhere, --root FOLDER says where")
+    assert "--root" not in cli_error("view", "mug", "--root", tmp_path)
+    for other in ("mug.ply", "scans/mug"):
+        assert "--root" not in cli_error("view", other)
+    assert "--root" not in cli_error("view", box_run, "mug")  # whose own root is there
+
+
 def test_a_data_set_needs_no_run(shown, box_root, landmark_root):
     found, others, _, titles = shown("box", "--root", box_root, "--split", "train")
     assert (len(found), others, titles) == (7, None, ("box", ""))
@@ -200,7 +212,6 @@ def test_without_a_screen_a_window_is_one_line(cli_error, box_copy, box_cloud, m
         (["box", "--root", "ROOT", "--against", "RUN"], "--against needs a run to look at"),
         (["ROOT"], "holds categories, name one of them: CATEGORY --root ROOT"),
         (["box", "--root", "ROOT", "--mesh-frame", "XYZ"], "mesh_frame must be one of LPS, RAS, got 'XYZ'"),
-        (["RUN", "--against", "RUN", "--turntable", "a.gif"], "--turntable shows one run: leave out --against"),
         (["RUN", "--device", "tpu"], "device must be cpu, cuda or mps"),
     ],
 )

@@ -1,6 +1,8 @@
 import json
 import re
+import sys
 from importlib import import_module
+from types import ModuleType
 
 import pytest
 
@@ -129,6 +131,14 @@ def test_turntables_are_numbered_too(cli, drawn, box_run, tmp_path):
     assert drawn[0][-1]["elevation"] == 5
 
 
+def test_two_runs_turn_side_by_side(cli, drawn, box_run, box_copy, box_cloud, tmp_path):
+    arguments = ("view", box_run, box_cloud, "--against", box_copy, "--turntable", tmp_path / "a.gif", "--own-scale")
+    assert cli(*arguments).exit_code == 0
+    ((name, shapes, file, _, options),) = drawn
+    assert (name, shapes, file) == ("turntable", ["m10.pcd"], "a.gif")
+    assert (options["other"].name, options["names"], options["same_scale"]) == ("m10.pcd", ("box", "box-run"), False)
+
+
 def test_several_outputs_predict_once(cli, drawn, box_run, tmp_path, monkeypatch):
     from pcsargmax.training.run import Run
 
@@ -174,13 +184,11 @@ def test_what_was_written_before_a_bad_file_is_told(cli, drawn, box_copy, box_cl
 
 
 def test_an_mp4_without_its_library_is_refused_at_once(cli, cli_error, drawn, box_run, tmp_path, monkeypatch):
-    from pcsargmax.commands import view_outputs
-
     arguments = ("view", box_run, "--count", 1, "--turntable", tmp_path / "a.mp4", "--html", tmp_path / "a.html")
-    monkeypatch.setattr(view_outputs, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "av", None)
     assert "PyAV is not installed: pip install 'pcsargmax[video]'" in cli_error(*arguments)
     assert not (tmp_path / "a.html").exists()
-    monkeypatch.setattr(view_outputs, "find_spec", lambda _: "there")
+    monkeypatch.setitem(sys.modules, "av", ModuleType("av"))
     assert cli(*arguments).exit_code == 0
     assert drawn[0][2] == "a.mp4"
 

@@ -1,3 +1,4 @@
+import dataclasses
 import sys
 
 import numpy as np
@@ -6,6 +7,7 @@ from PIL import Image
 
 from pcsargmax.visualize import Look, RendererUnavailable, palette, turntable
 from pcsargmax.visualize.drawing import build_drawing
+from pcsargmax.visualize.legend import panel_width
 
 # The name of the function is that of its file.
 module = sys.modules["pcsargmax.visualize.turntable"]
@@ -67,13 +69,39 @@ def test_a_gif_loops_and_lasts_as_long_as_it_should(mug, tmp_path, fake_child):
     assert np.abs(np.array(greys) - np.arange(30, 240, 30)[:, None]).max() <= 6
 
 
+def test_two_predictions_turn_side_by_side(mug, tmp_path, fake_child):
+    fake_child("draw(*[30 + len(job['vertices']) % 200] * len(job['views']))")
+    one, other = mug(), dataclasses.replace(mug(), truth=None)
+    seen = []
+    names = {"names": ("soft", "sampling"), "frames": 2, "seconds": 1, "progress": lambda *at: seen.append(at)}
+    first = frames_of(turntable(one, tmp_path / "a.gif", other=other, **names))
+    second = frames_of(turntable(other, tmp_path / "b.gif", other=one, **names))
+    assert seen == [(1, 2), (2, 2)] * 2
+    width = (960 - panel_width((960, 480), 2)) // 2
+    for frame in (*first, *second):
+        assert frame.shape == (480, 960, 3)
+        assert np.abs(frame[400, 5] - frame[400, width + 5]).max() > 8  # a view of each
+        for left in (0, width):
+            assert (frame[8:24, left : left + width] < 60).all(axis=-1).sum() > 20  # its name
+    assert np.abs(first[0][400, 5] - second[0][400, width + 5]).max() <= 6
+    assert np.abs(first[0][400, width + 5] - second[0][400, 5]).max() <= 6
+
+
+def test_two_predictions_of_unlike_clouds_do_not_turn_together(mug, tmp_path):
+    with pytest.raises(ValueError, match="second: expected a prediction of the same cloud as the first"):
+        turntable(mug(), tmp_path / "a.gif", other=mug(origin=5.0))
+    with pytest.raises(ValueError, match=r"size: expected at least \(640, 300\) pixels, got \(320, 240\)"):
+        turntable(mug(), tmp_path / "a.gif", other=mug(), size=(320, 240))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_colors_of_a_gif_agree_with_the_legend(mug):
     one = build_drawing(mug())
     rng = np.random.default_rng(0)
     grey = rng.integers(100, 230, (400, 400, 1)).repeat(3, axis=2).astype(np.uint8)  # as a cloud: many greys
     grey[:100] = 255
     grey[200:206, 200:206] = np.rint(255 * one.keypoint_rgb()[1])
-    made = module._palette([Image.fromarray(grey)] * 3, one)
+    made = module._palette([Image.fromarray(grey)] * 3, one.keypoint_rgb())
     colors = np.concatenate([palette.probability_scale(), one.keypoint_rgb(), np.ones((1, 3))])
     wanted = np.rint(255 * colors).astype(np.uint8)[None]
     found = np.asarray(Image.fromarray(wanted).quantize(palette=made, dither=Image.Dither.NONE).convert("RGB"))

@@ -199,7 +199,7 @@ def test_a_screenshot_shows_the_shape_that_it_is_named_after(run, tmp_path):
 
 
 def test_two_views_with_many_keypoints_are_drawn(run, tmp_path):
-    """Which takes a bound on the triangles of a frame: with 1280 a ball, software drivers hang."""
+    """Which takes the right shader: in one that reads a texture, software drivers hang with many triangles."""
     run(
         "import dataclasses\n"
         "mug, rows = make_mug(), np.arange(20) % 3\n"
