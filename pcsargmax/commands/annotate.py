@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.commands.options import MeshFrame
 
 if TYPE_CHECKING:
     from pcsargmax.annotate import Session, SlicerStore
@@ -40,7 +41,7 @@ def command(
     category: Annotated[
         str, typer.Option(help="Of --format keypointnet: the category, default --out's name. Also that of --like.")
     ] = "",
-    mesh_frame: Annotated[str, typer.Option(help="Frame of the meshes for 3D Slicer, LPS or RAS.")] = "LPS",
+    mesh_frame: MeshFrame = "LPS",
     num_points: Annotated[int, typer.Option(help="Of --format keypointnet: points of a cloud.")] = 2048,
     seed: Annotated[int, typer.Option(help="Seed of the sampling of meshes.")] = 0,
     device: Annotated[str, typer.Option(help="Of --run: cpu, cuda or mps.")] = "cpu",

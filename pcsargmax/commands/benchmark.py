@@ -13,8 +13,26 @@ from rich.text import Text
 
 from pcsargmax.benchmark.experiments import Experiment, Kind, parse_changes, parse_seeds, plan
 from pcsargmax.benchmark.paper import TABLES
-from pcsargmax.benchmark.sources import PROCEDURAL_MODELS, Source, named_sources, procedural_sources
+from pcsargmax.benchmark.sources import (
+    PROCEDURAL_MODELS,
+    Source,
+    image_sources,
+    named_sources,
+    procedural_sources,
+)
 from pcsargmax.commands.errors import friendly_errors
+
+_OF_CLOUDS = "soft,soft_vr,soft_dr,sampling-1,sampling-10,sampling-30"
+
+#: The methods of the paper's tables by kind of experiment.
+PAPER_METHODS: dict[Kind, str] = {
+    "detector": _OF_CLOUDS,
+    "discovery": _OF_CLOUDS,
+    "images": "soft,soft_vr,soft_dr,uniform-30,triangular-30,gaussian-30",
+}
+
+#: The table that is printed at the end by kind of experiment.
+MAIN_TABLE: dict[Kind, str] = {"detector": "pck", "discovery": "das", "images": "images"}
 
 if TYPE_CHECKING:
     from pcsargmax.benchmark.engine import Engine
@@ -28,14 +46,23 @@ def command(
     ] = None,
     methods: Annotated[
         str,
-        typer.Option(help="Objectives, with commas between; those that draw samples with their number."),
-    ] = "soft,soft_vr,soft_dr,sampling-1,sampling-10,sampling-30",
+        typer.Option(
+            help="Objectives, with commas between; those that draw samples with their number, such as sampling-10; "
+            "of images by the basis, such as triangular-30. All the paper's if not given.",
+            show_default=False,
+        ),
+    ] = "",
     seeds: Annotated[str, typer.Option(help="Seeds, such as 0-2 or 0,3,5.")] = "0-2",
     unsupervised: Annotated[
         bool, typer.Option("--unsupervised", help="Discover keypoints, in place of training detectors.")
     ] = False,
+    images: Annotated[
+        bool, typer.Option("--images", help="Train networks for images; DATA as of `train-image`.")
+    ] = False,
     root: Annotated[str, typer.Option(help="Folder that holds the categories, as of `train` and `discover`.")] = "",
-    recipe: Annotated[str, typer.Option(help="Recipe of `train` or `discover`; the first if not given.")] = "",
+    recipe: Annotated[
+        str, typer.Option(help="Recipe of `train` or `discover`, preset of `train-image`; the first if not given.")
+    ] = "",
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE, any setting; may be given again.", metavar="N=V")
     ] = None,
@@ -56,8 +83,7 @@ def command(
     table: Annotated[
         str,
         typer.Option(
-            help="Table of the results to print at the end: pck, das, samples, confidence, all, none; "
-            "pck or das, as fits, if not given."
+            help=f"Table of the results to print at the end: {', '.join(TABLES)}, all, none; the main one if not given."
         ),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print what became of each experiment as JSON.")] = False,
@@ -74,6 +100,8 @@ def command(
         pcsargmax benchmark mug chair --unsupervised --methods soft,sampling-1
 
         pcsargmax benchmark --procedural --recipe light --jobs 2
+
+        pcsargmax benchmark ~/faces --images --recipe light --jobs 2
     """
     with friendly_errors():
         from pcsargmax.benchmark.worker import Places
@@ -82,17 +110,18 @@ def command(
         places = Places(results, runs)
         if table not in ("", *TABLES, "all", "none"):
             raise ValueError(f"table must be one of {', '.join(TABLES)}, all, none, got {table!r}")
-        settings = partial(_plan, methods, seeds, "discovery" if unsupervised else "detector", recipe, changes or [])
+        kind = _kind(unsupervised, images, procedural)
+        settings = partial(_plan, methods or PAPER_METHODS[kind], seeds, kind, recipe, changes or [])
         first = settings([Source("any", "any")])[0]  # mistakes come out before data are made
         if engine == "processes":  # the machines of a cluster may have what this one has not
             usable_device(first.settings.device)
-        experiments = settings(_sources(data or [], root, procedural, models, runs))
+        experiments = settings(_sources(data or [], root, images, procedural, models, runs))
         states = _run(experiments, places, _engine(engine, jobs, threads))
         _tell(states, places)
         if as_json:
             typer.echo(json.dumps([_as_json(state, places) for state in states]))
         elif table != "none":
-            _print_tables(states, places, table or ("das" if unsupervised else "pck"))
+            _print_tables(states, places, table or MAIN_TABLE[kind])
     if any(state.phase == "failed" for state in states):
         raise typer.Exit(1)
 
@@ -104,13 +133,23 @@ def _plan(
     return plan(sources, chosen, parse_seeds(seeds), kind=kind, recipe=recipe, changes=parse_changes(changes, kind))
 
 
-def _sources(data: list[str], root: str, procedural: bool, models: int, runs: Path) -> list[Source]:
+def _kind(unsupervised: bool, images: bool, procedural: bool) -> Kind:
+    if not images:
+        return "discovery" if unsupervised else "detector"
+    if unsupervised or procedural:
+        other = "--unsupervised" if unsupervised else "--procedural"
+        raise ValueError(f"--images and {other} do not go together; procedural images are DATA of `train-image`")
+    return "images"
+
+
+def _sources(data: list[str], root: str, images: bool, procedural: bool, models: int, runs: Path) -> list[Source]:
     from pcsargmax.commands.progress import progress_bars
 
     if not procedural:
         if not data:
-            raise ValueError("DATA is missing: name categories or folders, or give --procedural")
-        return named_sources(data, root)
+            known = "data sets" if images else "categories"
+            raise ValueError(f"DATA is missing: name {known} or folders{'' if images else ', or give --procedural'}")
+        return image_sources(data, root) if images else named_sources(data, root)
     if root:
         raise ValueError(f"--root is of categories that are there; those of --procedural are made, got {root!r}")
     with progress_bars() as bars:

@@ -6,14 +6,16 @@ import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.commands.options import MeshFrame
 
 if TYPE_CHECKING:
     from pcsargmax.datasets.check import Report
+    from pcsargmax.datasets.markups import Frame
 
 app = typer.Typer(help="Make, fetch, list and check data sets.", no_args_is_help=True)
 
@@ -132,6 +134,7 @@ def list_(
 def check(
     root: Annotated[Path, typer.Argument(help="A folder in KeypointNet's layout, or of scans with landmarks.")],
     category: Annotated[str | None, typer.Argument(help="Only this category.")] = None,
+    mesh_frame: MeshFrame = "LPS",
     as_json: _Json = False,
 ) -> None:
     """Read a whole data set: counts, keypoints that are often absent, what is missing, what is wrong.
@@ -139,16 +142,22 @@ def check(
     Exit code 1 if there are defects. Example:
 
         pcsargmax data check datasets/keypointnet mug
+
+        pcsargmax data check ~/scans --mesh-frame RAS
     """
     with friendly_errors():
         from pcsargmax.commands.progress import progress_bars
         from pcsargmax.datasets.check import check_keypointnet, check_landmarks, is_keypointnet
         from pcsargmax.datasets.keypointnet_files import categories
+        from pcsargmax.datasets.markups import check_frame
 
+        check_frame("mesh_frame", mesh_frame)
         if not root.is_dir():
             raise FileNotFoundError(f"no such folder: {root}")
         with progress_bars() as bars:
             if is_keypointnet(root):
+                if mesh_frame != "LPS":
+                    raise ValueError(f"mesh_frame {mesh_frame!r} was given, but {root} is in KeypointNet's layout")
                 names = [category] if category else list(categories(root))
                 if not names:
                     raise ValueError(f"{root / 'annotations'} holds no annotation file")
@@ -156,7 +165,8 @@ def check(
             elif category:
                 raise ValueError(f"category {category!r} was given, but {root} is not in KeypointNet's layout")
             else:
-                reports = [check_landmarks(root, progress=lambda i, n: bars.update(root.name, i, n))]
+                frame = cast("Frame", mesh_frame)
+                reports = [check_landmarks(root, mesh_frame=frame, progress=lambda i, n: bars.update(root.name, i, n))]
     if as_json:
         typer.echo(json.dumps([asdict(report) for report in reports]))
     else:

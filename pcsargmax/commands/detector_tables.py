@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from statistics import fmean, stdev
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from pcsargmax.commands.alike import alike, data_name, method_label, over_seeds
+from pcsargmax.training.settings import UNITS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,11 +28,10 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     from rich.console import Console
 
     found = metrics["expectation"]
-    unit = "raw units" if metrics["unit"] == "raw" else "shares of the bounding-box diagonal"
     title = (
         f"{metrics['data']}, {metrics['split']} split, trained by {metrics['objective']}: "
         f"{found['num_models']} shapes, {found['num_keypoints']} keypoints\n"
-        f"lengths in {unit}, 95 % intervals over shapes{_protocol_text(metrics['protocol'])}"
+        f"lengths in {UNITS[metrics['unit']]}, 95 % intervals over shapes{_protocol_text(metrics['protocol'])}"
     )
     Console().print(_table(title, metrics, metric_names(metrics)))
     shares = [name for name in metric_names(metrics) if not name.startswith("iou@")]
@@ -147,38 +147,32 @@ def print_comparison(results: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for metrics in results:
-        settings = {name: value for name, value in metrics["settings"].items() if name != "seed"}
-        groups.setdefault(json.dumps([settings, metrics["split"], metrics["protocol"]]), []).append(metrics)
     names = metric_names(results[0])
     table = Table(title="mean ± standard deviation over runs", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
-    for alike in groups.values():
-        data, objective = Path(alike[0]["data"]).name, alike[0]["objective"]
+    for runs in alike(results, "protocol"):
         for estimate in ("expectation", "snapped"):
-            spreads = [_spread([one[estimate][name] for one in alike], name) for name in names]
-            table.add_row(f"{data}, {objective}\n{estimate}, {len(alike)} runs", *spreads)
+            spreads = [over_seeds([one[estimate][name] for one in runs], partial(_text, name)) for name in names]
+            named = f"{data_name(runs[0])}\n{method_label(runs[0])}"
+            table.add_row(f"{named}\n{estimate}, {len(runs)} runs", *spreads)
     Console().print(table)
 
 
-def _spread(values: list[float | None], name: str) -> str:
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return "–"
-    digits, factor = (1, 100) if name.startswith(("pck", "iou")) else (4, 1)
-    text = f"{factor * fmean(known):.{digits}f}"
-    return f"{text}\n± {factor * stdev(known):.{digits}f}" if len(known) > 1 else text
+def _text(name: str, value: float) -> str:
+    return f"{100 * value:.1f}" if _is_share(name) else f"{value:.4f}"
+
+
+def _is_share(name: str) -> bool:
+    return name.startswith(("pck", "iou"))
 
 
 def _cell(values: dict[str, Any], key: str) -> str:
     if values[key] is None:
         return "–"
-    share = key.startswith(("pck", "iou"))
-    text = f"{100 * values[key]:.1f}" if share else f"{values[key]:.4f}"
+    text = _text(key, values[key])
     if values.get(f"{key}/low") is not None:
         low, high = values[f"{key}/low"], values[f"{key}/high"]
-        text += f"\n{100 * low:.1f}–{100 * high:.1f}" if share else f"\n{low:.3f}–{high:.3f}"
+        text += f"\n{100 * low:.1f}–{100 * high:.1f}" if _is_share(key) else f"\n{low:.3f}–{high:.3f}"
     return text

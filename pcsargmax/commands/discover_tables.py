@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from statistics import fmean, stdev
+from functools import partial
 from typing import Any
 
 import typer
 
-from pcsargmax.training.run_settings import method_name
+from pcsargmax.commands.alike import alike, data_name, method_label, over_seeds
+from pcsargmax.training.settings import UNITS
 
 #: What a table shows of one evaluation: its heading, and the way to the number.
 _COLUMNS: dict[str, tuple[str, ...]] = {
@@ -53,8 +52,7 @@ def _print_iou(by_protocol: dict[str, dict[str, Any]], unit: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    lengths = "raw units" if unit == "raw" else "shares of the bounding-box diagonal"
-    table = Table(title=f"mIoU by protocol, thresholds in {lengths}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=f"mIoU by protocol, thresholds in {UNITS[unit]}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")
     names = [name for name in by_protocol["hungarian"] if name.startswith("iou@") and "/" not in name]
     for name in names:
@@ -70,19 +68,17 @@ def print_discovery_comparison(results: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for metrics in results:
-        settings = {name: value for name, value in metrics["settings"].items() if name != "seed"}
-        groups.setdefault(json.dumps([settings, metrics["split"], metrics["protocol"]]), []).append(metrics)
     table = Table(title="mean ± standard deviation over runs", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("", *_COLUMNS):
         table.add_column(heading, justify="right" if heading else "left")
-    for alike in groups.values():
-        spreads = [_spread(heading, [_number(one, way) for one in alike]) for heading, way in _COLUMNS.items()]
-        collapsed = sum(one["collapsed"] for one in alike)
+    for runs in alike(results, "protocol"):
+        spreads = [
+            over_seeds([_number(one, way) for one in runs], partial(_text, heading))
+            for heading, way in _COLUMNS.items()
+        ]
+        collapsed = sum(one["collapsed"] for one in runs)
         told = f", {collapsed} collapsed" if collapsed else ""
-        named = f"{Path(alike[0]['data']).name}\n{_objective(alike[0])}\n{len(alike)} runs{told}"
-        table.add_row(named, *spreads)
+        table.add_row(f"{data_name(runs[0])}\n{method_label(runs[0])}\n{len(runs)} runs{told}", *spreads)
     Console().print(table)
 
 
@@ -126,10 +122,6 @@ def _repeatability(found: dict[str, dict[str, float]] | None) -> list[str]:
     ]
 
 
-def _objective(metrics: dict[str, Any]) -> str:
-    return method_name(metrics["objective"], metrics["settings"]["num_samples"])
-
-
 def _number(metrics: dict[str, Any], way: tuple[str, ...]) -> float | None:
     value: Any = metrics
     for step in way:
@@ -151,11 +143,3 @@ def _with_interval(metrics: dict[str, Any], heading: str, way: tuple[str, ...]) 
 
 def _text(heading: str, value: float) -> str:
     return f"{value:.3f}" if heading == "nearest" else f"{100 * value:.1f}"
-
-
-def _spread(heading: str, values: list[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return "–"
-    text = _text(heading, fmean(known))
-    return f"{text}\n± {_text(heading, stdev(known))}" if len(known) > 1 else text

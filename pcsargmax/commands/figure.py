@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pcsargmax.commands.alike import alike, data_name, method_label, told_apart
 from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.training.run_settings import method_name
+from pcsargmax.commands.evaluation_options import Data, Device
 
 if TYPE_CHECKING:
-    from torch_geometric.data import Data
+    import torch_geometric.data
 
 app = typer.Typer(help="Draw figures for papers: PDF, SVG or PNG.", no_args_is_help=True)
 
@@ -39,14 +40,14 @@ def maps(
     shape: Annotated[str, typer.Option(help="Id of a shape of the split; the first if not given.")] = "",
     file: Annotated[Path | None, typer.Option(help="A mesh or cloud instead of a shape of the split.")] = None,
     split: Annotated[str, typer.Option(help="Of the first run's data.")] = "test",
-    data: Annotated[Path | None, typer.Option(help="Where the data are now, if they have moved since.")] = None,
+    data: Data = None,
     log_scale: Annotated[bool, typer.Option("--log", help="Colour by the logarithm of the probability.")] = False,
     same_scale: Annotated[bool, typer.Option("--same-scale", help="One colour scale for all runs.")] = False,
     views: Annotated[str, typer.Option(help="Azimuth,elevation of each view, in degrees.")] = "35,20 125,20 35,75",
     closeup: Annotated[float, typer.Option(help="Share of the diagonal that the close-up shows; 0: none.")] = 0.12,
     names: _Names = "",
     seed: Annotated[int, typer.Option(help="Seed of the sampling of a mesh.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Compare the probability maps of one keypoint on one shape, a row a run (the paper's Figure 4).
 
@@ -72,7 +73,8 @@ def maps(
         else:
             item = _item(opened[0].dataset(split), shape, split)
             found = [run.predict(item) for run in opened]
-        labels = _named([_method(run.settings.to_dict()) for run in opened], [run.folder.name for run in opened], names)
+        methods = [_method({"settings": run.settings.to_dict()}) for run in opened]
+        labels = _named(methods, [run.folder.name for run in opened], names)
         drawn = dict(zip(labels, found, strict=True))
         options: dict[str, Any] = {"log_scale": log_scale, "same_scale": same_scale, "views": seen}
         probability_figure(drawn, keypoint=keypoint, closeup=closeup or None, path=out, **options)
@@ -122,7 +124,7 @@ def pck(
             raise ValueError(f"most must be positive, got {most}")
         drawn: dict[str, Any] = by_method(read_evaluations(results, split), names)
         if template:
-            kept = {_data_name(runs[0]): runs[0]["shapes"]["errors"].get("template") for runs in drawn.values()}
+            kept = {data_name(runs[0]): runs[0]["shapes"]["errors"].get("template") for runs in drawn.values()}
             for data, errors in kept.items():
                 name = "template" if len(kept) == 1 else f"{data}, template"
                 drawn |= {} if errors is None else {name: np.array(errors, dtype=np.float64)}
@@ -215,6 +217,8 @@ def read_evaluations(paths: Sequence[Path], split: str) -> list[tuple[str, dict[
     """
     found = []
     for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
         file = path / f"metrics-{split}.json" if path.is_dir() else path
         if path.is_dir() and not file.is_file():
             made = f"which of a run folder is made by: pcsargmax evaluate {path} --split {split}"
@@ -235,43 +239,30 @@ def read_evaluations(paths: Sequence[Path], split: str) -> list[tuple[str, dict[
     return found
 
 
-#: Settings that do not tell one method from another.
-_NOT_COUNTED = ("seed", "root", "device", "tensorboard", "data")
-
-
 def by_method(evaluations: Sequence[tuple[str, dict[str, Any]]], names: str = "") -> dict[str, list[dict[str, Any]]]:
     """The evaluations of the runs that differ in nothing but the seed, by a name for them.
 
     Raises:
         ValueError: two of one method and seed, which would count twice, or names that do not fit.
     """
-    groups: dict[str, dict[Any, tuple[str, dict[str, Any]]]] = {}
-    for name, metrics in evaluations:
-        counted = {key: value for key, value in metrics["settings"].items() if key not in _NOT_COUNTED}
-        group = groups.setdefault(json.dumps([_data_name(metrics), metrics["split"], counted]), {})
-        seed = metrics["settings"].get("seed")
-        if seed in group:
-            raise ValueError(f"{group[seed][0]} and {name}: two evaluations of one method with seed {seed}; give one")
-        group[seed] = name, metrics
-    first = [next(iter(runs.values())) for runs in groups.values()]
-    labels = [_method(metrics["settings"]) for _, metrics in first]
-    data = [_data_name(metrics) for _, metrics in first]
+    groups = alike(metrics | {"run": name} for name, metrics in evaluations)
+    for runs in groups:
+        by_seed: dict[Any, str] = {}
+        for one in runs:
+            seed = one["settings"].get("seed")
+            if seed in by_seed:
+                told = f"{by_seed[seed]} and {one['run']}: two evaluations of one method with seed {seed}"
+                raise ValueError(f"{told}; give one")
+            by_seed[seed] = one["run"]
+    labels, data = [_method(runs[0]) for runs in groups], [data_name(runs[0]) for runs in groups]
     if len(set(data)) > 1:
         labels = [f"{of}, {label}" for of, label in zip(data, labels, strict=True)]
-    labels = _named(labels, [name for name, _ in first], names)
-    return {
-        label: [metrics for _, metrics in runs.values()] for label, runs in zip(labels, groups.values(), strict=True)
-    }
+    return dict(zip(_named(labels, [runs[0]["run"] for runs in groups], names), groups, strict=True))
 
 
-def _data_name(metrics: dict[str, Any]) -> str:
-    """A category, or the name of a folder."""
-    return Path(metrics["data"]).name
-
-
-def _method(settings: dict[str, Any]) -> str:
+def _method(result: dict[str, Any]) -> str:
     """What the method of a training is called in a figure."""
-    return method_name(settings["objective"], settings["num_samples"]).replace("N_s", "$N_s$")
+    return method_label(result).replace("N_s", "$N_s$")
 
 
 def _named(labels: Sequence[str], own: Sequence[str], names: str) -> list[str]:
@@ -281,7 +272,7 @@ def _named(labels: Sequence[str], own: Sequence[str], names: str) -> list[str]:
         if len(given) != len(labels) or len(set(given)) < len(given):
             raise ValueError(f"names must be {len(labels)} different ones, for {'; '.join(own)}; got {names!r}")
         return given
-    return [label if labels.count(label) == 1 else f"{label}, {name}" for label, name in zip(labels, own, strict=True)]
+    return told_apart(labels, own)
 
 
 def _check_keypoint(keypoint: str, runs: Sequence[Any]) -> None:
@@ -293,7 +284,7 @@ def _check_keypoint(keypoint: str, runs: Sequence[Any]) -> None:
             raise ValueError(f"keypoint must be {known}; got {keypoint!r}, which {run.folder.name} does not have")
 
 
-def _item(dataset: Any, shape: str, split: str) -> Data:
+def _item(dataset: Any, shape: str, split: str) -> torch_geometric.data.Data:
     """A shape of a data set by its id, or the first."""
     from pcsargmax.training.data import model_ids
 

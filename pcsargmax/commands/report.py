@@ -17,6 +17,7 @@ from pcsargmax.commands.evaluation_options import (
     Split,
     Symmetry,
     Thresholds,
+    check_once,
     parse_thresholds,
 )
 
@@ -42,7 +43,8 @@ def command(
 
     Of a detector: PCK, errors and confidence with 95 % intervals beside the template, curves of PCK, reliability and
     sparsification, a table of the keypoints. Of a discovery: DAS and DAS above chance, what each keypoint lies nearest
-    to. Of both: training curves, settings, and the shapes from worst to best, to turn and look at.
+    to. Of both: training curves, settings, and the shapes from worst to best, to turn and look at. Of a run on images
+    the same with its errors, confidence and images.
 
     Examples:
 
@@ -52,6 +54,7 @@ def command(
     """
     with friendly_errors():
         from pcsargmax.commands.progress import progress_bars
+        from pcsargmax.commands.report_images import are_images, report_images
         from pcsargmax.training.discover_run import DiscoverRun
         from pcsargmax.training.run import load_run
         from pcsargmax.visualize.report import check_alike, measure_run, write_report
@@ -64,6 +67,11 @@ def command(
             raise ValueError(f"out must be an .html file, got {out}")
         paths = [run] if against is None else [run, against]
         opened = [load_run(path, checkpoint=checkpoint, device=device) for path in paths]
+        check_once(opened)
+        if are_images(opened):
+            measured: dict[str, Any] = {"data": data, "thresholds": thresholds, "symmetry": symmetry, "seed": seed}
+            report_images(opened, split, out, images=shapes, **measured)  # type: ignore[arg-type]
+            return
         check_alike(*opened)
         if symmetry != "none" and isinstance(opened[0], DiscoverRun):
             raise ValueError("--symmetry is of a detector, got no run of that kind")

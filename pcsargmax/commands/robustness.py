@@ -7,13 +7,13 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pcsargmax.commands.alike import alike, data_name, method_label, over_seeds, told_apart
 from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.training.run_settings import method_name
+from pcsargmax.commands.evaluation_options import Checkpoint, Data, Device, check_once, parse_thresholds
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,10 +53,10 @@ def command(
     ] = None,
     shapes: Annotated[int, typer.Option(help="Only so many shapes, the first ones; 0: all.")] = 0,
     thresholds: Annotated[str, typer.Option(help="Of a detector's PCK, in the run's unit.")] = "0.01,0.02,0.05",
-    data: Annotated[Path | None, typer.Option(help="Where the data are now, if they have moved since.")] = None,
-    checkpoint: Annotated[str, typer.Option(help="best or last.")] = "best",
+    data: Data = None,
+    checkpoint: Checkpoint = "best",
     seed: Annotated[int, typer.Option(help="Seed of the changes and of the bootstrap.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    device: Device = "cpu",
     force: Annotated[bool, typer.Option("--force", help="Write over the tables and figures of another sweep.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON, a list.")] = False,
 ) -> None:
@@ -78,7 +78,6 @@ def command(
     """
     with friendly_errors():
         from pcsargmax.benchmark.robustness import sweep
-        from pcsargmax.commands.evaluation_options import parse_thresholds
         from pcsargmax.commands.progress import console, progress_bars
         from pcsargmax.training.run import load_run
 
@@ -88,9 +87,7 @@ def command(
         if (out / "robustness.json").exists() and not force:
             raise ValueError(f"{out / 'robustness.json'} is there: name another --out, or write over it by --force")
         opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]
-        files = [one.checkpoint.resolve() for one in opened]
-        if twice := {str(one.folder) for one, file in zip(opened, files, strict=True) if files.count(file) > 1}:
-            raise ValueError(f"runs named twice: {', '.join(sorted(twice))}")
+        check_once(opened)
         if data is not None:
             opened = [run.with_data(data) for run in opened]
         results: list[dict[str, Any]] = []
@@ -121,25 +118,18 @@ def parse_changes(said: Sequence[str] | None) -> dict[str, tuple[float, ...]] | 
     return wanted or None
 
 
-def alike(results: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def by_name(results: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The results of the runs that differ in nothing but the seed, by a name for them."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for one in results:
-        settings = {name: value for name, value in one["settings"].items() if name != "seed"}
-        groups.setdefault(json.dumps([one["kind"], settings]), []).append(one)
-    named: dict[str, list[dict[str, Any]]] = {}
-    for runs in groups.values():
-        method = method_name(runs[0]["objective"], runs[0]["settings"]["num_samples"])
-        name = f"{Path(runs[0]['data']).name}, {method}"
-        named[f"{name}, {runs[0]['run']}" if name in named else name] = runs
-    return named
+    groups = alike(results, "kind")
+    labels = [f"{data_name(runs[0])}, {method_label(runs[0])}" for runs in groups]
+    return dict(zip(told_apart(labels, [runs[0]["run"] for runs in groups]), groups, strict=True))
 
 
 def print_robustness(results: list[dict[str, Any]]) -> None:
     """Print a table of each method: a row a change and severity, the mean over its runs."""
     from rich.console import Console
 
-    for name, runs in alike(results).items():
+    for name, runs in by_name(results).items():
         Console().print(_table(name, runs))
         seen = max(one["seen_in_training"] for one in runs)
         if seen:
@@ -170,16 +160,15 @@ def _table(name: str, runs: list[dict[str, Any]]) -> Table:
         if change != before:
             table.add_row(change)
             before = change
-        cells = [_cell([row.get(key) for row in rows], how) for _, key, how in columns]
+        cells = [
+            over_seeds([row.get(key) for row in rows], partial(_text, how), deviation=False) for _, key, how in columns
+        ]
         table.add_row("none" if change == "none" else f"  {severity:g}", *cells)
     return table
 
 
-def _cell(values: list[float | None], how: str) -> str:
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return "–"
-    return f"{100 * fmean(known):.1f}" if how == "%" else f"{fmean(known):{how}}"
+def _text(how: str, value: float) -> str:
+    return f"{100 * value:.1f}" if how == "%" else f"{value:{how}}"
 
 
 def _pck_names(result: dict[str, Any]) -> list[str]:
@@ -216,7 +205,7 @@ def draw(results: list[dict[str, Any]], out: Path) -> None:
             chosen = [one for one in of_kind if one["unit"] == unit]
             names = _pck_names(chosen[0])
             pck = {"pck": names[len(names) // 2]} if names else {}
-            figure = robustness_figure(alike(chosen), **pck)
+            figure = robustness_figure(by_name(chosen), **pck)
             for ending in ("png", "pdf"):
                 file = out / f"robustness-{stem}{f'-{unit}' if len(units) > 1 else ''}.{ending}"
                 save_figure(figure, file)

@@ -24,8 +24,12 @@ def command(
         float | None, typer.Option(help="Of the error, in the results' unit; 0.01, of confidence 0.02, if not given.")
     ] = None,
     distance: Annotated[
-        str, typer.Option(help="Of PCK: euclidean, geodesic (of snapped or mode), or symmetric.")
-    ] = "euclidean",
+        str,
+        typer.Option(
+            help="Of PCK: euclidean, geodesic (of snapped or mode), or symmetric; if not given, euclidean, and "
+            "symmetric too of what was trained up to a symmetry."
+        ),
+    ] = "",
     against: Annotated[
         str, typer.Option(help="Method that the others are tested against on the same shapes, such as soft.")
     ] = "",
@@ -38,7 +42,8 @@ def command(
 
     Ours are mean ± standard deviation over seeds, with the 95 % interval over shapes.
 
-    Results whose settings differ get tables of their own. What there is no result of stays empty.
+    Results whose settings differ get tables of their own. What there is no result of stays empty. Detectors trained by
+    `--symmetry` get two for one, as their titles say: of plain errors, and of errors up to symmetry.
 
     Examples:
 

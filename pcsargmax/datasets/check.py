@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from pcsargmax.datasets.keypointnet_files import (
     read_category,
     read_split,
 )
+
+if TYPE_CHECKING:
+    from pcsargmax.datasets.markups import Frame
 
 
 @dataclass
@@ -132,11 +136,14 @@ def find_landmarks(root: str | Path) -> Report | None:
     return Report(Path(root).name, models=landmarks, clouds=clouds) if clouds and landmarks else None
 
 
-def check_landmarks(root: str | Path, *, progress: Callable[[int, int], None] | None = None) -> Report:
+def check_landmarks(
+    root: str | Path, *, mesh_frame: Frame = "LPS", progress: Callable[[int, int], None] | None = None
+) -> Report:
     """Read a folder of scans with landmarks; what `LandmarkFolder` refuses is a defect, its warnings notes.
 
     Args:
         root: the folder.
+        mesh_frame: frame of its meshes, see `pcsargmax.datasets.markups`.
         progress: called with (files read, files).
     """
     from pcsargmax.datasets.landmarks import LandmarkFolder
@@ -145,7 +152,7 @@ def check_landmarks(root: str | Path, *, progress: Callable[[int, int], None] | 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            everything = LandmarkFolder(root, "all", progress=progress)
+            everything = LandmarkFolder(root, "all", mesh_frame=mesh_frame, progress=progress)
         except FileNotFoundError:
             raise
         except ValueError as error:
@@ -153,7 +160,7 @@ def check_landmarks(root: str | Path, *, progress: Callable[[int, int], None] | 
             return report
         for split in SPLITS:
             try:
-                usable = LandmarkFolder(root, split)
+                usable = LandmarkFolder(root, split, mesh_frame=mesh_frame)
             except ValueError as error:
                 report.notes.append(str(error))
                 continue

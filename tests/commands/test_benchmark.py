@@ -145,7 +145,7 @@ def test_what_was_moved_aside_is_told(bench, tmp_path):
         (["--set", "epoch=3"], "--set: a detector has no setting 'epoch'; did you mean epochs"),
         (["--set", "lr=-1"], "lr must be positive, got -1.0"),
         (["--engine", "cloud"], "engine must be processes or ray, got 'cloud'"),
-        (["--table", "7"], "table must be one of pck, das, samples, confidence, all, none, got '7'"),
+        (["--table", "7"], "table must be one of pck, das, samples, confidence, images, all, none, got '7'"),
         (["--methods", "soft,soft"], "methods named twice: soft"),
         (["--seeds", "1,1"], "seeds named twice: 1"),
         (["--set", "device=cuda"], "device must be cpu, cuda or mps where the machine has it, got 'cuda'"),

@@ -2,10 +2,12 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from pcsargmax.commands.data import app
+from pcsargmax.datasets.markups import write_markups
 from pcsargmax.datasets.procedural import make_procedural
 
 
@@ -144,6 +146,26 @@ class TestScans:
         (scans / "s3.csv").write_text("name,x,y,z\na,1,nonsense,3\n")
         (report,) = result_of("check", scans, code=1)
         assert "s3.csv" in report["defects"][0]
+
+    def test_meshes_in_ras_with_landmarks_in_lps(self, scans):
+        for file in sorted(scans.glob("*.csv")):
+            names, places = zip(*(row.split(",", 1) for row in file.read_text().splitlines()[1:]), strict=True)
+            turned = np.array([place.split(",") for place in places], dtype=float) * [-1, -1, 1]
+            write_markups(file.with_suffix(".mrk.json"), names, turned)
+            file.unlink()
+        (report,) = result_of("check", scans, code=1)
+        assert 'with x and y negated they fit: try mesh_frame="RAS"' in report["defects"][0]
+        (report,) = result_of("check", scans, "--mesh-frame", "RAS")
+        assert (report["models"], report["keypoints"], report["defects"]) == (6, {"a": 6, "b": 6}, [])
+        assert sum(numbers["usable"] for numbers in report["splits"].values()) == 6
+
+    def test_frames_that_say_nothing_are_refused(self, scans, root):
+        for folder, frame, message in (
+            (scans, "XYZ", 'error: mesh_frame: expected "LPS" or "RAS", got \'XYZ\''),
+            (root, "RAS", f"error: mesh_frame 'RAS' was given, but {root} is in KeypointNet's layout"),
+        ):
+            answer = run("check", folder, "--mesh-frame", frame)
+            assert (answer.exit_code, answer.stdout, answer.stderr) == (2, "", f"{message}\n")
 
     def test_list(self, scans, root):
         found = result_of("list", scans.parent)

@@ -137,8 +137,10 @@ def test_several_runs_are_compared(cli, box_copy, tmp_path, monkeypatch):
     text = cli("evaluate", box_copy, other, "--checkpoint", "last").stdout
     assert text.count("box, test split") == 2
     assert "…" not in text
-    mean = first["snapped"]["mean_error"]
-    assert f"{mean:.4f}" in text.split("box, test split")[-1]
+    mean, compared = first["snapped"]["mean_error"], text.split("box, test split")[-1]
+    assert f"{mean:.4f}" in compared
+    for line in ("box ", "sampling, N_s = 2 ", "expectation, 2 runs", "snapped, 2 runs"):
+        assert line in compared
 
 
 def test_a_table_of_numbers_that_are_not_there(cli, box_copy, tmp_path, monkeypatch):

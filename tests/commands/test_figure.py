@@ -190,7 +190,7 @@ def test_mistakes_are_one_line(cli_error, box_run, evaluated, box_cloud, tmp_pat
     ):
         (tmp_path / "broken.json").write_text(text)
         assert told in cli_error("figure", "pck", tmp_path / "broken.json", "--out", out)
-    assert "No such file" in cli_error("figure", "pck", tmp_path / "none.json", "--out", out)
+    assert "none.json: no such file or folder" in cli_error("figure", "pck", tmp_path / "none.json", "--out", out)
     assert not out.exists()
 
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from pcsargmax.commands.robustness import alike, draw, parse_changes, print_robustness
+from pcsargmax.commands.robustness import by_name, draw, parse_changes, print_robustness
 
 QUICK = ("--change", "noise=0.01,0.02", "--change", "view=1")
 
@@ -77,7 +77,7 @@ def test_a_table_of_numbers_that_are_not_there(capsys):
     row = {"change": "none", "severity": 0.0, "pck@0.1": None, "mean_error": 0.5}
     result = {
         "kind": "keypoint_detector", "run": "r", "data": "box", "objective": "soft",
-        "settings": {"seed": 0, "num_samples": 1},
+        "settings": {"objective": "soft", "seed": 0, "num_samples": 1},
         "split": "test", "unit": "diagonal", "seen_in_training": 0, "num_shapes": 1, "changes": {}, "rows": [row],
     }  # fmt: skip
     print_robustness([result])
@@ -91,14 +91,16 @@ def test_a_table_of_numbers_that_are_not_there(capsys):
 def test_runs_are_alike_that_differ_in_the_seed_alone():
     def result(run, seed, **settings):
         return {
-            "kind": "keypoint_detector", "run": run, "data": "a/mug", "objective": "soft",
-            "settings": {"seed": seed, "num_samples": 1, **settings},
+            "kind": "keypoint_detector", "run": run, "data": "a/mug", "split": "test",
+            "settings": {"objective": "soft", "seed": seed, "num_samples": 1, **settings},
         }  # fmt: skip
 
     first, second, other = result("r0", 0, lr=1), result("r1", 1, lr=1), result("r2", 0, lr=2)
-    assert alike([first, other, second]) == {"mug, soft-argmax": [first, second], "mug, soft-argmax, r2": [other]}
-    ten = result("r3", 0, num_samples=10) | {"objective": "sampling"}
-    assert list(alike([ten])) == ["mug, sampling, N_s = 10"]
+    assert by_name([first, second]) == {"mug, soft-argmax": [first, second]}
+    named = by_name([first, other, second])
+    assert named == {"mug, soft-argmax, r0": [first, second], "mug, soft-argmax, r2": [other]}
+    ten = result("r3", 0, num_samples=10, objective="sampling")
+    assert list(by_name([ten])) == ["mug, sampling, N_s = 10"]
 
 
 def test_lengths_of_different_units_are_not_drawn_together(cli, box_run, tmp_path):

@@ -76,4 +76,4 @@ def test_a_table_is_not_written_among_the_results(cli_error, folder):
 
 def test_a_folder_without_results_is_one_line(cli_error, tmp_path):
     assert f"no results (*.json) in {tmp_path}" in cli_error("tables", tmp_path)
-    assert "none" in cli_error("tables", tmp_path / "none")
+    assert f"{tmp_path / 'none'}: no such file or folder" in cli_error("tables", tmp_path / "none")
