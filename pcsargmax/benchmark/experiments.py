@@ -8,22 +8,26 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pcsargmax.benchmark.sources import Source, data_hash
 from pcsargmax.training.discover_settings import DISCOVER_OBJECTIVES, DISCOVER_RECIPES, DiscoverSettings
-from pcsargmax.training.run_settings import SAMPLED, RunSettings, setting_types
+from pcsargmax.training.images.presets import PRESETS, preset
+from pcsargmax.training.images.settings import ImageSettings
+from pcsargmax.training.run_settings import BASES, SAMPLED, RunSettings, setting_types
 from pcsargmax.training.settings import OBJECTIVES, RECIPES, TrainSettings, parse_ids
 
-Kind = Literal["detector", "discovery"]
+Kind = Literal["detector", "discovery", "images"]
 
-SETTINGS: dict[str, type[RunSettings]] = {"detector": TrainSettings, "discovery": DiscoverSettings}
+SETTINGS: dict[str, type[RunSettings]] = {
+    "detector": TrainSettings,
+    "discovery": DiscoverSettings,
+    "images": ImageSettings,
+}
 """The settings of each kind of experiment."""
 
-EXPERIMENT_RECIPES: dict[str, dict[str, dict[str, Any]]] = {"detector": RECIPES, "discovery": DISCOVER_RECIPES}
-"""The recipes of each kind of experiment; the first is taken where none is named."""
-
-#: Objectives that draw samples, so that a method of theirs has a number of them.
+#: The recipes of the kinds that have the same ones for all data; the first is taken where none is named.
+_RECIPES: dict[str, dict[str, dict[str, Any]]] = {"detector": RECIPES, "discovery": DISCOVER_RECIPES}
 
 _REGULARIZED = ("regularizer_weight", "target_variance")
 _RELAXED = ("relaxation", "temperature_schedule", "temperature_start", "temperature_end", "temperature_share")
@@ -34,15 +38,16 @@ OWN: dict[str, tuple[str, ...]] = {
     "soft_dr": _REGULARIZED,
     "sampling": _RELAXED,
     "closed_form": _RELAXED,
+    **dict.fromkeys(BASES, _RELAXED),
 }
 
 #: Settings that came later with another default than what the code did before.
 BEFORE: dict[str, Any] = {"edge_spacing": 0.01}
 
 #: Settings that say where data are and how a run is watched: not what it learns.
-_PLACES = ("root", "device", "tensorboard")
+_PLACES = ("root", "device", "tensorboard", "workers")
 #: Settings that the name of an experiment says in words.
-_NAMED = ("data", "objective", "num_samples", "seed")
+_NAMED = ("data", "objective", "basis", "num_samples", "seed")
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,10 @@ class Experiment:
     """One training and its evaluation.
 
     Attributes:
-        kind: "detector" (supervised) or "discovery" (without labels).
+        kind: "detector" (supervised), "discovery" (without labels), or "images" (keypoints or surfaces in images).
         data: the data's name, without the path.
-        method: an objective; of one that draws samples with their number, as in "sampling-10".
+        method: an objective; of one that draws samples with their number, as in "sampling-10". On images
+            sampling-argmax goes by its basis, as in "triangular-30".
         seed: of the training.
         settings: all of them, with paths and device.
         data_hash: see `sources.data_hash`; None where it is not known.
@@ -120,34 +126,48 @@ def plan(
 
     Args:
         sources: of the data.
-        methods: each an objective, or an objective that draws samples and their number, as in "sampling-30".
+        methods: each an objective, or an objective that draws samples and their number, as in "sampling-30"; on
+            images a basis stands for sampling-argmax with it, as in "triangular-30".
         seeds: of the trainings.
-        kind: "detector" or "discovery".
-        recipe: of `train` or `discover`; empty for the first.
+        kind: of the experiments.
+        recipe: of `train` or `discover`, or preset of `train-image`; empty for the first, which of images goes by the
+            data.
         changes: settings that win over the recipe's.
 
     Raises:
         ValueError: an unknown method, recipe or setting, a value that does not fit, or something named twice.
     """
-    recipes = EXPERIMENT_RECIPES[kind]
-    if recipe and recipe not in recipes:
-        raise ValueError(f"recipe must be one of {', '.join(recipes)}, got {recipe!r}")
-    values = recipes[recipe or next(iter(recipes))] | _allowed(changes or {})
-    base = SETTINGS[kind].from_dict(values)
-    pairs = [parse_method(method, kind) for method in methods]
-    hashes = {source: data_hash(source.data, source.root or base.root) for source in sources}
+    allowed = _allowed(changes or {})
+    bases = {source: _base(kind, source, recipe, allowed) for source in sources}
+    parsed = [parse_method(method, kind) for method in methods]
+    hashes = {source: data_hash(source.data, source.root or base.root) for source, base in bases.items()}
     planned = [
-        _experiment(kind, source, base, objective, number, seed, hashes[source])
+        _experiment(kind, source, bases[source], method, seed, hashes[source])
         for seed in seeds
         for source in sources
-        for objective, number in pairs
+        for method in parsed
     ]
     if not planned:
         raise ValueError("nothing to run: name data, methods and seeds")
     _check_once("seeds", seeds)
     _check_once("data", [source.name for source in sources])
-    _check_once("methods", [one.method for one in planned[: len(pairs)]])
+    _check_once("methods", [one.method for one in planned[: len(parsed)]])
     return planned
+
+
+def recipe_names(kind: Kind) -> tuple[str, ...]:
+    """What `recipe` can be for a kind; the first is taken where none is named."""
+    return PRESETS if kind == "images" else tuple(_RECIPES[kind])
+
+
+def _base(kind: Kind, source: Source, recipe: str, changes: dict[str, Any]) -> RunSettings:
+    """The settings of recipe and changes, the latter winning."""
+    names = recipe_names(kind)
+    if recipe and recipe not in names:
+        raise ValueError(f"recipe must be one of {', '.join(names)}, got {recipe!r}")
+    chosen = recipe or names[0]
+    values = preset(chosen, source.data) if kind == "images" else _RECIPES[kind][chosen]
+    return SETTINGS[kind].from_dict(values | changes)
 
 
 def _check_once(what: str, names: Sequence[Any]) -> None:
@@ -156,7 +176,13 @@ def _check_once(what: str, names: Sequence[Any]) -> None:
 
 
 def _allowed(changes: dict[str, Any]) -> dict[str, Any]:
-    elsewhere = {"data": "DATA", "root": "--root", "objective": "--methods", "seed": "--seeds"}
+    elsewhere = {
+        "data": "DATA",
+        "root": "--root",
+        "objective": "--methods",
+        "basis": "--methods",
+        "seed": "--seeds",
+    }
     for name, option in elsewhere.items():
         if name in changes:
             raise ValueError(f"{name} cannot be set: it is what {option} gives, got {changes[name]!r}")
@@ -164,41 +190,72 @@ def _allowed(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _experiment(
-    kind: Kind, source: Source, base: RunSettings, objective: str, number: int | None, seed: int, data: str | None
+    kind: Kind, source: Source, base: RunSettings, method: Method, seed: int, data: str | None
 ) -> Experiment:
     defaults = SETTINGS[kind]()
-    samples = number or base.num_samples if objective in SAMPLED else defaults.num_samples
-    method = f"{objective}-{samples}" if objective in SAMPLED else objective
-    idle = set().union(*OWN.values()) - set(OWN.get(objective, ()))
+    samples = method.num_samples or base.num_samples if method.objective in SAMPLED else defaults.num_samples
+    name = method.basis if method.objective == "sampling" and method.basis else method.objective
+    idle = set().union(*OWN.values()) - set(OWN.get(method.objective, ()))
     settings = replace(  # type: ignore[type-var]
         base,
         data=source.data,
         root=source.root or base.root,
-        objective=objective,
+        objective=method.objective,
         num_samples=samples,
         seed=seed,
+        **({"basis": method.basis} if method.basis else {}),
         **{name: getattr(defaults, name) for name in idle},
     )
-    return Experiment(kind, source.name, method, seed, settings, data)
+    method_name = f"{name}-{samples}" if method.objective in SAMPLED else name
+    return Experiment(kind, source.name, method_name, seed, settings, data)
 
 
-def parse_method(text: str, kind: Kind = "detector") -> tuple[str, int | None]:
-    """Read "sampling-30" as ("sampling", 30), and "soft" as ("soft", None).
+class Method(NamedTuple):
+    """An objective, with what of it the name of a method says.
+
+    Attributes:
+        objective: its name.
+        num_samples: None where the name does not say it.
+        basis: of images; empty where it has no say or, on clouds, no choice.
+    """
+
+    objective: str
+    num_samples: int | None = None
+    basis: str = ""
+
+
+def parse_method(text: str, kind: Kind = "detector") -> Method:
+    """Read "sampling-30" or, of images, "triangular-30"; and "soft".
 
     Raises:
-        ValueError: no such objective, or a number that does not fit.
+        ValueError: no such method, or a number that does not fit.
     """
-    objectives = OBJECTIVES if kind == "detector" else DISCOVER_OBJECTIVES
-    objective, dash, number = text.strip().partition("-")
-    if objective not in objectives:
-        raise ValueError(f"methods of a {kind} must be of {', '.join(objectives)}, got {text!r}")
+    name, dash, number = text.strip().partition("-")
+    names = _methods(kind)
+    if name not in names:
+        raise ValueError(f"methods of {_KINDS[kind]} must be of {', '.join(names)}, got {text!r}")
+    method = names[name]
     if not dash:
-        return objective, None
-    if objective not in SAMPLED:
-        raise ValueError(f"{objective} draws no samples to give a number of, got {text!r}")
+        return method
+    if method.objective not in SAMPLED:
+        raise ValueError(f"{name} draws no samples to give a number of, got {text!r}")
     if not (number.isascii() and number.isdigit()) or int(number) < 1:
-        raise ValueError(f"methods must look like soft or {objective}-10, got {text!r}")
-    return objective, int(number)
+        raise ValueError(f"methods must look like soft or {name}-10, got {text!r}")
+    return method._replace(num_samples=int(number))
+
+
+#: What an experiment of each kind is about, in messages.
+_KINDS: dict[str, str] = {"detector": "a detector", "discovery": "a discovery", "images": "a network for images"}
+
+
+def _methods(kind: Kind) -> dict[str, Method]:
+    """The methods of a kind by the names that they have before the number of samples."""
+    objectives = DISCOVER_OBJECTIVES if kind == "discovery" else OBJECTIVES
+    if kind != "images":
+        return {name: Method(name) for name in objectives}
+    plain = {name: Method(name) for name in objectives if name not in SAMPLED}
+    sampled = {basis: Method("sampling", basis=basis) for basis in BASES}
+    return plain | {"closed_form": Method("closed_form", basis="gaussian")} | sampled
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -232,7 +289,7 @@ def parse_changes(texts: Iterable[str], kind: Kind = "detector") -> dict[str, An
         if name not in types:
             close = difflib.get_close_matches(name, types, 3)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
-            raise ValueError(f"--set: a {kind} has no setting {name!r}{hint}")
+            raise ValueError(f"--set: {_KINDS[kind]} has no setting {name!r}{hint}")
         if name in changes:
             raise ValueError(f"--set: {name} is set twice")
         changes[name] = _value(name, value.strip(), types[name])

@@ -247,13 +247,14 @@ def _lines(table: Table, row: Row, bold: str = "") -> list[_Line]:
 
 
 def _is_best(table: Table, row: Row, place: int) -> bool:
-    """Whether the number is the largest of several of ours along its row or column, as printed, on the same shapes."""
+    """Whether the number is the best of several of ours along its row or column, as printed, on the same shapes."""
     if {row.label, table.columns[place]} & set(table.mixed):
         return False
     others = row.cells if table.best == "row" else [other.cells[place] for other in table.rows]
     printed = [round(cell.mean, table.digits) for cell in others if cell is not None]
     cell = row.cells[place]
-    return cell is not None and len(printed) > 1 and round(cell.mean, table.digits) == max(printed)
+    best = min if table.lower_is_better else max
+    return cell is not None and len(printed) > 1 and round(cell.mean, table.digits) == best(printed)
 
 
 def _number(value: float, digits: int, sign: str = "") -> str:

@@ -16,6 +16,13 @@ from pcsargmax.benchmark.experiments import BEFORE, OWN, SETTINGS, counted_setti
 from pcsargmax.benchmark.results import read_results
 from pcsargmax.training.run_settings import METHODS, method_name
 
+#: What the metrics of each kind must have; those of images name the unit or the length.
+_NEEDED = {
+    "detector": ("split", "unit", "shapes"),
+    "discovery": ("split", "unit", "shapes"),
+    "images": ("split", "images"),
+}
+
 _DEFAULTS = {kind: other_settings(counted_settings(settings(), "")) for kind, settings in SETTINGS.items()}
 
 
@@ -34,9 +41,20 @@ class Result:
     metrics: dict[str, Any]
 
     @property
+    def items(self) -> dict[str, Any]:
+        """What was measured of each shape or image."""
+        found: dict[str, Any] = self.metrics["images" if self.kind == "images" else "shapes"]
+        return found
+
+    @property
     def models(self) -> list[str]:
-        """Names of the shapes that it was measured on."""
-        return list(self.metrics["shapes"]["model_id"])
+        """Names of the shapes or images that it was measured on."""
+        return list(self.items["name" if self.kind == "images" else "model_id"])
+
+    @property
+    def unit(self) -> str:
+        """Of the errors; of keypoints in images what they are divided by."""
+        return str(self.metrics["unit"] if "unit" in self.metrics else self.metrics["length"]["name"])
 
     @property
     def objective(self) -> str:
@@ -50,7 +68,7 @@ class Result:
         A folder of one's own may have the same name, and has another unit; procedural shapes are named after theirs.
         """
         made = any(re.fullmatch(rf"{self.data}\d{{5}}", name) for name in self.models)
-        return self.data in paper.CATEGORIES and self.metrics["unit"] == "raw" and not made
+        return self.data in paper.CATEGORIES and self.unit == "raw" and not made
 
     def same_data(self, other: Result) -> bool:
         """Whether both were measured on the same shapes, of data that are not known to differ."""
@@ -100,7 +118,7 @@ class Group:
     """Results that may stand in one table: nothing but data, method and seed tells them apart.
 
     Attributes:
-        kind: "detector" or "discovery".
+        kind: of its results.
         split: of the evaluation.
         unit: of the lengths.
         settings: what all of them have in common, those of `OWN` left out.
@@ -114,6 +132,11 @@ class Group:
     settings: dict[str, Any]
     cells: dict[tuple[Variant, str], list[Result]] = field(default_factory=dict)
     differs: str = ""
+
+    @property
+    def symmetry(self) -> str:
+        """Up to which the detectors were trained; "none" of those that were not, and of discoveries."""
+        return str(self.settings.get("symmetry", "none"))
 
     @property
     def variants(self) -> list[Variant]:
@@ -165,7 +188,7 @@ def open_results(paths: Iterable[str | Path]) -> list[Result]:
         metrics = content["metrics"]
         if content["kind"] not in SETTINGS:
             raise ValueError(f"{path}: kind must be one of {', '.join(SETTINGS)}, got {content['kind']!r}")
-        if missing := [name for name in ("split", "unit", "shapes") if name not in metrics]:
+        if missing := [name for name in _NEEDED[content["kind"]] if name not in metrics]:
             raise ValueError(f"{path}: no {' and no '.join(missing)} among its metrics: evaluate the run again")
         names = ("kind", "data", "method", "seed", "settings", "data_hash", "commit", "metrics")
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -183,7 +206,7 @@ def grouped(results: Iterable[Result], kind: str) -> list[Group]:
 
     Args:
         results: of any kinds; a discovery on shapes without annotations has no scores, and no place in a group.
-        kind: "detector" or "discovery".
+        kind: which of them.
 
     Returns:
         The groups, the one of most results first.
@@ -194,12 +217,12 @@ def grouped(results: Iterable[Result], kind: str) -> list[Group]:
     groups: dict[str, Group] = {}
     apart = set().union(*OWN.values(), ("unit",))  # the unit that it came to stands in the metrics
     for result in results:
-        if result.kind != kind or result.metrics["shapes"] is None:
+        if result.kind != kind or result.items is None:
             continue
         before = {name: value for name, value in BEFORE.items() if name in _DEFAULTS[kind]}
         settings = _DEFAULTS[kind] | before | other_settings(result.settings)
         common = {name: settings[name] for name in sorted(settings) if name not in apart}
-        split, unit = result.metrics["split"], result.metrics["unit"]
+        split, unit = result.metrics["split"], result.unit
         group = groups.setdefault(json.dumps([split, unit, common]), Group(kind, split, unit, common))
         group.cells.setdefault((_variant(result, settings), result.data), []).append(result)
     for group in groups.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -24,6 +24,17 @@ DISTANCES = {
     "symmetric": "Euclidean, each shape in the best labelling that its annotated symmetries allow",
 }
 
+#: What errors are called that are not up to any symmetry.
+PLAIN = "plain errors"
+
+#: Which errors they are, by their distance; those of trust are what confidence was fitted to.
+_ERRORS = {
+    "euclidean": PLAIN,
+    "geodesic": PLAIN,
+    "symmetric": "errors up to symmetry",
+    "trust": "errors up to the symmetry of the training",
+}
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -31,7 +42,7 @@ class Measure:
 
     Attributes:
         title: what the numbers are, with their unit.
-        kind: of the results that have it, "detector" or "discovery".
+        kind: of the results that have it.
         statistic: of one result, over the models of its evaluation.
         scale: what it is multiplied with to be in the unit of the title.
         digits: after the point.
@@ -40,7 +51,10 @@ class Measure:
         means: its mean over all of KeypointNet by method, as printed.
         definition: what of it the title does not say; may be empty.
         source: where the paper's numbers are from.
+        errors: which they are, plain or up to symmetry; empty where it has none.
         images: its numbers on images, by objective and for sampling by basis; empty where it has none.
+        images_name: what these images are.
+        lower_is_better: whether it is an error.
     """
 
     title: str
@@ -49,11 +63,14 @@ class Measure:
     scale: float
     digits: int
     split: str
-    paper: dict[str, dict[str, float]]
-    means: dict[str, float]
-    definition: str
-    source: str
+    paper: dict[str, dict[str, float]] = field(default_factory=dict)
+    means: dict[str, float] = field(default_factory=dict)
+    definition: str = ""
+    source: str = ""
+    errors: str = ""
     images: dict[str, float] = field(default_factory=dict)
+    images_name: str = "COCO"
+    lower_is_better: bool = False
 
     def number(self, method: str, data: Sequence[str]) -> float | None:
         """The paper's number, the mean over several data; None where any is missing."""
@@ -79,10 +96,11 @@ def pck_measure(estimate: str, threshold: float | None = None, distance: str = "
     """
     if distance not in DISTANCES:
         raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, got {distance!r}")
+    along = ", geodesic" if distance == "geodesic" else ""
     limit = paper.PCK_THRESHOLD if threshold is None else threshold
     same = (estimate, distance) == ("expectation", "euclidean") and math.isclose(limit, paper.PCK_THRESHOLD)
     return Measure(
-        title=f"PCK@{limit:g} of the {estimate}{'' if distance == 'euclidean' else f', {distance}'}, %",
+        title=f"PCK@{limit:g} of the {estimate}{along}, %",
         kind="detector",
         statistic=lambda result: pck_statistic(_errors(result, estimate, distance), limit),
         scale=100,
@@ -92,6 +110,7 @@ def pck_measure(estimate: str, threshold: float | None = None, distance: str = "
         means=paper.PCK_MEAN if same else {},
         definition=f"{DISTANCES[distance]}, over all visible keypoints.",
         source="Paper: Table 6; its distance is not stated.",
+        errors=_ERRORS[distance],
     )
 
 
@@ -120,54 +139,44 @@ def corrected_das_measure() -> Measure:
         scale=100,
         digits=1,
         split="all",
-        paper={},
-        means={},
         definition="0: no more than by chance, as where all keypoints lie in one place. The paper does not have it.",
-        source="",
     )
 
 
-def peak_measure(estimate: str, threshold: float | None = None) -> Measure:
+def peak_measure(estimate: str, threshold: float | None = None, distance: str = "euclidean") -> Measure:
     """Pearson's r of the map's peak with correctness, which the paper has on images; see `confidence_measure`."""
-    return Measure(
-        title=f"Pearson's r of the map's peak with {_right(estimate, threshold)}",
-        kind="detector",
-        statistic=_correlation("peak", estimate, threshold),
-        scale=1,
-        digits=3,
-        split="test",
-        paper={},
-        means={},
-        definition="",
-        source="Paper: Table 3, COCO keypoints, correctness by OKS.",
-        images=paper.CONFIDENCE,
-    )
+    measure = _correlation_measure("the map's peak", "peak", estimate, threshold, distance)
+    return replace(measure, source="Paper: Table 3, COCO keypoints, correctness by OKS.", images=paper.CONFIDENCE)
 
 
-def confidence_measure(estimate: str, threshold: float | None = None) -> Measure:
-    """Pearson's r of confidence with correctness at a threshold, None: that which confidence is meant for."""
-    return Measure(
-        title=f"Pearson's r of confidence with {_right(estimate, threshold)}",
-        kind="detector",
-        statistic=_correlation("confidence", estimate, threshold),
-        scale=1,
-        digits=3,
-        split="test",
-        paper={},
-        means={},
-        definition="The paper does not have it.",
-        source="",
-    )
+def confidence_measure(estimate: str, threshold: float | None = None, distance: str = "euclidean") -> Measure:
+    """Pearson's r of confidence with correctness.
+
+    Args:
+        estimate: whose errors.
+        threshold: of the error; None: the share of the diagonal that confidence is meant for.
+        distance: "euclidean"; or "trust", of the expectation up to the symmetry of the training, as `evaluate` has it.
+    """
+    measure = _correlation_measure("confidence", "confidence", estimate, threshold, distance)
+    return replace(measure, definition="The paper does not have it.")
 
 
-def _right(estimate: str, threshold: float | None) -> str:
+def _correlation_measure(what: str, name: str, estimate: str, threshold: float | None, distance: str) -> Measure:
     limit = f"{100 * THRESHOLD:g}% of the diagonal" if threshold is None else f"{threshold:g}"
-    return f"an error of the {estimate} of at most {limit}"
+    return Measure(
+        title=f"Pearson's r of {what} with an error of the {estimate} of at most {limit}",
+        kind="detector",
+        statistic=_correlation(name, estimate, threshold, distance),
+        scale=1,
+        digits=3,
+        split="test",
+        errors=_ERRORS[distance],
+    )
 
 
-def _correlation(name: str, estimate: str, threshold: float | None) -> Callable[[Result], Statistic]:
+def _correlation(name: str, estimate: str, threshold: float | None, distance: str) -> Callable[[Result], Statistic]:
     def statistic(result: Result) -> Statistic:
-        sureness, errors = _tensor(_shapes(result, name)), _errors(result, estimate)
+        sureness, errors = number_rows(_shapes(result, name)), _errors(result, estimate, distance)
         if threshold is None:
             errors = errors / torch.tensor(_shapes(result, "diagonal"), dtype=torch.float64)[:, None]
         return correlation_statistic(sureness, errors, THRESHOLD if threshold is None else threshold)
@@ -176,29 +185,33 @@ def _correlation(name: str, estimate: str, threshold: float | None) -> Callable[
 
 
 def _shapes(result: Result, name: str) -> Any:
-    shapes = result.metrics["shapes"]
-    if name not in shapes:
+    if result.items.get(name) is None:
         raise ValueError(f"{result.path}: no {name} among its shapes: evaluate the run again")
-    return shapes[name]
+    return result.items[name]
 
 
-def _tensor(rows: list[list[float | None]]) -> Tensor:
+def number_rows(rows: list[list[float | None]]) -> Tensor:
+    """Rows of numbers as float64, NaN for None."""
     return torch.tensor([[math.nan if x is None else x for x in row] for row in rows], dtype=torch.float64)
 
 
-def _errors(result: Result, estimate: str, distance: str = "euclidean") -> Tensor:
+def _errors(result: Result, estimate: str, distance: str) -> Tensor:
     """(M, K) errors, NaN where absent, infinite where no path leads from the guess to the annotation."""
     if distance == "euclidean":
         errors = _shapes(result, "errors")
+    elif distance == "trust":
+        errors = {"expectation": _shapes(result, "trust_errors")}
     elif measured := result.metrics.get(distance):
         errors = measured["errors"]
     else:
-        raise ValueError(f"{result.path}: no {distance} errors: evaluate the run again")
+        without = distance == "symmetric" and distance in result.metrics
+        why = "its data annotate no symmetries" if without else "evaluate the run again"
+        raise ValueError(f"{result.path}: no {distance} errors: {why}")
     known = [name for name in errors if not name.startswith("template")]  # a baseline, the same for all methods
     if estimate not in known:
         raise ValueError(f"estimate must be one of {', '.join(known)} for {distance} errors, got {estimate!r}")
     visible = torch.tensor(_shapes(result, "visible"))
-    return _tensor(errors[estimate]).nan_to_num(nan=torch.inf).where(visible, torch.nan)
+    return number_rows(errors[estimate]).nan_to_num(nan=torch.inf).where(visible, torch.nan)
 
 
 def _labels(result: Result, prefix: str) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pcsargmax.benchmark.groups import Group, Result, Variant
 from pcsargmax.benchmark.measures import Measure
+from pcsargmax.training.settings import UNITS
 
 
 def table_notes(
@@ -36,20 +37,20 @@ def table_notes(
     cells = {(one, name): group.cells[one, name] for one in shown for name in data if (one, name) in group.cells}
     seeds = sorted({result.seed for cell in cells.values() for result in cell})
     over = f"Mean ± standard deviation over seeds {_listed(seeds)}" if len(seeds) > 1 else f"Seed {seeds[0]}"
-    yield f"{over}; 95 % interval over shapes, by bootstrap ({num_bootstrap} resamples)."
+    things = "images" if group.kind == "images" else "shapes"
+    yield f"{over}; 95 % interval over {things}, by bootstrap ({num_bootstrap} resamples)."
     counts = {
         name: " or ".join(sorted({str(len(cell[0].models)) for (_, other), cell in cells.items() if other == name}))
         for name in data
     }
-    unit = {"raw": "raw units", "diagonal": "shares of the bounding-box diagonal"}[group.unit]
-    lengths = f" Lengths in {unit}." if group.kind == "detector" else ""
-    yield f"Shapes: {', '.join(f'{name} {counts[name]}' for name in data if counts[name])}.{lengths}"
+    lengths = f" Lengths in {UNITS[group.unit]}." if group.kind == "detector" else ""
+    yield f"{things.capitalize()}: {', '.join(f'{name} {counts[name]}' for name in data if counts[name])}.{lengths}"
     if others := [f"{one.label} on {name}" for name in data for one in group.on_other_shapes(shown, name)]:
-        yield f"Measured on other shapes than the rest, and not to be compared: {'; '.join(others)}."
+        yield f"Measured on other {things} than the rest, and not to be compared: {'; '.join(others)}."
     seen = {cell: sum(result.metrics.get("seen_in_training", 0) for result in found) for cell, found in cells.items()}
-    if group.kind == "detector" and any(seen.values()):
+    if group.kind != "discovery" and any(seen.values()):
         told = [f"{one.label} on {name}" for (one, name), number in seen.items() if number]
-        yield f"Flattered, as some of the shapes were seen in training: {'; '.join(told)}."
+        yield f"Flattered, as some of the {things} were seen in training: {'; '.join(told)}."
     fallen = {
         cell: [result.seed for result in found if result.metrics.get("collapsed")] for cell, found in cells.items()
     }

@@ -120,6 +120,8 @@ def read_results(paths: Iterable[str | Path]) -> Iterator[tuple[Path, dict[str, 
         FileNotFoundError: no such file or folder.
     """
     for path in map(Path, paths):
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
         files = sorted(path.glob("*.json")) if path.is_dir() else [path]
         for file in files:
             if not file.name.startswith("."):  # one that is being written, or whose writer was killed

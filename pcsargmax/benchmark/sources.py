@@ -12,6 +12,7 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from pcsargmax.training.discover_settings import DiscoverSettings
+from pcsargmax.training.images.settings import OFFICIAL, PROCEDURAL, ImageSettings
 
 #: Shapes of a procedural category, where no other number is asked for.
 PROCEDURAL_MODELS = 160
@@ -41,6 +42,10 @@ def named_sources(data: Sequence[str], root: str = "") -> list[Source]:
     for text in data:
         _check_there(DiscoverSettings(data=text, root=root or DiscoverSettings().root))
         sources.append(Source(_plain_name(text), text, root))
+    return _named_once(sources)
+
+
+def _named_once(sources: list[Source]) -> list[Source]:
     names = [source.name for source in sources]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"data must differ in their names, which results are kept by; got {', '.join(twice)} twice")
@@ -96,6 +101,24 @@ def _told(file: Path) -> bytes:
     """The content of a small file, the size of a large one."""
     size = file.stat().st_size
     return file.read_bytes() if size <= 2**16 else b"%d" % size
+
+
+def image_sources(data: Sequence[str], root: str = "") -> list[Source]:
+    """The sources of data for `train-image`: official files below `root`, procedural sets, folders of one's own.
+
+    Raises:
+        ValueError: there are no such data, or two of the same name.
+    """
+    sources = []
+    for text in data:
+        settings = ImageSettings(data=text, root=root)
+        if settings.source == "folder" and not settings.place.is_dir():
+            raise ValueError(
+                f"{text}: no such folder, and no data set of that name: {', '.join((*OFFICIAL, *PROCEDURAL))}"
+            )
+        made = settings.source == "procedural"
+        sources.append(Source(f"procedural-{text}" if made else _plain_name(text), text, "" if made else root))
+    return _named_once(sources)
 
 
 def procedural_sources(

@@ -12,23 +12,14 @@ from typing import Literal
 from pcsargmax.benchmark import paper
 from pcsargmax.benchmark.cells import Cell, make_cell
 from pcsargmax.benchmark.groups import Group, Result, Variant, data_order, grouped
-from pcsargmax.benchmark.measures import (
-    Measure,
-    confidence_measure,
-    corrected_das_measure,
-    das_measure,
-    pck_measure,
-    peak_measure,
-)
+from pcsargmax.benchmark.measures import Measure
 from pcsargmax.benchmark.notes import table_notes
 from pcsargmax.benchmark.paper import TABLES
 from pcsargmax.benchmark.scores import Score
+from pcsargmax.benchmark.table_measures import KINDS, table_measures
 
 #: The heading of the mean over the data.
 MEAN = "mean"
-
-#: The heading of the paper's numbers on images.
-IMAGES = "COCO"
 
 
 @dataclass(frozen=True)
@@ -52,6 +43,7 @@ class Table:
         rows: in order.
         digits: after the point.
         best: along which the best number of ours is marked, "column" or "row".
+        lower_is_better: whether that is the smallest.
         against: label of the baseline of the paired tests; empty for none.
         mixed: data that not all methods were measured on the same shapes of, and their mean: no best is marked there.
         notes: a sentence or two each: how the numbers were made, and what is missing.
@@ -66,6 +58,7 @@ class Table:
     against: str
     mixed: tuple[str, ...]
     notes: tuple[str, ...]
+    lower_is_better: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,12 +84,15 @@ def make_tables(
     methods: Sequence[str] = (),
     estimate: str = "expectation",
     threshold: float | None = None,
-    distance: str = "euclidean",
+    distance: str = "",
     against: str = "",
     num_bootstrap: int = 1000,
     seed: int = 0,
 ) -> list[Table]:
     """Make tables of results; those that differ in their settings get a table each.
+
+    Of detectors that were trained up to a symmetry there are two in place of one, as their titles say: of plain errors,
+    and of errors up to symmetry.
 
     Args:
         results: as `open_results` gives them.
@@ -105,7 +101,7 @@ def make_tables(
         methods: what to show, such as "soft" or "sampling-10"; empty: all that there are results of.
         estimate: the guess of a detector that is scored: expectation, snapped or mode.
         threshold: of the error, in the unit of the results; None: 0.01, the paper's, and for confidence 0.02.
-        distance: of PCK, one of `DISTANCES`.
+        distance: of PCK, one of `DISTANCES`; empty: Euclidean, and up to symmetry too where trained so.
         against: the method that the others are tested against on the same shapes; empty for no test.
         num_bootstrap: resamples of the shapes, of intervals and of tests.
         seed: of the resampling.
@@ -126,23 +122,14 @@ def make_tables(
     tables = [
         _table(name, measure, group, choice)
         for name in (TABLES if table == "all" else (table,))
-        for measure in _measures(name, estimate, threshold, distance)
-        for group in grouped(found, measure.kind)
+        for kind in KINDS[name]
+        for group in grouped(found, kind)
         if _shown(name, group, choice)
+        for measure in table_measures(name, group, estimate, threshold, distance)
     ]
     if not tables:
         raise ValueError(f"no results for table {table!r}, only of {_told(found)}")
     return tables
-
-
-def _measures(name: str, estimate: str, threshold: float | None, distance: str) -> list[Measure]:
-    if name == "pck":
-        return [pck_measure(estimate, threshold, distance)]
-    if name == "das":
-        return [das_measure(), corrected_das_measure()]
-    if name == "samples":
-        return [pck_measure(estimate, threshold, distance), das_measure()]
-    return [peak_measure(estimate, threshold), confidence_measure(estimate, threshold)]
 
 
 def _check_names(results: list[Result], data: Sequence[str], methods: Sequence[str]) -> None:
@@ -188,7 +175,7 @@ def _table(name: str, measure: Measure, group: Group, choice: _Choice) -> Table:
         rows, columns = _by_data(shown, columns, found), tuple(one.label.partition(", ")[2] for one in shown)
     else:
         rows = _by_method(shown, columns, found, measure.images)
-        columns = (*columns, IMAGES) if measure.images else columns
+        columns = (*columns, measure.images_name) if measure.images else columns
     mixed = tuple(name for name in data if group.on_other_shapes(shown, name))
     apart = f" ({group.differs})" if group.differs else ""
     notes = table_notes(
@@ -216,6 +203,7 @@ def _table(name: str, measure: Measure, group: Group, choice: _Choice) -> Table:
         against=base.label if base else "",
         mixed=(*mixed, MEAN) if mixed else (),
         notes=tuple(notes),
+        lower_is_better=measure.lower_is_better,
     )
 
 
@@ -286,5 +274,5 @@ def _by_data(shown: Sequence[Variant], columns: tuple[str, ...], found: _Numbers
         rows.append(Row(where, cells, numbers))
     images = tuple(paper.SAMPLES["gaussian"].get(one.num_samples) for one in shown)
     if any(number is not None for number in images):
-        rows.append(Row(f"{IMAGES}, mAP (paper, Table 2)", (None,) * len(shown), images, reference=True))
+        rows.append(Row("COCO, mAP (paper, Table 2)", (None,) * len(shown), images, reference=True))
     return rows

@@ -225,6 +225,8 @@ def _ended(content: dict[str, Any], settings: RunSettings) -> bool:
 def _train(experiment: Experiment, folder: Path, resume: bool, status: Status) -> None:
     from pcsargmax.training.discover import discover
     from pcsargmax.training.discover_settings import DiscoverSettings
+    from pcsargmax.training.images.settings import ImageSettings
+    from pcsargmax.training.images.train import train_images
     from pcsargmax.training.settings import TrainSettings
     from pcsargmax.training.train import train
 
@@ -239,6 +241,8 @@ def _train(experiment: Experiment, folder: Path, resume: bool, status: Status) -
         train(settings, folder, **options)
     elif isinstance(settings, DiscoverSettings):
         discover(settings, folder, **options)
+    elif isinstance(settings, ImageSettings):
+        train_images(settings, folder, **options)
 
 
 def _epochs(status: Status) -> Any:
@@ -285,7 +289,7 @@ def _evaluate(experiment: Experiment, folder: Path, device: str, status: Status)
     run = load_run(folder, device=device)
     settings = experiment.settings
     run = run.with_data(settings.data if run.source == "folder" else settings.root)
-    split = "test" if experiment.kind == "detector" else "all"
+    split = "all" if experiment.kind == "discovery" else "test"
     evaluate: Callable[..., dict[str, Any]] = run.evaluate
     protocols: dict[str, Any] = {}
     if experiment.kind == "detector":  # a folder of landmarks annotates no symmetries

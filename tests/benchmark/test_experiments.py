@@ -14,6 +14,7 @@ from pcsargmax.benchmark.experiments import (
 )
 from pcsargmax.benchmark.sources import Source
 from pcsargmax.training.discover_settings import DISCOVER_RECIPES, DiscoverSettings
+from pcsargmax.training.images.settings import ImageSettings
 from pcsargmax.training.settings import RECIPES, TrainSettings
 
 MUG, CHAIR = Source("mug", "mug", "/data"), Source("chair", "chair", "/data")
@@ -144,6 +145,10 @@ def test_what_the_code_did_before_a_setting_came_is_no_default():
     ("arguments", "message"),
     [
         ({"methods": ["softer"]}, "methods of a detector must be of sampling, closed_form, soft, .* got 'softer'"),
+        (
+            {"methods": ["sampling-30"], "kind": "images"},
+            "methods of a network for images must be .* got 'sampling-30'",
+        ),
         ({"methods": ["closed_form"], "kind": "discovery"}, "methods of a discovery must be of .* got 'closed_form'"),
         ({"methods": ["soft-3"]}, "soft draws no samples to give a number of, got 'soft-3'"),
         ({"methods": ["sampling-0"]}, "methods must look like soft or sampling-10, got 'sampling-0'"),
@@ -163,9 +168,30 @@ def test_a_plan_that_cannot_be_is_refused(arguments, message):
         plan([MUG], given.pop("methods"), [0], **given)
 
 
+def test_on_images_sampling_goes_by_its_basis_and_the_recipe_by_the_data():
+    faces = Source("faces", "/data/faces")
+    methods = ["soft", "uniform-5", "gaussian-5", "closed_form-5"]
+    planned = plan([faces], methods, [0], kind="images", changes={"temperature_start": 3.0})
+    assert [experiment.method for experiment in planned] == methods
+    told = [(e.settings.objective, e.settings.basis, e.settings.num_samples) for e in planned[1:]]
+    assert told == [("sampling", "uniform", 5), ("sampling", "gaussian", 5), ("closed_form", "gaussian", 5)]
+    assert [e.settings.temperature_start for e in planned] == [ImageSettings().temperature_start, 3.0, 3.0, 3.0]
+    assert {e.settings.trunk for e in planned} == {"tiny"}  # the light preset, as for every folder
+    # nothing but the method and what it alone reads tells them apart
+    alike = [other_settings(e.counted) | {"temperature_start": None} for e in planned]
+    assert alike[0] == alike[1] == alike[2] == alike[3]
+
+    (official,) = plan([Source("mtfl", "mtfl", "/data")], ["soft"], [0], kind="images")
+    assert (official.settings.trunk, official.settings.epochs) == ("resnet18", 30)
+    (light,) = plan([Source("mtfl", "mtfl", "/data")], ["soft"], [0], kind="images", recipe="light")
+    assert light.settings.trunk == "tiny"
+
+
 def test_methods_are_read():
-    assert parse_method(" sampling-30 ") == ("sampling", 30)
-    assert parse_method("soft_vr") == ("soft_vr", None)
+    assert parse_method(" sampling-30 ") == ("sampling", 30, "")
+    assert parse_method("soft_vr") == ("soft_vr", None, "")
+    assert parse_method("triangular-30", "images") == ("sampling", 30, "triangular")
+    assert parse_method("closed_form-5", "images") == ("closed_form", 5, "gaussian")
 
 
 def test_seeds_are_read():

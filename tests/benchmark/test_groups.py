@@ -24,7 +24,7 @@ def test_results_of_folders_and_files_are_read_once(tmp_path):
     ("change", "message"),
     [
         ({"version": 2}, "a result of version 2"),
-        ({"kind": "image"}, "kind must be one of detector, discovery, got 'image'"),
+        ({"kind": "image"}, "kind must be one of detector, discovery, images, got 'image'"),
         ({"metrics": {"split": "test", "unit": "raw"}}, "no shapes among its metrics: evaluate the run again"),
     ],
 )

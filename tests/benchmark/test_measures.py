@@ -58,6 +58,9 @@ def test_pck_by_other_distances(results):
         pck_measure("expectation", distance="geodesic").score([results[0]])
     with pytest.raises(ValueError, match=r"mug-detector-.*: no symmetric errors: evaluate the run again"):
         pck_measure("expectation", distance="symmetric").score([results[0]])
+    results[0].metrics["symmetric"] = None
+    with pytest.raises(ValueError, match="no symmetric errors: its data annotate no symmetries"):
+        pck_measure("expectation", distance="symmetric").score([results[0]])
     with pytest.raises(ValueError, match="distance must be one of euclidean, geodesic, symmetric, got 'manhattan'"):
         pck_measure("expectation", distance="manhattan")
 

@@ -1,5 +1,5 @@
 from itertools import product
-from statistics import fmean
+from statistics import fmean, median
 
 import pytest
 import torch
@@ -191,7 +191,7 @@ def test_results_of_other_settings_get_a_table_of_their_own(tmp_path):
 
 
 def test_all_is_what_there_are_results_of(several, tmp_path):
-    assert {table.name for table in make_tables(several, num_bootstrap=5)} == set(TABLES)
+    assert {table.name for table in make_tables(several, num_bootstrap=5)} == set(TABLES) - {"images"}
     discovered = make_tables(opened(tmp_path, discovery_result()), num_bootstrap=5)
     assert [table.name for table in discovered] == ["das", "das"]
 
@@ -232,6 +232,56 @@ def test_the_paper_is_no_source_where_only_its_row_on_images_stands(several, tmp
     assert any("Table 6" in note for note in make_tables(several, "samples", num_bootstrap=5)[0].notes)
 
 
+def trained_up_to_symmetry(times=0.5, trust=0.25, **settings):
+    """A detector whose errors up to symmetry are shares of the plain ones."""
+    result = detector_result(symmetry="reflection", **settings)
+    shapes = result["metrics"]["shapes"]
+    shrunk = {
+        share: [[None if e is None else share * e for e in row] for row in shapes["errors"]["expectation"]]
+        for share in (times, trust)
+    }
+    result["metrics"]["symmetric"] = {"kinds": ["reflection"], "errors": {"expectation": shrunk[times]}}
+    shapes["trust_errors"] = shrunk[trust]
+    return result
+
+
+def test_what_was_trained_up_to_a_symmetry_is_shown_with_and_without(tmp_path):
+    result = trained_up_to_symmetry()
+    plainly, up_to = make_tables(opened(tmp_path, result), "pck", threshold=0.01, num_bootstrap=20)
+    assert plainly.title.startswith("PCK@0.01 of the expectation, %, plain errors, split 'test'")
+    assert up_to.title.startswith("PCK@0.01 of the expectation, %, errors up to symmetry, split 'test'")
+    assert (plainly.rows[0].paper, up_to.rows[0].paper) == ((23.9,), (None,))
+    for table, share in ((plainly, 1), (up_to, 0.5)):
+        assert table.rows[0].cells[0].mean == pytest.approx(plain.pck(result, "expectation", 0.01 / share, range(12)))
+    for distance, table in (("euclidean", plainly), ("symmetric", up_to)):
+        assert make_tables(opened(tmp_path, result), "pck", distance=distance, num_bootstrap=20) == [table]
+    assert len(make_tables(opened(tmp_path / "n", trained_up_to_symmetry(method="sampling-10")), "samples")) == 2
+
+
+def test_correlation_up_to_the_symmetry_of_the_training(tmp_path):
+    result = trained_up_to_symmetry()
+    tables = make_tables(opened(tmp_path, result), "confidence", threshold=0.006, num_bootstrap=20)
+    told = ["plain errors", "errors up to the symmetry of the training"]
+    assert [table.title.split(", ")[1] for table in tables] == told * 2
+    for table, (name, share) in zip(tables, product(("peak", "confidence"), (1, 0.25)), strict=True):
+        expected = plain.correlation(result, "expectation", 0.006 / share, range(12), name)
+        assert table.rows[0].cells[0].mean == pytest.approx(expected)
+    assert len(make_tables(opened(tmp_path, result), "confidence", estimate="snapped", num_bootstrap=5)) == 2
+
+
+def test_errors_have_a_name_only_where_some_are_up_to_a_symmetry(several, tmp_path):
+    tables = make_tables(several, num_bootstrap=5)
+    assert not any("errors" in table.title for table in tables)
+    result = detector_result()
+    result["metrics"]["symmetric"] = {"errors": result["metrics"]["shapes"]["errors"]}
+    table = the_table(opened(tmp_path / "a", result), distance="symmetric")
+    assert "errors up to symmetry" in table.title
+    result = trained_up_to_symmetry()
+    result["metrics"]["shapes"]["trust_errors"] = None
+    with pytest.raises(ValueError, match="no trust_errors among its shapes: evaluate the run again"):
+        make_tables(opened(tmp_path / "b", result), "confidence")
+
+
 def test_the_same_seed_gives_the_same_table(several):
     assert make_tables(several, seed=3, num_bootstrap=20) == make_tables(several[::-1], seed=3, num_bootstrap=20)
 
@@ -248,6 +298,29 @@ def test_pck_is_what_evaluate_says(box_run, tmp_path):
         expected = [100 * metrics[estimate][f"{name}{end}"] for end in ("", "/low", "/high")]
         assert [cell.mean, cell.low, cell.high] == pytest.approx(expected)
     assert cell.num_models == 3
+
+
+def test_figures_up_to_symmetry_are_what_evaluate_says(box_run, tmp_path):
+    from dataclasses import replace
+
+    from pcsargmax.benchmark.results import write_result
+    from pcsargmax.training.run import load_run
+
+    run = load_run(box_run)
+    run = replace(run, settings=replace(run.settings, symmetry="reflection"))
+    metrics = run.evaluate("test", thresholds=(0.1,), symmetry="all")
+    write_result(tmp_path / "box.json", detector_result("box", symmetry="reflection") | {"metrics": metrics})
+    results = open_results([tmp_path])
+    _, up_to = make_tables(results, "pck", threshold=0.1, num_bootstrap=5)
+    assert up_to.rows[0].cells[0].mean == pytest.approx(100 * metrics["symmetric"]["expectation"]["pck@0.1"])
+    shapes = metrics["shapes"]
+    middle = median(e for row in shapes["trust_errors"] for e in row if e is not None)
+    *_, trust = make_tables(results, "confidence", threshold=middle, num_bootstrap=5)
+    assert "Pearson's r of confidence" in trust.title
+    assert "errors up to the symmetry of the training" in trust.title
+    told = {"metrics": {"shapes": shapes | {"errors": {"expectation": shapes["trust_errors"]}}}}
+    expected = plain.correlation(told, "expectation", middle, range(3))
+    assert trust.rows[0].cells[0].mean == pytest.approx(expected)
 
 
 def test_das_is_what_its_metric_says(tmp_path):
@@ -269,7 +342,7 @@ def test_das_is_what_its_metric_says(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"table": "map"}, "table must be one of pck, das, samples, confidence or all, got 'map'"),
+        ({"table": "map"}, "table must be one of pck, das, samples, confidence, images or all, got 'map'"),
         ({"data": ["mgu"]}, "data must be of KeypointNet or the results, chair, mug, got 'mgu'"),
         ({"methods": ["sampling"]}, "methods must be among those of the results, soft, .*, got 'sampling'"),
         ({"against": "sofd"}, "methods must be among those of the results, soft, .*, got 'sofd'"),

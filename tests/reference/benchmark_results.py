@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pcsargmax.benchmark.experiments import SETTINGS, counted_settings
+from pcsargmax.benchmark.experiments import SETTINGS, counted_settings, parse_method
 
 
 def detector_result(
@@ -57,10 +57,39 @@ def discovery_result(
     return _result("discovery", data, method, seed, metrics, settings)
 
 
+def image_result(
+    data="faces", method="soft", seed=0, *, shift=1.0, images=12, keypoints=5, length="inter-ocular", **settings
+) -> dict:
+    """A network for images whose errors are about 2 pixels, times `shift`, of lengths of about 40."""
+    hard = np.random.default_rng(len(data)).lognormal(0.7, 0.5, (images, keypoints))
+    rng = np.random.default_rng([seed, *method.encode(), 2])
+    errors = shift * hard * rng.lognormal(0, 0.3, hard.shape)
+    visible = np.random.default_rng(1).random(hard.shape) < 0.8
+    kept = {
+        "name": [f"{number:03}.png" for number in range(images)],
+        "length": np.random.default_rng(3).uniform(30, 50, images).round(4).tolist(),
+        "errors": np.where(visible, errors, np.nan).astype(object).tolist(),
+        "confidence": np.exp(-errors / 2).round(6).tolist(),
+    }
+    kept["errors"] = [[None if error != error else error for error in row] for row in kept["errors"]]
+    metrics = {"split": "test", "length": {"name": length, "keypoints": None}, "images": kept}
+    return _result("images", data, method, seed, metrics, settings)
+
+
+def surface_result(data="slices", method="soft", seed=0, *, images=6, surfaces=3, **settings) -> dict:
+    """A network for slices whose surfaces are about 1 pixel off; one of them is unknown in the first slice."""
+    errors = np.random.default_rng([seed, *method.encode(), 4]).uniform(0.5, 1.5, (images, surfaces)).tolist()
+    errors[0][1] = None
+    kept = {"name": [f"{number:03}" for number in range(images)], "errors": errors}
+    return _result("images", data, method, seed, {"split": "test", "unit": "pixels", "images": kept}, settings)
+
+
 def _result(kind, data, method, seed, metrics, changes) -> dict:
-    objective, _, number = method.partition("-")
-    samples = {"num_samples": int(number)} if number else {}
-    settings = SETTINGS[kind].from_dict({"objective": objective, "seed": seed, "data": data} | samples | changes)
+    parsed = parse_method(method, kind)
+    samples = {"num_samples": parsed.num_samples} if parsed.num_samples else {}
+    basis = {"basis": parsed.basis} if parsed.basis else {}
+    told = {"objective": parsed.objective, "seed": seed, "data": data}
+    settings = SETTINGS[kind].from_dict(told | samples | basis | changes)
     return {
         "version": 1,
         "kind": kind,

@@ -1,0 +1,107 @@
+"""What the tables measure of a network for images, and which numbers of the paper stand beside it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pcsargmax.benchmark import paper
+from pcsargmax.benchmark.groups import Group, Result
+from pcsargmax.benchmark.measures import Measure, number_rows
+from pcsargmax.benchmark.scores import correlation_statistic
+from pcsargmax.metrics.normalized_error import normalized_errors
+from pcsargmax.metrics.paired import Statistic, ratio_statistic
+
+#: The lengths that errors of keypoints are divided by, by the unit of a group of results.
+_LENGTHS = {"inter-ocular": "the inter-ocular distance", "box": "the box's side, the root of its area"}
+
+#: Up to which share of that length a keypoint is right, where none is given.
+_THRESHOLD = 0.1
+
+
+def image_measures(table: str, group: Group, threshold: float | None) -> list[Measure]:
+    """What a table shows of a group of networks for images.
+
+    Args:
+        table: "images" or "confidence".
+        group: of results.
+        threshold: of the errors that confidence is held against, in their length; None: 0.1.
+
+    Returns:
+        The measures; none of confidence for surfaces, which have none.
+    """
+    surfaces = group.unit not in _LENGTHS
+    if table == "confidence":
+        return [] if surfaces else [_peak(group.unit, _THRESHOLD if threshold is None else threshold)]
+    return [_deviation(group.unit) if surfaces else _normalized(group.unit)]
+
+
+def _normalized(unit: str) -> Measure:
+    return Measure(
+        title=f"NME, % of {_LENGTHS[unit]}",
+        kind="images",
+        statistic=_nme_statistic,
+        scale=100,
+        digits=2,
+        split="test",
+        paper={},
+        means={},
+        definition="Mean over images of the mean error of their annotated keypoints, in x and y.",
+        source="Paper: MTFL, five points, relative to the inter-ocular distance.",
+        images=paper.NME if unit == "inter-ocular" else {},
+        images_name="MTFL",
+        lower_is_better=True,
+    )
+
+
+def _deviation(unit: str) -> Measure:
+    return Measure(
+        title=f"Mean absolute distance of surfaces, {unit}",
+        kind="images",
+        statistic=_mad_statistic,
+        scale=1,
+        digits=3,
+        split="test",
+        paper={},
+        means={},
+        definition="Mean over slices and surfaces.",
+        source="Paper: MSHC; its number of soft-argmax looks like another unit than the rest.",
+        images=paper.MAD,
+        images_name="MSHC",
+        lower_is_better=True,
+    )
+
+
+def _peak(unit: str, threshold: float) -> Measure:
+    def statistic(result: Result) -> Statistic:
+        images = result.items
+        errors = number_rows(images["errors"]) / _lengths(result)[:, None]
+        return correlation_statistic(number_rows(images["confidence"]), errors, threshold)
+
+    return Measure(
+        title=f"Pearson's r of the map's peak with an error of at most {100 * threshold:g}% of {_LENGTHS[unit]}",
+        kind="images",
+        statistic=statistic,
+        scale=1,
+        digits=3,
+        split="test",
+        paper={},
+        means={},
+        definition="",
+        source="Paper: Table 3, COCO keypoints, correctness by OKS.",
+        images=paper.CONFIDENCE,
+    )
+
+
+def _nme_statistic(result: Result) -> Statistic:
+    each = normalized_errors(number_rows(result.items["errors"]), _lengths(result))
+    return ratio_statistic(each.nan_to_num(), each.isfinite())
+
+
+def _mad_statistic(result: Result) -> Statistic:
+    errors = number_rows(result.items["errors"])
+    return ratio_statistic(errors.nansum(dim=1), errors.isfinite().sum(dim=1))
+
+
+def _lengths(result: Result) -> Tensor:
+    return number_rows([result.items["length"]])[0].to(torch.float64)
