@@ -1,6 +1,7 @@
 from . import circular
 from .argmax import SamplingArgmax, kernel_logits, sampling_argmax, soft_argmax
 from .backbones.pointnet2 import Level, PointNet2, Scale
+from .backbones.resnet import ResNetTrunk
 from .bases import Basis, Gaussian
 from .calibration import Calibration, confidence_measure
 from .cells import Triangular, Uniform
@@ -10,6 +11,7 @@ from .distances import Distance, SmoothL1, distance, gaussian_expected_distance
 from .distribution import KeypointDistribution
 from .grid import Grid
 from .grid_argmax import GridArgmax
+from .image_prediction import ImagePrediction, SurfacePrediction
 from .losses import (
     discrete_expected_error,
     distribution_regularized_error,
@@ -20,6 +22,8 @@ from .losses import (
 from .maps import Sites
 from .metrics import DAS, PCK, Coverage, KeypointIoU, Repeatability
 from .models.keypoint_detector import KeypointDetector
+from .models.retina_net import RetinaMaps, RetinaNet
+from .models.simple_pose import SimplePose
 from .models.skeleton_merger import SkeletonMerger
 from .neighbors import ball_query, farthest_point_order, knn, mean_neighbor_distance
 from .prediction import Prediction, Skeleton
@@ -31,6 +35,10 @@ from .template import Template
 from .training.discover import discover
 from .training.discover_run import DiscoverRun
 from .training.discover_settings import DiscoverSettings
+from .training.images.run import ImageRun
+from .training.images.settings import ImageSettings
+from .training.images.surface_run import SurfaceRun
+from .training.images.train import train_images
 from .training.run import Run, load_run
 from .training.settings import TrainSettings
 from .training.train import train
@@ -50,6 +58,9 @@ __all__ = [
     "Gaussian",
     "Grid",
     "GridArgmax",
+    "ImagePrediction",
+    "ImageRun",
+    "ImageSettings",
     "KeypointDetector",
     "KeypointDistribution",
     "KeypointIoU",
@@ -62,15 +73,21 @@ __all__ = [
     "Published",
     "Relaxation",
     "Repeatability",
+    "ResNetTrunk",
+    "RetinaMaps",
+    "RetinaNet",
     "Run",
     "SamplingArgmax",
     "Scale",
     "ShapeNetH5",
+    "SimplePose",
     "SiteSigma",
     "Sites",
     "Skeleton",
     "SkeletonMerger",
     "SmoothL1",
+    "SurfacePrediction",
+    "SurfaceRun",
     "Template",
     "TrainSettings",
     "Triangular",
@@ -101,6 +118,7 @@ __all__ = [
     "skeleton_loss",
     "soft_argmax",
     "train",
+    "train_images",
     "variance_regularized_error",
     "variance_regularizer",
 ]
