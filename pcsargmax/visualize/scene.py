@@ -126,7 +126,7 @@ def render_pair(
         for one, prediction in zip(drawings, both, strict=True)
     ]
     sides = [Side(*side) for side in zip(names, both, drawings, strict=True)]
-    image = _beside(images, names, size[0] - panel)
+    image = side_by_side(images, names, size[0] - panel)
     return save(legend.add_panel(image, panel, sides, notes_of(drawings)), Path(path))
 
 
@@ -214,7 +214,7 @@ def save(image: Image.Image, path: Path) -> Path:
     return path
 
 
-def _beside(images: Sequence[Image.Image], names: Sequence[str], width: int) -> Image.Image:
+def side_by_side(images: Sequence[Image.Image], names: Sequence[str], width: int) -> Image.Image:
     """Pictures beside one another, their names on top, on white of a width."""
     joined = Image.new("RGB", (width, images[0].height), "white")
     pen = ImageDraw.Draw(joined)

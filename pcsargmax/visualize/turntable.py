@@ -20,7 +20,7 @@ from pcsargmax.visualize.look import Look
 from pcsargmax.visualize.palette import probability_scale
 from pcsargmax.visualize.picture import finish_view
 from pcsargmax.visualize.renderer import draw_views
-from pcsargmax.visualize.scene import _beside, check_size, notes_of, pair_drawings
+from pcsargmax.visualize.scene import check_size, notes_of, pair_drawings, side_by_side
 
 _KINDS = (".gif", ".mp4")
 #: A GIF counts hundredths of a second, and viewers slow down what is faster than two of them.
@@ -147,7 +147,7 @@ def _frames(
             finish_view(pixels, side.drawing, cameras[number], side.prediction.keypoint_names, steady=True)
             for pixels, side in zip(views, sides, strict=True)
         ]
-        image = _beside(images, [side.title for side in sides], width - panel)
+        image = side_by_side(images, [side.title for side in sides], width - panel)
         if told is None:  # the panel stays the same
             told = legend.add_panel(image, panel, sides, notes_of([side.drawing for side in sides]))
         whole = told.copy()
