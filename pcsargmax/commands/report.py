@@ -66,11 +66,11 @@ def command(
         if out is not None and out.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"out must be an .html file, got {out}")
         paths = [run] if against is None else [run, against]
-        opened = [load_run(path, checkpoint=checkpoint, device=device) for path in paths]
+        opened: list[Any] = [load_run(path, checkpoint=checkpoint, device=device) for path in paths]
         check_once(opened)
         if are_images(opened):
             measured: dict[str, Any] = {"data": data, "thresholds": thresholds, "symmetry": symmetry, "seed": seed}
-            report_images(opened, split, out, images=shapes, **measured)  # type: ignore[arg-type]
+            report_images(opened, split, out, images=shapes, **measured)
             return
         check_alike(*opened)
         if symmetry != "none" and isinstance(opened[0], DiscoverRun):

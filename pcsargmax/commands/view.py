@@ -35,7 +35,8 @@ def command(
     data: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Meshes or clouds, folders of them, or a category; of a run its test split if none is named.",
+            help="Meshes, clouds or images, folders of them, a category or data set; of a run its test split if "
+            "none is named.",
             metavar="DATA",
         ),
     ] = None,
@@ -112,6 +113,8 @@ def command(
 ) -> None:
     """Look at keypoints and their probability maps in a window, or write pictures, a turning view or a page.
 
+    On clouds and meshes, and on images with their keypoints or surfaces.
+
     Examples:
 
         pcsargmax view runs/mug-sampling-seed0
@@ -123,6 +126,8 @@ def command(
         pcsargmax view mug --root datasets/keypointnet --split train
 
         pcsargmax view my-scans --sheet my-scans.png
+
+        pcsargmax view runs/faces-sampling-seed0 photo.jpg --save photo.png
     """
     with friendly_errors():
         from pcsargmax.commands.view_images import is_images, refuse, view_images
@@ -200,7 +205,8 @@ def _check_options(samples: int, run: Path | None, against: Path | None) -> None
             raise ValueError(f"{option} needs a run to look at, got none: pcsargmax view RUN ... {option}")
 
 
-def _open(path: Path, device: str) -> Run | DiscoverRun:
+def _open(path: Path, device: str) -> Any:
+    """A run of any kind."""
     from pcsargmax.training.run import load_run
 
     return load_run(path, device=device)

@@ -40,7 +40,7 @@ class ImageView:
     data: str
     options: dict[str, Any]
     same_scale: bool
-    size: dict[str, tuple[int, int]]
+    size: dict[str, Any]
 
 
 def is_images(runs: Sequence[Any], data: Sequence[str]) -> bool:
@@ -78,7 +78,7 @@ def view_images(
     count: int,
     options: dict[str, Any],
     same_scale: bool,
-    size: dict[str, tuple[int, int]],
+    size: dict[str, Any],
 ) -> None:
     """Show images in a window, or write the files that were asked for, and print their paths.
 

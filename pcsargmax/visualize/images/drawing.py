@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pcsargmax.visualize.figures.parts import bare, check_figure_path, empty_figure, save_figure
 from pcsargmax.visualize.images.legend import draw_legend, needed_height
+from pcsargmax.visualize.images.marks import draw_keypoints, draw_map, draw_surfaces
 from pcsargmax.visualize.images.picture import (
     Drawable,
     Picture,
     SlicePicture,
-    ellipse_axes,
     map_colors,
     map_values,
     pale,
     picture_of,
 )
-from pcsargmax.visualize.palette import TRUTH_COLOR, ProbabilityColors, keypoint_color
+from pcsargmax.visualize.palette import ProbabilityColors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Of more keypoints than this the names are left out of the picture, but for that of the chosen one.
-MOST_NAMES = 24
 #: Dots a length unit of a figure.
 DPI = 150
 #: Pictures wider than this many times their height, as slices are, are stretched upwards.
 WIDEST = 3.0
-#: Of the bands around surfaces.
-_BAND = 0.28
 #: Height of a picture in a file, in inches, if nothing is said; the longest width it may have; width of the legend.
 _HEIGHT, _WIDTH, _PANEL = 5.6, 8.0, 2.5
 #: Margins, and the room for the name of a method, in inches; colours of these names, as on a page.
@@ -68,7 +63,7 @@ def draw_image(
         ellipsoids: draw the ellipses (of surfaces: the bands) of 1 … n σ: 0, 1 or 2.
         log_scale: colour the map by the logarithm of the probability, over three decades.
         map: draw the map; without it the image has its own colours.
-        labels: write names beside the keypoints; None: if there are at most `MOST_NAMES`.
+        labels: write names beside the keypoints; None: if there are at most `marks.MOST_NAMES`.
         peak: the probability at the end of the colour scale; None: the largest of the map.
         size: width and height of the file in pixels; None: by the image's proportions.
 
@@ -81,7 +76,7 @@ def draw_image(
     from matplotlib.axes import Axes
 
     check_ellipsoids(ellipsoids)
-    picture = picture_of(prediction)
+    picture = _without_maps(picture_of(prediction)) if not map else picture_of(prediction)
     options: dict[str, Any] = {"keypoint": keypoint, "truth": truth, "ellipsoids": ellipsoids, "labels": labels}
     options |= {"log_scale": log_scale, "map": map, "peak": peak}
     if isinstance(target, Axes):
@@ -160,21 +155,27 @@ def draw_on(
         The colours of the map, for a legend; None where none is drawn.
     """
     chosen = None if keypoint is None else picture.number(keypoint)
+    picture = picture if map else _without_maps(picture)
     bare(ax)
     colors = None
-    height, width = picture.image.shape[:2]
+    left, top, right, bottom = picture.edges
     if isinstance(picture, SlicePicture):
         ax.imshow(picture.image, interpolation="nearest", aspect=stretch(picture))
-        _draw_surfaces(ax, picture, chosen, truth, ellipsoids, labels)
+        draw_surfaces(ax, picture, chosen, truth, ellipsoids, labels)
     else:
-        layer = map_colors(picture, chosen, log_scale=log_scale, peak=peak) if map else None
+        layer = map_colors(picture, chosen, log_scale=log_scale, peak=peak)
         ax.imshow(picture.image if layer is None else pale(picture.image), interpolation="bilinear")
         if layer is not None:
             colors = layer[0]
-            _draw_map(ax, picture, layer[1])
-        _draw_keypoints(ax, picture, chosen, truth, ellipsoids, labels)
-    ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+            draw_map(ax, picture, layer[1])
+        ax.set(xlim=(left, right), ylim=(bottom, top))  # names are placed by them
+        draw_keypoints(ax, picture, chosen, truth, ellipsoids, labels)
+    ax.set(xlim=(left, right), ylim=(bottom, top))
     return colors
+
+
+def _without_maps(picture: Picture | SlicePicture) -> Picture | SlicePicture:
+    return picture if isinstance(picture, SlicePicture) else replace(picture, maps=None)
 
 
 def check_ellipsoids(ellipsoids: int) -> None:
@@ -205,14 +206,19 @@ def _page(picture: Picture | SlicePicture, size: tuple[int, int] | None) -> tupl
     return figure, *_place(figure, (0.0, 0.0, *inches))
 
 
+def proportion(picture: Picture | SlicePicture) -> float:
+    """Width of what is drawn over its height."""
+    left, top, right, bottom = picture.edges
+    return (right - left) / (stretch(picture) * (bottom - top))
+
+
 def _inches(picture: Picture | SlicePicture, size: tuple[int, int] | None) -> tuple[float, float]:
     """Width and height of a picture with its legend."""
     if size is not None:
         if min(size) < 200:
             raise ValueError(f"size: expected a width and a height of 200 pixels or more, got {size[0]}x{size[1]}")
         return size[0] / DPI, size[1] / DPI
-    height, width = picture.image.shape[:2]
-    ratio = width / (stretch(picture) * height)
+    ratio = proportion(picture)
     high = min(_HEIGHT, _WIDTH / ratio)
     return high * ratio + _PANEL + 3 * _GAP, max(high + 2 * _GAP, needed_height(picture))
 
@@ -228,105 +234,3 @@ def _place(figure: Figure, box: tuple[float, float, float, float]) -> tuple[Axes
 
     ax = figure.add_axes(share(left + _GAP, room), anchor="N")
     return ax, figure.add_axes(share(left + 2 * _GAP + room, panel))
-
-
-def _draw_map(ax: Axes, picture: Picture, rgba: np.ndarray) -> None:
-    """The map where its cells lie on the image, however the crop was turned."""
-    from matplotlib.transforms import Affine2D
-
-    assert picture.placed is not None  # a picture with maps says where they are
-    layer = ax.imshow(rgba, interpolation="nearest", origin="upper")
-    layer.set_transform(Affine2D(np.vstack([picture.placed, [0, 0, 1]])) + ax.transData)
-
-
-def _draw_keypoints(
-    ax: Axes, picture: Picture, chosen: int | None, truth: bool, ellipsoids: int, labels: bool | None
-) -> None:
-    """Of a chosen keypoint all there is, of the others small discs."""
-    shown = picture.shown
-    if not len(shown):
-        return
-    radius = _dot(ax, len(shown))
-    rows = shown if chosen is None else shown[shown == chosen]
-    if picture.covariance is not None and ellipsoids:
-        _draw_ellipses(ax, picture, rows, ellipsoids)
-    if truth and picture.truth is not None:
-        _draw_errors(ax, picture, rows[np.isfinite(picture.truth[rows]).all(axis=1)], radius)
-    sides = np.where(np.isin(shown, rows), radius, 0.6 * radius)
-    colors = [keypoint_color(k) for k in shown]
-    ax.scatter(*picture.position[shown].T, s=sides**2, c=colors, ec="white", lw=0.16 * sides, zorder=5)
-    named = labels if labels is not None else len(picture.names) <= MOST_NAMES or chosen is not None
-    for k in rows if named else ():
-        _write(ax, picture.names[k], picture.position[k], radius, picture.image.shape[1])
-
-
-def _draw_errors(ax: Axes, picture: Picture, rows: np.ndarray, radius: float) -> None:
-    """Dark lines with white rims from keypoints to their true places, and dots there."""
-    from matplotlib.collections import LineCollection
-
-    assert picture.truth is not None
-    lines = np.stack([picture.position[rows], picture.truth[rows]], axis=1)
-    for color, width in (("white", 0.28 * radius + min(1.6, 0.3 * radius)), (TRUTH_COLOR, 0.28 * radius)):
-        ax.add_collection(LineCollection(lines, colors=color, linewidths=width, zorder=4), autolim=False)
-    ax.scatter(*picture.truth[rows].T, s=(0.75 * radius) ** 2, c=TRUTH_COLOR, ec="white", lw=0.16 * radius, zorder=4)
-
-
-def _draw_ellipses(ax: Axes, picture: Picture, rows: np.ndarray, sigmas: int) -> None:
-    """Outlines in the keypoints' colours with white rims, the first σ filled."""
-    from matplotlib.collections import EllipseCollection
-
-    assert picture.covariance is not None
-    axes, angle = ellipse_axes(picture.covariance[rows])
-    colors = [keypoint_color(k) for k in rows]
-    places: dict[str, Any] = {"units": "xy", "offsets": picture.position[rows], "offset_transform": ax.transData}
-    for sigma in range(1, sigmas + 1):
-        long, short = 2 * sigma * axes[:, 1], 2 * sigma * axes[:, 0]
-        looks: list[dict[str, Any]] = [
-            {"facecolors": "none", "edgecolors": "white", "linewidths": 2.2, "alpha": 0.6},
-            {"facecolors": "none", "edgecolors": colors, "linewidths": 1.1},
-        ]
-        looks += [{"facecolors": colors, "edgecolors": "none", "alpha": 0.16}] * (sigma == 1)
-        for look in looks:
-            ax.add_collection(EllipseCollection(long, short, angle, zorder=3, **places, **look), autolim=False)
-
-
-def _draw_surfaces(
-    ax: Axes, picture: SlicePicture, chosen: int | None, truth: bool, sigmas: int, labels: bool | None
-) -> None:
-    from matplotlib.patheffects import withStroke
-
-    columns = np.arange(picture.rows.shape[1])
-    halo = [withStroke(linewidth=2.2, foreground="white", alpha=0.7)]
-    if truth and picture.truth is not None:
-        for row in picture.truth:
-            ax.plot(columns, row, color=TRUTH_COLOR, lw=0.9, ls=(0, (4, 2)), path_effects=halo, zorder=4)
-    for k in picture.shown:
-        color, row, faint = keypoint_color(k), picture.rows[k], chosen not in (None, k)
-        if picture.std is not None and not faint:
-            for sigma in range(1, sigmas + 1):
-                band = sigma * picture.std[k]
-                ax.fill_between(columns, row - band, row + band, color=color, alpha=_BAND / sigma, lw=0, zorder=3)
-        ax.plot(columns, row, color=color, lw=0.8 if faint else 1.6, zorder=5)
-        if labels is not False and not faint and (chosen == k or len(picture.names) <= MOST_NAMES):
-            end = np.flatnonzero(np.isfinite(row))[-1]
-            look: dict[str, Any] = {"fontsize": 7.5, "color": color, "va": "center", "annotation_clip": False}
-            ax.annotate(picture.names[k], (end, row[end]), (4, 0), textcoords="offset points", **look)
-
-
-def _dot(ax: Axes, count: int) -> float:
-    """Diameter of a keypoint in points: smaller in small pictures and among many."""
-    box = ax.get_position().get_points()
-    width, height = (box[1] - box[0]) * ax.get_figure(root=True).get_size_inches()  # type: ignore[union-attr]
-    return float(np.clip(72 * min(width, height) / (28 + 0.75 * count), 2.4, 10))
-
-
-def _write(ax: Axes, name: str, at: np.ndarray, radius: float, width: int) -> None:
-    """A name at the right of its keypoint, or at its left near the right edge of the picture."""
-    from matplotlib.patheffects import withStroke
-
-    beside = at[0] < 0.8 * width
-    look: dict[str, Any] = {"fontsize": float(np.clip(1.1 * radius, 6, 9)), "color": TRUTH_COLOR, "va": "center"}
-    look |= {"ha": "left" if beside else "right", "zorder": 6, "annotation_clip": True}
-    away = ((0.5 * radius + 2.5) * (1 if beside else -1), 0)
-    text = ax.annotate(name, (float(at[0]), float(at[1])), away, textcoords="offset points", **look)
-    text.set_path_effects([withStroke(linewidth=2.2, foreground="white")])

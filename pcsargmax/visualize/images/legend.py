@@ -80,7 +80,7 @@ def draw_scale(ax: Axes, colors: ProbabilityColors, *, fontsize: float = 7.5) ->
     ax.set_xticks([place for place, _ in colors.ticks], labels=[label for _, label in colors.ticks])
     ax.tick_params(labelsize=fontsize, length=2, pad=1.5)
     for label, (place, _) in zip(ax.get_xticklabels(), colors.ticks, strict=True):
-        label.set_ha("left" if place < 0.02 else "right" if place > 0.98 else "center")
+        label.set_horizontalalignment("left" if place < 0.02 else "right" if place > 0.98 else "center")
 
 
 class _Lines:
@@ -108,7 +108,7 @@ class _Lines:
         heads = [(0.72 if error is not None else 0.97, told), (0.97, "error (px)" if error is not None else "")]
         for end, text in heads:
             self.ax.text(end, self.y, text, fontsize=7.5, color=FAINT, va="top", ha="right")
-        self.y -= self.line
+        self.y -= self.line if told or error is not None else 0.0
         shown = set(picture.shown.tolist())
         middles = self.y - (np.arange(len(rows)) + 0.45) * self.line
         edges = [keypoint_color(k) if k in shown else ABSENT_COLOR for k in rows]

@@ -10,7 +10,8 @@ import math
 import numpy as np
 
 from pcsargmax.visualize.figures.parts import empty_figure
-from pcsargmax.visualize.images.drawing import draw_on, stretch
+from pcsargmax.visualize.images.drawing import draw_on, proportion
+from pcsargmax.visualize.images.marks import MOST_NAMES
 from pcsargmax.visualize.images.picture import Drawable, Picture, SlicePicture, picture_of
 from pcsargmax.visualize.palette import ABSENT_COLOR, keypoint_color
 
@@ -76,12 +77,11 @@ def _told(value: float) -> str:
 
 def _picture_uri(picture: Picture | SlicePicture) -> str:
     """The picture as a small JPEG in text."""
-    height, width = picture.image.shape[:2]
-    size = np.array([width, stretch(picture) * height])
+    size = np.array([proportion(picture), 1.0])
     size = _SIDE * size / size.max()
     figure = empty_figure(*np.maximum(size, 0.8))
     figure.set_layout_engine("none")
-    draw_on(figure.add_axes((0, 0, 1, 1)), picture, labels=False)
+    draw_on(figure.add_axes((0, 0, 1, 1)), picture, labels=False, ellipsoids=int(len(picture.names) <= MOST_NAMES))
     stream = io.BytesIO()
     figure.savefig(stream, format="jpeg", dpi=_DPI, pil_kwargs={"quality": 85})
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -87,21 +87,20 @@ function layerUri({cells: [columns, rows]}, values, peak) {
   return canvas.toDataURL();
 }
 
-// What is seen of an image, in its pixels; of slices these are higher than wide.
-function viewBox({size: [width, height]}) {
-  const [w, h] = [width / seen.zoom, height / seen.zoom];
-  return [seen.x * width - w / 2 - 0.5, seen.y * height - h / 2 - 0.5, w, h];
+// What is seen of an image and of the maps beyond its edges, in pixels of the image.
+function viewBox({edges: [left, top, right, bottom]}) {
+  const [w, h] = [(right - left) / seen.zoom, (bottom - top) / seen.zoom];
+  return [left + seen.x * (right - left) - w / 2, top + seen.y * (bottom - top) - h / 2, w, h];
 }
 
 function paint(svg, view, peak) {
   const {shape, values, image} = view, [width, height] = shape.size;
-  const box = viewBox(shape);
+  const box = viewBox(shape), ratio = box[2] / (shape.stretch * box[3]);
   svg.replaceChildren();
   svg.setAttribute("viewBox", box.join(" "));
   svg.setAttribute("preserveAspectRatio", "none");
-  svg.style.aspectRatio = width + " / " + shape.stretch * height;
-  // 76 % of the window is the most that a picture takes of its height.
-  svg.style.maxWidth = "calc(76vh * " + width / (shape.stretch * height) + ")";
+  svg.style.aspectRatio = ratio;
+  svg.style.maxWidth = "calc(76vh * " + ratio + ")";  // the most that a picture takes of the window's height
   const unit = {x: box[2] / (svg.clientWidth || 600), y: box[3] / (svg.clientHeight || 600)};  // pixels of the image in one of the screen
   const under = element(svg, "image", {href: image, x: -0.5, y: -0.5, width, height, preserveAspectRatio: "none"});
   if (12 * unit.x < 1) under.style.imageRendering = "pixelated";
@@ -123,8 +122,8 @@ function paintKeypoints(svg, {shape, chosen}, unit) {
   if (by("ellipsoids").checked) {
     rows.filter(({ellipse}) => ellipse).forEach(({ellipse: [rx, ry, angle], position: [x, y], color}) => {
       const place = {cx: x, cy: y, rx, ry, transform: "rotate(" + [angle, x, y].join(" ") + ")", class: "mark"};
-      element(svg, "ellipse", {...place, fill: "none", stroke: "#fff", "stroke-opacity": 0.6, "stroke-width": 3});
-      element(svg, "ellipse", {...place, fill: color, "fill-opacity": 0.16, stroke: color, "stroke-width": 1.5});
+      element(svg, "ellipse", {...place, fill: "none", stroke: "#fff", "stroke-opacity": rows.length > 24 ? 0 : 0.6, "stroke-width": 3});
+      element(svg, "ellipse", {...place, fill: color, "fill-opacity": rows.length > 24 ? 0 : 0.16, stroke: color, "stroke-width": 1.5});
     });
   }
   if (by("truth").checked) {

@@ -85,6 +85,7 @@ def _shape(picture: Picture | SlicePicture) -> dict[str, Any]:
         "name": picture.name,
         "annotated": picture.annotated,
         "size": [width, height],
+        "edges": short(picture.edges),
         "stretch": stretch(picture),
         "image": uri,
         "maps": None,

@@ -65,6 +65,19 @@ class Picture:
         """Mean of `error` of the keypoints that have one; None where none has."""
         return _mean(self.error)
 
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of what is drawn: the image, and the maps where they reach beyond it."""
+        height, width = self.image.shape[:2]
+        corners = [np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]])]
+        if self.maps is not None and self.placed is not None:
+            rows, columns = self.maps.shape[-2:]
+            ends = np.array([[x, y, 1.0] for x in (-0.5, columns - 0.5) for y in (-0.5, rows - 0.5)])
+            corners.append(ends @ self.placed.T)
+        every = np.concatenate(corners)
+        (left, top), (right, bottom) = every.min(axis=0).tolist(), every.max(axis=0).tolist()
+        return left, top, right, bottom
+
     def number(self, keypoint: str | int) -> int:
         """Row of a keypoint given by its name, or by its number as int."""
         return chosen_number(keypoint, self.names, "keypoint")
@@ -110,6 +123,12 @@ class SlicePicture:
     def mean_error(self) -> float | None:
         """Mean of `error` of the surfaces that have one; None where none has."""
         return _mean(self.error)
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the image."""
+        height, width = self.image.shape[:2]
+        return -0.5, -0.5, width - 0.5, height - 0.5
 
     def number(self, surface: str | int) -> int:
         """Row of a surface given by its name, or by its number as int."""

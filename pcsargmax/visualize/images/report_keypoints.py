@@ -11,7 +11,7 @@ import torch
 from pcsargmax.benchmark.scores import correlation_statistic, pck_statistic
 from pcsargmax.metrics.paired import Statistic, ratio_statistic
 from pcsargmax.visualize.images.report_charts import image_error_chart, share_chart, trust_charts
-from pcsargmax.visualize.images.report_parts import compared, error_rows, mean_of, seen_warnings
+from pcsargmax.visualize.images.report_parts import compared, each_chart, error_rows, mean_of, seen_warnings
 from pcsargmax.visualize.images.report_runs import ImageReport, ImageReports
 from pcsargmax.visualize.report.differences import difference_table as differences_told
 from pcsargmax.visualize.report.differences import keypoint_differences
@@ -32,7 +32,6 @@ from pcsargmax.visualize.report.parts import (
     table,
     told,
 )
-from pcsargmax.visualize.report.shape_charts import keypoint_chart
 
 #: Figures of COCO's evaluation in a table.
 _COCO = ("ap", "ap50", "ap75", "ap_medium", "ap_large", "ar", "ar50", "ar75")
@@ -305,7 +304,7 @@ def curves(runs: ImageReports) -> list[dict[str, Any]]:
         share_chart("chart-pck", "PCK curve", "keypoints", every, at, unit),
         image_error_chart({label: nme(run) for label, run in runs.items()}, "NME", unit, 100.0),
         *trust_charts(runs, every),
-        keypoint_chart(error_rows(runs), first.names, "pixels"),
+        each_chart(runs, "pixels"),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from pcsargmax.metrics.paired import Statistic, paired_bootstrap
 from pcsargmax.visualize.images.report_runs import ImageReports
 from pcsargmax.visualize.report.differences import RESAMPLES, Compared
 from pcsargmax.visualize.report.parts import Kind, warning
+from pcsargmax.visualize.report.shape_charts import keypoint_chart
 
 
 def mean_of(values: np.ndarray) -> np.ndarray:
@@ -37,6 +39,18 @@ def error_rows(runs: ImageReports) -> dict[str, dict[str, np.ndarray]]:
             "median": np.array(middle),
             "count": known.sum(axis=0).astype(np.float64),
         }
+    return found
+
+
+def each_chart(runs: ImageReports, unit: str) -> dict[str, Any]:
+    """Mean error of each keypoint or surface with its interval; of many the rows are lower."""
+    report = next(iter(runs.values()))
+    found = keypoint_chart(error_rows(runs), report.names, unit)
+    what = "surface" if report.surfaces else "keypoint"
+    found["title"] = f"Error of each {what}"
+    found["caption"] = "Mean error with its 95 % interval over images; the table below has the numbers."
+    if len(report.names) > 30:
+        found["layout"]["height"] = 90 + 14 * len(report.names)
     return found
 
 

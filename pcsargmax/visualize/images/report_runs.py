@@ -93,7 +93,8 @@ def measure_image_run(run: AnyRun, split: str = "", **options: Any) -> ImageRepo
         sums[:] += [known.sum(), (away[known] <= 1).sum(), (away[known] <= 2).sum()]
 
     surfaces = isinstance(run, SurfaceRun)
-    metrics = run.evaluate(split, **options, **({"on_prediction": count} if surfaces else {}))
+    given: dict[str, Any] = options | ({"on_prediction": count} if surfaces else {})
+    metrics = run.evaluate(split, **given)
     boxes = {"boxes": options["boxes"]} if options.get("boxes") else {}
     dataset = run.dataset(metrics["split"], **boxes)
     flipped = {"flip_test": True} if metrics.get("flip_test") else {}
@@ -177,7 +178,7 @@ def _only(report: ImageReport, names: Sequence[str]) -> ImageReport:
     return replace(report, metrics={**report.metrics, "images": images}, predictions=chosen)
 
 
-class _Rows(Sequence):  # type: ignore[type-arg]
+class _Rows(Sequence[Any]):
     """Some of a lazy sequence."""
 
     def __init__(self, of: Sequence[Any], rows: Sequence[int]) -> None:

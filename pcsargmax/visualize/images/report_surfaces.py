@@ -10,7 +10,7 @@ import torch
 
 from pcsargmax.metrics.paired import Statistic, ratio_statistic
 from pcsargmax.visualize.images.report_charts import image_error_chart, share_chart
-from pcsargmax.visualize.images.report_parts import compared, error_rows, mean_of, seen_warnings
+from pcsargmax.visualize.images.report_parts import compared, each_chart, mean_of, seen_warnings
 from pcsargmax.visualize.images.report_runs import ImageReports
 from pcsargmax.visualize.report.differences import difference_table as differences_told
 from pcsargmax.visualize.report.differences import keypoint_differences
@@ -31,7 +31,6 @@ from pcsargmax.visualize.report.parts import (
     table,
     told,
 )
-from pcsargmax.visualize.report.shape_charts import keypoint_chart
 
 __all__ = [
     "curves",
@@ -164,5 +163,5 @@ def curves(runs: ImageReports) -> list[dict[str, Any]]:
     return [
         share_chart("chart-pck", "Errors of the surfaces", "surfaces of slices", every, at, unit, factor=1.0),
         image_error_chart({label: mean_of(values) for label, values in every.items()}, "mean error", unit),
-        keypoint_chart(error_rows(runs), first.names, unit),
+        each_chart(runs, unit),
     ]

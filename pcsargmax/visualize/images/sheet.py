@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pcsargmax.visualize.figures.parts import bare, check_figure_path, empty_figure, save_figure
-from pcsargmax.visualize.images.drawing import DPI, check_ellipsoids, common_peak, draw_on, stretch
+from pcsargmax.visualize.images.drawing import DPI, check_ellipsoids, common_peak, draw_on, proportion
 from pcsargmax.visualize.images.legend import draw_scale, shortened
 from pcsargmax.visualize.images.picture import Drawable, Picture, SlicePicture, picture_of
 from pcsargmax.visualize.overlay import FAINT, INK
@@ -83,7 +83,8 @@ def image_sheet(
     if colors is not None and not same_scale:
         ends = ((0.0, "a thousandth" if log_scale else "0"), (1.0, "largest of each image"))
         colors = ProbabilityColors(colors.title, colors.rgb, ends)
-    sheet.legend(colors, names, "dark: truth" if truth else "")
+    dark = truth and any(one.truth is not None for one in pictures)
+    sheet.legend(colors, names, "dark: truth" if dark else "")
     save_figure(sheet.figure, path)
     return Path(path)
 
@@ -177,7 +178,7 @@ class _Sheet:
 def _usual_size(pictures: Sequence[Picture | SlicePicture]) -> tuple[int, int]:
     """Pixels in which the highest of the pictures just fits."""
     wide = max(480 if isinstance(one, SlicePicture) else 320 for one in pictures)
-    high = max(wide * stretch(one) * one.image.shape[0] / one.image.shape[1] for one in pictures)
+    high = max(wide / proportion(one) for one in pictures)
     return wide, round(min(max(high, 0.3 * wide), 1.5 * wide))
 
 

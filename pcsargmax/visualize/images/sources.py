@@ -154,7 +154,8 @@ def _own_item(item: ImageItem | SurfaceItem, known: bool, count: int, surfaces: 
     if surfaces:
         return SurfaceItem(item.name, item.image, np.full((count, item.image.shape[1]), np.nan))
     image = item.image if item.image.ndim == 3 else np.repeat(item.image[..., None], 3, axis=-1)
-    return ImageItem(item.name, image, np.full((count, 2), np.nan), box=getattr(item, "box", None))
+    box: Any = getattr(item, "box", None)
+    return ImageItem(item.name, image, np.full((count, 2), np.nan), box=box)
 
 
 def _of_dataset(settings: ImageSettings, split: str) -> list[Source]:

@@ -14,7 +14,16 @@ from pcsargmax.visualize.images.picture import Drawable, Picture, SlicePicture, 
 #: What the keys do, for the line below the pictures.
 KEYS = "← → image   ↑ ↓ keypoint   M map   L log   T truth   E ellipses   N names   S save   Q quit"
 #: Keys of matplotlib's own that would do something else.
-_TAKEN = ("keymap.save", "keymap.back", "keymap.forward", "keymap.yscale", "keymap.quit", "keymap.home", "keymap.pan")
+_TAKEN = (
+    "keymap.save",
+    "keymap.back",
+    "keymap.forward",
+    "keymap.xscale",
+    "keymap.yscale",
+    "keymap.quit",
+    "keymap.home",
+    "keymap.pan",
+)
 
 
 class NoWindow(RuntimeError):
@@ -147,7 +156,8 @@ def show_images(
     pyplot = _pyplot()
     from matplotlib import rc_context
 
-    with rc_context({key: [] for key in _TAKEN}):
+    free: dict[Any, Any] = {key: [] for key in _TAKEN}
+    with rc_context(free):
         figure = pyplot.figure(num="pcsargmax", figsize=(11.5, 7) if others is None else (16, 7))
         try:
             viewer.draw(figure)
@@ -173,7 +183,7 @@ def _pyplot() -> Any:
     """
     import matplotlib
     from matplotlib import pyplot
-    from matplotlib.backends import BackendFilter, backend_registry
+    from matplotlib.backends.registry import BackendFilter, backend_registry
 
     backend = matplotlib.get_backend()  # finds one where none was chosen
     if backend.lower() not in {name.lower() for name in backend_registry.list_builtin(BackendFilter.INTERACTIVE)}:
