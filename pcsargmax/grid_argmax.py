@@ -179,8 +179,8 @@ class GridArgmax(nn.Module):
 
 def _check_scores(logits: Tensor, mask: Tensor | None) -> None:
     """Raise ValueError for a map without a cell that has a probability: all its softmax would be NaN."""
-    if torch.compiler.is_compiling():
-        return  # This check reads values: torch.compile would break its graph here.
+    if torch.compiler.is_compiling() or (mask is not None and mask.dtype != torch.bool):
+        return  # This check reads values: torch.compile would break its graph here. What is no mask is told as such.
     scores = logits.detach()
     if mask is not None:
         scores = torch.where(mask.unsqueeze(1), scores, -torch.inf)

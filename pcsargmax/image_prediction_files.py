@@ -102,7 +102,8 @@ def _keypoint_rows(predictions: Sequence[ImagePrediction]) -> list[list[str]]:
     rows = [["file", *(f"{name}_{end}" for name in first.keypoint_names for end in endings)]]
     for one in predictions:
         if (one.keypoint_names, one.dimension) != (first.keypoint_names, first.dimension):
-            raise ValueError(f"predictions: expected the keypoints of {first.name!r} in all, got others in {one.name!r}")
+            told = f"expected the keypoints of {first.name!r} in all, got others in {one.name!r}"
+            raise ValueError(f"predictions: {told}")
         values = np.column_stack([one.position, one.confidence]).ravel().tolist()
         rows.append([one.name, *map(repr, values)])
     return rows
@@ -124,7 +125,8 @@ def _npz(prediction: AnyPrediction) -> bytes:
     if (crop := content.pop("crop", None)) is not None:
         content |= {"crop_matrix": crop.matrix, "crop_size": crop.size}
     stream = io.BytesIO()
-    np.savez_compressed(stream, **{key: np.asarray(value) for key, value in content.items() if value is not None})
+    arrays: dict[str, Any] = {key: np.asarray(value) for key, value in content.items() if value is not None}
+    np.savez_compressed(stream, **arrays)
     return stream.getvalue()
 
 

@@ -382,6 +382,10 @@ def test_a_seed_repeats_bit_for_bit(gradient):
             "mask: expected shape (B, *shape) = (2, 3, 4), got (2, 12)",
         ),
         (
+            lambda: GridArgmax((3, 4))(torch.zeros(2, 5, 3, 4), mask=torch.ones(2, 3, 4)),
+            "mask: expected a bool tensor of shape (B, L) = (2, 12), got torch.float32",
+        ),
+        (
             lambda: GridArgmax((4,), num_samples=0, coordinate_gradient="sign")(torch.zeros(2, 5, 4)),
             "num_samples: expected at least 1, got 0",
         ),

@@ -104,7 +104,7 @@ def command(
         if thresholds and "run of slices" in kinds:
             raise ValueError("--thresholds is not of a run of slices, got one")
         if data is not None:
-            opened = [run.with_data(data) for run in opened]  # type: ignore[union-attr]
+            opened = [run.with_data(data) for run in opened]
         results = []
         with progress_bars() as bars:
             for one, kind in zip(opened, kinds, strict=True):

@@ -56,13 +56,13 @@ def maps(
         pcsargmax figure maps runs/mug-soft-seed0 runs/mug-sampling-seed0 --keypoint 9 --out maps.pdf
     """
     with friendly_errors():
-        from pcsargmax.training.run import load_run
+        from pcsargmax.training.run import load_cloud_run
         from pcsargmax.visualize import probability_figure
         from pcsargmax.visualize.figures import check_figure_path
 
         check_figure_path(out)
         seen = parse_views(views)
-        opened = [load_run(run, device=device) for run in runs]
+        opened = [load_cloud_run(run, device=device) for run in runs]
         if file is not None and shape:
             raise ValueError("give --shape or --file, not both")
         _check_keypoint(keypoint, opened)

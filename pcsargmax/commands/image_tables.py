@@ -44,7 +44,7 @@ class Figure(NamedTuple):
     def interval(self, low: float, high: float) -> str:
         """The ends of its interval as they are written: with a digit less, so that a table fits into 80 columns."""
         digits = max(self.digits - 1, 1)
-        return f"{low:.{digits}f}–{high:.{digits}f}"
+        return "–".join(f"{end:.{digits}f}".replace("100.0", "100") for end in (low, high))
 
 
 def figures_of(metrics: dict[str, Any]) -> list[Figure]:

@@ -79,14 +79,14 @@ def command(
     with friendly_errors():
         from pcsargmax.benchmark.robustness import sweep
         from pcsargmax.commands.progress import console, progress_bars
-        from pcsargmax.training.run import load_run
+        from pcsargmax.training.run import load_cloud_run
 
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds), "severities": parse_changes(change)}
         if shapes < 0:
             raise ValueError(f"shapes must not be negative, got {shapes}")
         if (out / "robustness.json").exists() and not force:
             raise ValueError(f"{out / 'robustness.json'} is there: name another --out, or write over it by --force")
-        opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]
+        opened = [load_cloud_run(run, checkpoint=checkpoint, device=device) for run in runs]
         check_once(opened)
         if data is not None:
             opened = [run.with_data(data) for run in opened]

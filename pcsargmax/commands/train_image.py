@@ -34,7 +34,8 @@ def train_command(
         said = {name: options[name] for name in options if was_said(context, name)}
         if not options["data"]:
             raise ValueError("DATA is missing: name a data set or a folder")
-        settings = ImageSettings.from_dict(options | presets.preset(preset, options["data"]) | said)
+        chosen = presets.preset(preset, options["data"])
+        settings = ImageSettings.from_dict(options | chosen | said)
         folder = run or Path("runs") / f"{Path(settings.data).name}-image-{settings.objective}-seed{settings.seed}"
         if resume:
             settings = resumed(ImageSettings, folder, said)
@@ -50,8 +51,8 @@ _OWN = [
         str,
         typer.Option(
             presets.PRESETS[0],
-            help=f"Named defaults: {', '.join(presets.PRESETS)}; auto is the paper's of official files, else light; options "
-            "given here win.",
+            help=f"Named defaults: {', '.join(presets.PRESETS)}; auto is the paper's of official files, else light; "
+            "options given here win.",
         ),
     ),
     ("resume", bool, typer.Option(False, "--resume", help="Go on with the run folder, exactly where it stopped.")),

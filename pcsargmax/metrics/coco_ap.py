@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from pcsargmax.datasets.images.coco_files import coco_index, read_coco
 from pcsargmax.metrics.bootstrap import basic_interval, check_num_bootstrap, flat_rows, resample_weights
@@ -70,7 +70,6 @@ class CocoKeypointAP(Metric):
     full_state_update = False
     higher_is_better = True
     is_differentiable = False
-    flat_ids: list[Tensor]
     flat_poses: list[Tensor]
 
     def __init__(
@@ -93,7 +92,6 @@ class CocoKeypointAP(Metric):
             raise ValueError(f"image_ids must be at least one, of the ground truth's images, got {unknown or 'none'}")
         self.num_bootstrap = num_bootstrap
         self.seed = seed
-        self.add_state("flat_ids", default=[], dist_reduce_fx="cat")
         self.add_state("flat_poses", default=[], dist_reduce_fx="cat")
 
     def update(self, image_id: Tensor, prediction: Tensor, score: Tensor) -> None:
@@ -112,16 +110,18 @@ class CocoKeypointAP(Metric):
             raise ValueError("prediction and score must be finite, got NaN or infinity")
         if unknown := sorted(set(image_id.tolist()) - set(self.image_ids)):
             raise ValueError(f"image_id must be among the images asked for, got {unknown[:3]}")
-        poses = torch.cat([score.to(prediction)[:, None], prediction.flatten(1)], dim=1)
-        self.flat_ids.append(image_id.detach().long().to(self.device))
+        # The place of the image, not its id: ids may be too large for the type of the others.
+        place = [bisect_left(self.image_ids, i) for i in image_id.tolist()]
+        heads = torch.stack([prediction.new_tensor(place), score.to(prediction)], dim=1)
+        poses = torch.cat([heads, prediction.flatten(1)], dim=1)
         self.flat_poses.append(poses.detach().to(self.device, self.dtype).flatten())
 
     def results(self) -> list[dict[str, Any]]:
         """The poses given so far in COCO's result format, to be saved as JSON for its server."""
-        ids = (dim_zero_cat(self.flat_ids) if len(self.flat_ids) else torch.empty(0, dtype=torch.long)).cpu()
-        poses = flat_rows(self.flat_poses, 1 + 2 * len(self.sigmas))
+        poses = flat_rows(self.flat_poses, 2 + 2 * len(self.sigmas))
+        ids = torch.tensor([self.image_ids[int(place)] for place in poses[:, 0]], dtype=torch.long)
         category = self.ground_truth.dataset["categories"][0]["id"]
-        return coco_results(ids, poses[:, 1:].reshape(len(ids), len(self.sigmas), 2), poses[:, 0], category)
+        return coco_results(ids, poses[:, 2:].reshape(len(ids), len(self.sigmas), 2), poses[:, 1], category)
 
     def compute(self) -> dict[str, Tensor]:
         """The results, see the class."""

@@ -62,6 +62,7 @@ class SimplePose(nn.Module):
         self.deconvolutions = nn.Sequential(*(_deconvolution(width, deconv_channels) for width in widths))
         self.scores = nn.Conv2d(deconv_channels, num_keypoints * (depth_bins or 1), kernel_size=1)
         nn.init.normal_(self.scores.weight, std=_WEIGHT_STD)
+        assert self.scores.bias is not None
         nn.init.zeros_(self.scores.bias)
 
     def forward(self, images: Tensor) -> Tensor:

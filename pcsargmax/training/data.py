@@ -202,10 +202,17 @@ class EpochSampler(Sampler[tuple[int, int]]):
     """Every item once an epoch, in an order that is a function of (seed, epoch); yields (epoch, number).
 
     Several processes share the items out, the first ones again where they do not come out even.
+
+    Args:
+        length: number of items.
+        seed: of the order.
+        draw: gives the numbers of an epoch where it is not each item once, always as many.
     """
 
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed, self.epoch = length, seed, 0
+    def __init__(self, length: int, seed: int, draw: Callable[[torch.Generator], torch.Tensor] | None = None) -> None:
+        self.seed, self.epoch = seed, 0
+        self.draw = draw or (lambda generator: torch.randperm(length, generator=generator))
+        self.length = length if draw is None else len(draw(torch.Generator()))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch; Lightning calls this, on resuming too."""
@@ -218,7 +225,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Yield (epoch, number)."""
         generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
-        order = torch.randperm(self.length, generator=generator).tolist()
+        order = self.draw(generator).tolist()
         process, processes = _processes()
         for place in range(process, len(self) * processes, processes):
             yield self.epoch, order[place % self.length]
@@ -248,7 +255,7 @@ def collate(items: Sequence[tuple[Data, Neighborhoods]]) -> DetectorBatch:
 
 def train_loader(items: Prepared, batch_size: int, seed: int, workers: int = 0) -> DataLoader[Any]:
     """Shuffled batches of augmented items, each item once an epoch."""
-    return _loader(items, batch_size, EpochSampler(len(items), seed), workers)
+    return _loader(items, batch_size, EpochSampler(len(items), seed, getattr(items, "epoch", None)), workers)
 
 
 def eval_loader(items: Prepared, batch_size: int, workers: int = 0) -> DataLoader[Any]:
@@ -258,7 +265,7 @@ def eval_loader(items: Prepared, batch_size: int, workers: int = 0) -> DataLoade
 
 def _loader(items: Prepared, batch_size: int, sampler: EpochSampler | None, workers: int) -> DataLoader[Any]:
     return DataLoader(
-        items,
+        items,  # type: ignore[arg-type]  # it needs no more than `Prepared`
         batch_size=batch_size,
         sampler=sampler,
         collate_fn=items.collate,

@@ -2,6 +2,8 @@ import contextlib
 import copy
 import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -155,6 +157,65 @@ def test_resamples_count_images_as_often_as_they_are_drawn(tmp_path):
                 poses_drawn += [r | {"image_id": own} for r in results if r["image_id"] == image["id"]]
         wanted = peer(tmp_path, content | {"images": images, "annotations": people}, poses_drawn)
         assert [float(row.mean()), float(row[0]), float(row[5])] == pytest.approx(wanted[:3].tolist())
+
+
+PROCESS = """
+import datetime, json, sys, torch
+from pcsargmax.metrics import CocoKeypointAP, JointError, OksCorrelation
+rank, store = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group(
+    "gloo", init_method="file://" + store, rank=rank, world_size=2, timeout=datetime.timedelta(seconds=60)
+)
+torch.manual_seed(0)
+target = torch.rand(6, 17, 3) * 100
+prediction, visible = target + torch.randn(6, 17, 3), torch.ones(6, 17, dtype=torch.bool)
+truth = json.load(open(sys.argv[3]))
+uneven, empty = [[CocoKeypointAP(truth), JointError(), OksCorrelation()] for _ in range(2)]
+flat, ids = (prediction[..., :2], target[..., :2]), torch.tensor([p["image_id"] for p in truth["annotations"]])[:6]
+for metrics, mine in ((uneven, slice(0, 4) if rank == 0 else slice(4, 6)), (empty, slice(0, 0 if rank == 0 else 6))):
+    if mine.stop:
+        metrics[0].update(ids[mine], target[mine, :, :2], torch.arange(6.0)[mine])
+        metrics[1].update(prediction[mine], target[mine], visible[mine])
+        trust = torch.linspace(0, 1, 17).expand(6, 17)
+        metrics[2].update(trust[mine], *(x[mine] for x in flat), visible[mine], torch.full((6,), 900.0)[mine])
+for metrics in (uneven, empty):
+    results = [metric.compute() for metric in metrics]
+    counts = results[0]["num_poses"], results[1]["num_poses"], results[2]["num_items"]
+    print(*(f"{float(x):.5f}" for x in (*counts, results[0]["ar"], results[1]["pa_mpjpe"], results[2]["pearson"])))
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_give_what_one_gives_even_if_one_has_no_pose(tmp_path):
+    (tmp_path / "truth.json").write_text(json.dumps(annotations()))
+    command = [sys.executable, "-W", "ignore", "-c", PROCESS]
+    processes = [
+        subprocess.Popen(
+            [*command, str(rank), str(tmp_path / "store"), str(tmp_path / "truth.json")],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        for process in processes:
+            uneven, empty = process.communicate(timeout=120)[0].splitlines()
+            assert process.returncode == 0
+            assert uneven == empty
+            assert uneven.split()[:3] == ["6.00000"] * 3
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def test_ids_may_be_large():
+    content = annotations(2)
+    content["annotations"] = []
+    for number, image in enumerate(content["images"]):
+        image["id"] = 2**53 + number
+    metric = CocoKeypointAP(content, num_bootstrap=0)
+    metric.update(torch.tensor([2**53 + 1, 2**53]), torch.zeros(2, 17, 2), torch.ones(2))
+    assert [result["image_id"] - 2**53 for result in metric.results()] == [1, 0]
 
 
 def test_other_keypoints_have_other_widths(tmp_path):

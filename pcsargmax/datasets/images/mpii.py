@@ -99,7 +99,7 @@ class MpiiKeypoints:
                 if name in MPII_NAMES:
                     known[row, :2] = own[MPII_NAMES.index(name)]
         image = read_image(self.root / (file if file.startswith("images/") else f"images/{file}"))
-        visible = np.isfinite(known[:, :2]).all(axis=1)
+        visible = np.asarray(np.isfinite(known[:, :2]).all(axis=1))
         return ImageItem(self._name(file, extra), image, known, visible, np.array(box), dict(extra))
 
     @staticmethod

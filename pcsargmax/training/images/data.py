@@ -102,6 +102,16 @@ def open_images(settings: ImageSettings, split: str, *, boxes: str | Path | None
     return images.ImageFolder(place, split, shares=parse_shares(settings.shares), split_seed=settings.split_seed)
 
 
+def open_training_images(settings: ImageSettings, split: str) -> Any:
+    """Open a split to train on: as `open_images`, but Human3.6M with the people of MPII whose folder is set."""
+    dataset = open_images(settings, split)
+    if not settings.mpii:
+        return dataset
+    from pcsargmax.datasets.images.mpii import Human36mMpii, MpiiKeypoints
+
+    return Human36mMpii(dataset, MpiiKeypoints(Path(settings.mpii).expanduser(), human36m=True))
+
+
 def image_augmentation(settings: ImageSettings, dataset: KeypointImages) -> ImageAugment:
     """The random crops of the settings; nothing is mirrored where the data do not say what changes places."""
     return ImageAugment(
@@ -141,7 +151,7 @@ def cut_out(item: ImageItem, crop: Crop, frame: MapFrame, order: np.ndarray | No
 
 
 class KeptItems:
-    """Items of a data set, the first ones that were taken kept in memory: drawing or reading them costs more than a step.
+    """Items of a data set; the first ones taken stay in memory, as drawing or reading them may cost more than a step.
 
     Args:
         dataset: of items with an `image`.
@@ -190,6 +200,11 @@ class PreparedImages(Dataset[ImageBatch]):
     def __len__(self) -> int:
         """Return the number of items."""
         return len(self.dataset)
+
+    def epoch(self, generator: torch.Generator) -> Tensor:
+        """Numbers of the items of an epoch: as the data set draws them, if it does, else each once, shuffled."""
+        own = getattr(self.dataset, "epoch", None)
+        return torch.randperm(len(self), generator=generator) if own is None else own(generator)
 
     def __getitem__(self, index: int | tuple[int, int]) -> ImageBatch:
         """Return a batch of one."""

@@ -44,7 +44,8 @@ class ImageEvaluation:
         self.thresholds = checked_thresholds(thresholds)
         self.pair = length_pair(dataset.keypoint_names, settings.data)
         self.nme = NormalizedMeanError(pair=None, seed=seed).set_dtype(torch.float64)
-        self.pck = PCK(self.thresholds, seed=seed).set_dtype(torch.float64)
+        self.pck = PCK(self.thresholds, seed=seed)
+        self.pck.set_dtype(torch.float64)
         middle = self.thresholds[len(self.thresholds) // 2]
         self.trust = ConfidenceCalibration(middle, seed=seed).set_dtype(torch.float64)
         self.people = _People(dataset, seed) if settings.data == "coco" else None
@@ -65,11 +66,12 @@ class ImageEvaluation:
         errors = keypoint_errors(position, target.nan_to_num(), visible)
         confidence = torch.from_numpy(found.confidence)[None]
         self.names.append(item.name)
-        for name, values in (("length", length), ("errors", errors[0]), ("confidence", confidence[0])):
-            self.kept[name].append(rounded(values) if name != "length" else rounded(values)[0])
+        self.kept["length"] += rounded(length)
+        self.kept["errors"].append(rounded(errors[0]))
+        self.kept["confidence"].append(rounded(confidence[0]))
+        self.nme.update(position, target.nan_to_num(), visible, length)
         if visible.any() and length.isfinite().all():
             self.known = True
-            self.nme.update(position, target.nan_to_num(), visible, length)
             self.pck.update_errors(errors / length)
             self.trust.update(confidence, errors / length)
 

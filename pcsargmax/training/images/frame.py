@@ -14,8 +14,8 @@ from pcsargmax.training.images.settings import ImageSettings
 class MapFrame:
     """Where the cells of a network's maps stand in its input, and in depth.
 
-    Cell i stands at pixel `stride` · i of the input along x and y, and at depth (i / depth_bins − 0.5) · depth_range: no
-    half-cell shift, as in the authors' published code. Coordinates are (x, y), with depth bins (x, y, z).
+    Cell i stands at pixel `stride` · i of the input along x and y, and at depth (i / depth_bins − 0.5) · depth_range:
+    no half-cell shift, as in the authors' published code. Coordinates are (x, y), with depth bins (x, y, z).
 
     Args:
         size: (height, width) of the input in pixels.

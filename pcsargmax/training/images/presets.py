@@ -50,6 +50,8 @@ PAPER: dict[str, dict[str, Any]] = {
         "rotate": 40.0,
         "rotate_probability": 0.6,
         "rotate_law": "normal",
+        "padding": 1.0,  # the box is the whole image
+        "train_split": "trainval",
         "val_split": "none",
     },
     "retina": {
@@ -65,6 +67,7 @@ PAPER: dict[str, dict[str, Any]] = {
         "flip": 0.5,
         "scale": 0.0,
         "rotate": 0.0,
+        "train_split": "trainval",
         "val_split": "none",
     },
 }
@@ -89,8 +92,14 @@ LIGHT: dict[str, Any] = {
 }
 
 #: What the light preset has else for 3-D keypoints, and for surfaces.
-_LIGHT_SPATIAL: dict[str, Any] = {"depth_bins": 16}
-_LIGHT_SURFACES: dict[str, Any] = {"channels": "8,16,32", "distance": "smooth_l1", "batch_size": 8, "rotate": 0.0, "scale": 0.0}
+_LIGHT_SPATIAL: dict[str, Any] = {"depth_bins": 16, "num_samples": 2}
+_LIGHT_SURFACES: dict[str, Any] = {
+    "channels": "8,16,32",
+    "distance": "smooth_l1",
+    "batch_size": 8,
+    "rotate": 0.0,
+    "scale": 0.0,
+}
 
 #: Names on the command line; "auto" is the paper's of the official data sets, and the light one of all others.
 PRESETS = ("auto", *OFFICIAL, "light")

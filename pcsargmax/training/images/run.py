@@ -65,7 +65,7 @@ class ImageRun:
 
     @property
     def default_split(self) -> str:
-        """The split that is measured if none is named: "val" of COCO, whose test set has no annotations, else "test"."""
+        """The split that is measured if none is named: "test", but "val" of COCO, whose test set has no labels."""
         return "val" if self.settings.data == "coco" else "test"
 
     def crop(self, item: ImageItem) -> Crop:
@@ -126,7 +126,7 @@ class ImageRun:
             for number, item in enumerate(items)
         ]
 
-    def _found(self, maps: KeypointDistribution, number: int, crop: Crop) -> dict[str, np.ndarray]:
+    def _found(self, maps: KeypointDistribution, number: int, crop: Crop) -> dict[str, Any]:
         """The estimates of one item, in pixels of its image."""
         return {
             "position": self.frame.to_image(crop, maps.mean[number].double().numpy()),
@@ -134,7 +134,7 @@ class ImageRun:
             "covariance": self.frame.covariance_to_image(crop, maps.covariance[number].double().numpy()),
         }
 
-    def _truth(self, item: ImageItem) -> dict[str, np.ndarray | None]:
+    def _truth(self, item: ImageItem) -> dict[str, Any]:
         """Truth and visibility of a prediction, (K, D) as the maps have; None of an item that knows nothing."""
         if len(item.keypoints) != len(self.keypoint_names) or not item.visible.any():
             return {"truth": None, "visible": None}
@@ -185,9 +185,7 @@ class ImageRun:
         number = min(len(dataset), most or len(dataset))
         return [found for _, found in self._predicted(dataset, number, flip_test)]
 
-    def _predicted(
-        self, dataset: Any, number: int, flip_test: bool
-    ) -> Iterator[tuple[ImageItem, ImagePrediction]]:
+    def _predicted(self, dataset: Any, number: int, flip_test: bool) -> Iterator[tuple[ImageItem, ImagePrediction]]:
         """Items and what was found in them, a batch at a time."""
         step = self.settings.batch_size
         for start in range(0, number, step):

@@ -41,8 +41,8 @@ class ImageSettings(RunSettings):
 
     data: str = _setting(
         "",
-        "Official files: coco, h36m, mtfl, retina (below --root). Procedural: figures, figures3d, faces, slices. Else a "
-        "folder of your own images with a CSV of points (./faces is a folder, faces is not).",
+        "Official files: coco, h36m, mtfl, retina (below --root). Procedural: figures, figures3d, faces, slices. Else "
+        "a folder of your own images with a CSV of points (./faces is a folder, faces is not).",
     )
     root: str = _setting("", "Folder of the official files; datasets/DATA if not given.")
     train_split: str = _setting("train", "Split to train on: train, trainval, all.")
@@ -50,6 +50,8 @@ class ImageSettings(RunSettings):
     shares: str = _setting("0.7,0.1,0.2")
     split_seed: int = _setting(0, "Seed of a folder's splits, if it brings none.")
     boxes: str = _setting("", "COCO: a detector's boxes (JSON) to evaluate with; the annotated ones if not given.")
+
+    mpii: str = _setting("", "h36m: folder of MPII's people, who become half of each epoch; none if not given.")
 
     trunk: str = _setting("resnet18", "Trunk of the network: resnet18, resnet50, or tiny (for CPUs).")
     weights: str = _setting("", "Weights that the trunk begins with: a folder or a name on the hub; random if empty.")
@@ -147,6 +149,10 @@ class ImageSettings(RunSettings):
             raise ValueError(f"coordinate_gradient 'sign' is for keypoints, got data {self.data!r}")
         if self.depth_bins and self.data and not self.spatial:
             raise ValueError(f"depth_bins must be 0 for {self.data!r}, which has no depth; got {self.depth_bins}")
+
+        for name, owner in (("boxes", "coco"), ("mpii", "h36m")):
+            if getattr(self, name) and self.data and self.data != owner:
+                raise ValueError(f"{name} is for {owner} alone, got {getattr(self, name)!r} with data {self.data!r}")
 
     @property
     def surfaces(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
@@ -75,8 +75,8 @@ class SurfaceModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log what was collected."""
-        sums = self.all_gather(torch.tensor([self.val_total, self.val_count], device=self.device)).reshape(-1, 2)
-        total, count = sums.sum(dim=0)
+        own = torch.tensor([self.val_total, self.val_count], device=self.device)
+        total, count = cast(Tensor, self.all_gather(own)).reshape(-1, 2).sum(dim=0)
         if count == 0:
             raise ValueError("validation needs at least one known row, got none")
         self.log("val/error", (total / count).float(), prog_bar=True, sync_dist=True)

@@ -11,7 +11,13 @@ from lightning.pytorch.callbacks import Callback
 
 from pcsargmax.datasets.images.item import can_flip
 from pcsargmax.training.data import Prepared, seeded_weights
-from pcsargmax.training.images.data import PreparedImages, PreparedSlices, image_augmentation, open_images
+from pcsargmax.training.images.data import (
+    PreparedImages,
+    PreparedSlices,
+    image_augmentation,
+    open_images,
+    open_training_images,
+)
 from pcsargmax.training.images.frame import MapFrame
 from pcsargmax.training.images.networks import build_pose, build_retina
 from pcsargmax.training.images.pose_module import PoseModule
@@ -60,7 +66,8 @@ def train_images(
 
     def open_split(split: str) -> Any:
         nonlocal opened
-        dataset = open_images(settings, split)
+        opener = open_training_images if split == settings.train_split else open_images
+        dataset = opener(settings, split)
         opened += 1
         say("opening splits", opened, 1 if settings.val_split == "none" else 2)
         return dataset

@@ -90,7 +90,7 @@ def test_a_split_file(tmp_path, name, text):
 def test_what_a_split_file_and_a_table_do_not_share_is_said(tmp_path):
     root = single(tmp_path, 4)
     (root / "splits.csv").write_text("file,split\na0.png,train\nb7.png,train\na2.png,test\n")
-    with pytest.warns(UserWarning, match="a1") as said:
+    with pytest.warns(UserWarning, match="have no row in|are in no split") as said:
         ImageFolder(root, "train")
     texts = [str(warning.message) for warning in said]
     assert len(texts) == 2

@@ -132,7 +132,8 @@ def test_data_that_are_not_there(changes, options, message):
 
 def test_every_name_is_opened(dot_root, few_slices):
     assert open_images(ImageSettings(data=str(dot_root)), "train").keypoint_names == ("left_eye", "right_eye", "nose")
-    drawn = {name: open_images(ImageSettings(data=name, size="64x32"), "test") for name in ("figures", "figures3d", "faces")}
+    names = ("figures", "figures3d", "faces")
+    drawn = {name: open_images(ImageSettings(data=name, size="64x32"), "test") for name in names}
     assert [data.dimension for data in drawn.values()] == [2, 3, 2]
     assert drawn["faces"][0].image.shape == (64, 32, 3)
     assert open_images(ImageSettings(data="slices", size="64x32"), "val")[0].image.shape == (64, 32)
@@ -158,3 +159,19 @@ def test_slices_have_mean_0_and_deviation_1_and_may_be_mirrored():
     wide = PreparedSlices([SurfaceItem("w", np.zeros((4, 5), dtype=np.uint8), np.zeros((2, 5)))])
     with pytest.raises(ValueError, match=r"slices: expected one size in a batch, got \[\(4, 3\), \(4, 5\)\]"):
         always.collate([always[0], wide[0]])
+
+
+def test_an_epoch_is_each_item_once_or_what_the_data_draw():
+    from pcsargmax.training.data import train_loader
+
+    data = Items([item([[1, 1], [9, 9], [5, 5]], name=str(number)) for number in range(3)])
+    batches = list(train_loader(PreparedImages(data, FRAME, 1.0), 2, seed=0))
+    assert [len(batch.images) for batch in batches] == [2, 1]
+
+    class Drawn(Items):
+        def epoch(self, generator):
+            return torch.tensor([2, 2, 0, 2])
+
+    loader = train_loader(PreparedImages(Drawn(data), FRAME, 1.0), 4, seed=0)
+    assert [number for _, number in loader.sampler] == [2, 2, 0, 2]
+    assert len(loader) == 1

@@ -169,7 +169,8 @@ def test_people_of_coco_have_a_precision_and_an_oks(tmp_path):
     counted.update(one, found(one, offset, np.linspace(0.9, 0.1, 17)))
     people = counted.compute()["people"]
     true = torch.from_numpy(keypoints[None])
-    expected = oks(true + torch.from_numpy(offset[None]), true, torch.ones(1, 17, dtype=torch.bool), torch.tensor([2500.0]))
+    seen = torch.ones(1, 17, dtype=torch.bool)
+    expected = oks(true + torch.from_numpy(offset[None]), true, seen, torch.tensor([2500.0]))
     share = math.floor((expected.item() - 0.5) / 0.05 + 1)  # thresholds from 0.50 in steps of 0.05
     assert 0 < share < 10
     assert people["ap"]["ap"] == pytest.approx(share / 10)

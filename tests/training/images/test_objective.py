@@ -67,7 +67,8 @@ def test_the_distances_and_the_beta_in_cells():
 def test_maps_with_one_and_three_axes_are_taken_too():
     line = loss(objective="soft", grid=Grid((5,)), logits=LOGITS[..., 0], target=TARGET[..., :1])
     assert line.shape == (2, 3)
-    cube = loss(grid=Grid((2, 5, 4)), logits=LOGITS.unsqueeze(2).expand(-1, -1, 2, -1, -1), target=TARGET[..., [0, 1, 1]])
+    maps = LOGITS.unsqueeze(2).expand(-1, -1, 2, -1, -1)
+    cube = loss(grid=Grid((2, 5, 4)), logits=maps, target=TARGET[..., [0, 1, 1]])
     assert cube.shape == (2, 3)
     assert cube.isfinite().all()
 

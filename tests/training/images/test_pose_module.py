@@ -16,12 +16,11 @@ def make():
     """A module for 64 x 64 images, a batch of three and what it logs; keywords are settings."""
 
     def build(**changes):
-        settings = ImageSettings(**({"size": "64x64", "trunk": "tiny", "deconv_channels": 8, "num_samples": 2} | changes))
+        small = {"size": "64x64", "trunk": "tiny", "deconv_channels": 8, "num_samples": 2}
+        settings = ImageSettings(**(small | changes))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = SimplePose(
-                4, "tiny", size=(64, 64), depth_bins=settings.depth_bins or None, deconv_channels=8
-            )
+            network = SimplePose(4, "tiny", size=(64, 64), depth_bins=settings.depth_bins or None, deconv_channels=8)
             torch.nn.init.normal_(network.scores.weight, std=0.5)  # maps with some form
         module = PoseModule(network, settings, {"version": 1})
         logged = {}

@@ -41,7 +41,7 @@ def test_every_preset_goes_with_every_data(name, data):
 
 def test_auto_is_the_light_one_but_for_official_files():
     assert preset("auto", "my/photos") == LIGHT == preset("light", "faces")
-    assert preset("light", "figures3d") == LIGHT | {"depth_bins": 16}
+    assert preset("light", "figures3d") == LIGHT | {"depth_bins": 16, "num_samples": 2}
     assert preset("light", "coco")["trunk"] == "tiny"
     preset("light", "coco")["trunk"] = "changed"
     assert preset("light", "coco")["trunk"] == "tiny"

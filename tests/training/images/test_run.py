@@ -57,7 +57,7 @@ def test_the_flip_test_is_the_mean_of_the_image_and_its_mirror(run):
 def test_a_run_that_knows_no_pairs_has_no_flip_test(run):
     import dataclasses
 
-    with pytest.raises(ValueError, match="flip_test: .* does not say which keypoints change places"):
+    with pytest.raises(ValueError, match=r"flip_test: .* does not say which keypoints change places"):
         dataclasses.replace(run, can_flip=False).predict(run.dataset("test")[0], flip_test=True)
 
 
@@ -67,7 +67,7 @@ def test_a_file_is_an_image_without_truth(run, dot_root):
     part = run.predict_file(dot_root / "image00.png", box=[0, 0, 32, 32])
     np.testing.assert_array_equal(part.box, [0, 0, 32, 32])
     assert not np.allclose(part.position, found.position)
-    with pytest.raises(FileNotFoundError, match="nothing.png"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.png"):
         run.predict_file(dot_root / "nothing.png")
 
 
