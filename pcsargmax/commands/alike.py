@@ -39,8 +39,12 @@ def data_name(result: dict[str, Any]) -> str:
 
 
 def method_label(result: dict[str, Any]) -> str:
-    """The method of a result, as tables and figures name it."""
-    return method_name(result["settings"]["objective"], result["settings"]["num_samples"])
+    """The method of a result, as tables and figures name it: sampling on images by its basis."""
+    settings = result["settings"]
+    name = settings["objective"]
+    if name == "sampling" and "basis" in settings:
+        name = settings["basis"]
+    return method_name(name, settings["num_samples"])
 
 
 def told_apart(labels: Sequence[str], own: Sequence[str]) -> list[str]:

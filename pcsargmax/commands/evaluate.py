@@ -19,6 +19,7 @@ from pcsargmax.commands.evaluation_options import (
     Split,
     Symmetry,
     Thresholds,
+    check_once,
     parse_thresholds,
 )
 
@@ -92,6 +93,7 @@ def command(
 
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
         opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]
+        check_once(opened)
         own: dict[str, dict[str, Any]] = {
             "detector": {"average": average, "strict": strict, "geodesic": geodesic, "symmetry": symmetry},
             "discovery": {"self_pairs": self_pairs, "repeatability": repeatability},

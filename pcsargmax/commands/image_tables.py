@@ -128,15 +128,8 @@ def print_image_comparison(results: list[dict[str, Any]]) -> None:
     also = ("kind", "flip_test", "boxes") if results[0]["kind"] == "image_keypoints" else ("kind",)
     for runs in alike(results, *also):
         cells = [over_seeds([figure.value(one) for one in runs], figure.text) for figure in figures]
-        table.add_row(f"{data_name(runs[0])}, {image_method(runs[0])}\n{len(runs)} runs", *cells)
+        table.add_row(f"{data_name(runs[0])}, {method_label(runs[0])}\n{len(runs)} runs", *cells)
     _print(table)
-
-
-def image_method(metrics: dict[str, Any]) -> str:
-    """The method of a result as tables name it, samples with their basis."""
-    settings, label = metrics["settings"], method_label(metrics)
-    sampled = settings["objective"] in ("sampling", "closed_form")
-    return f"{settings['basis']} {label}" if sampled else label
 
 
 def _table(title: str, results: list[dict[str, Any]]) -> Table:

@@ -207,7 +207,7 @@ def setting_help(settings: type[RunSettings]) -> dict[str, str]:
 
 
 def method_name(objective: str, num_samples: int) -> str:
-    """What a method is called in tables, figures and pages: its objective or basis, and its number of samples, if any."""
+    """What a method is called in tables, figures and pages: its objective or basis, and N_s where it has one."""
     name = METHODS.get(objective, objective)
     return f"{name}, N_s = {num_samples}" if objective in (*SAMPLED, *BASES) else name
 

@@ -1,7 +1,7 @@
+from pcsargmax.commands.alike import method_label
 from pcsargmax.commands.image_tables import (
     Figure,
     figures_of,
-    image_method,
     print_image_comparison,
     print_images,
     print_surfaces,
@@ -91,7 +91,7 @@ def test_people_and_joints_have_their_own_numbers():
 def test_runs_that_differ_in_the_seed_share_a_row(capsys):
     print_image_comparison([keypoints(), keypoints(1, 0.0714), keypoints(flip_test=True)])
     text = words(capsys.readouterr().out)
-    assert "faces, uniform sampling, N_s = 5 6.64" in text
+    assert "faces, uniform basis, N_s = 5 6.64" in text
     assert "2 runs ± 0.71" in text
     assert "1 runs" in text
     print_image_comparison([slices(), slices(1)])
@@ -107,5 +107,5 @@ def test_each_surface_has_a_row(capsys):
 
 
 def test_a_method_names_the_basis_of_its_samples():
-    assert image_method(keypoints()) == "uniform sampling, N_s = 5"
-    assert image_method(slices()) == "soft-argmax"
+    assert method_label(keypoints()) == "uniform basis, N_s = 5"
+    assert method_label(slices()) == "soft-argmax"

@@ -20,8 +20,9 @@ from pcsargmax.losses import (
     expected_error,
     variance_regularized_error,
 )
-from pcsargmax.relaxation import Relaxation, make_schedule
+from pcsargmax.relaxation import Relaxation
 from pcsargmax.training.images.settings import ImageSettings
+from pcsargmax.training.objective import make_temperature
 
 #: logits (B, K, *shape), their grid, target (B, K, D) in its unit, progress in [0, 1], generator -> loss (B, K)
 MapObjective = Callable[[Tensor, Grid, Tensor, float, torch.Generator | None], Tensor]
@@ -43,17 +44,6 @@ def make_map_objective(settings: ImageSettings) -> MapObjective:
         "soft_dr": _regularized,
     }
     return makers[settings.objective](settings)
-
-
-def make_temperature(settings: ImageSettings) -> Callable[[float], float]:
-    """Return the temperature as a function of progress."""
-    return make_schedule(
-        settings.temperature_schedule,
-        settings.temperature_start,
-        settings.temperature_end,
-        settings.temperature_share,
-        epochs=settings.epochs,
-    )
 
 
 def _sampling(settings: ImageSettings) -> MapObjective:

@@ -33,7 +33,7 @@ class ImageSettings(RunSettings):
     whose map measures 1, which Adam does not see but by its eps. `target_variance` is in cells², as in the paper, and
     `regularizer_weight` weighs it against an error in cells: 1 here is 1/n of the paper's. Cell i stands at pixel
     4 i of the input (no half-pixel shift, as in the authors' code). Defaults are those of the paper for COCO but for
-    the network; `presets` has the others.
+    the network and the annealing; `presets` has the others.
 
     Raises:
         ValueError: naming the setting, what was expected and what came.
@@ -50,7 +50,6 @@ class ImageSettings(RunSettings):
     shares: str = _setting("0.7,0.1,0.2")
     split_seed: int = _setting(0, "Seed of a folder's splits, if it brings none.")
     boxes: str = _setting("", "COCO: a detector's boxes (JSON) to evaluate with; the annotated ones if not given.")
-
     mpii: str = _setting("", "h36m: folder of MPII's people, who become half of each epoch; none if not given.")
 
     trunk: str = _setting("resnet18", "Trunk of the network: resnet18, resnet50, or tiny (for CPUs).")
@@ -149,7 +148,6 @@ class ImageSettings(RunSettings):
             raise ValueError(f"coordinate_gradient 'sign' is for keypoints, got data {self.data!r}")
         if self.depth_bins and self.data and not self.spatial:
             raise ValueError(f"depth_bins must be 0 for {self.data!r}, which has no depth; got {self.depth_bins}")
-
         for name, owner in (("boxes", "coco"), ("mpii", "h36m")):
             if getattr(self, name) and self.data and self.data != owner:
                 raise ValueError(f"{name} is for {owner} alone, got {getattr(self, name)!r} with data {self.data!r}")

@@ -6,8 +6,9 @@ import torch
 from pcsargmax import Gaussian, Grid, SmoothL1, Triangular, Uniform
 from pcsargmax import losses as core
 from pcsargmax.grid_argmax import GridArgmax
-from pcsargmax.training.images.objective import make_map_objective, make_temperature
+from pcsargmax.training.images.objective import make_map_objective
 from pcsargmax.training.images.settings import ImageSettings
+from pcsargmax.training.objective import make_temperature
 
 GRID = Grid((5, 4))
 LOGITS = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(0))

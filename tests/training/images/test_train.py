@@ -33,10 +33,12 @@ def test_training_leaves_a_run_folder(dot_run, dot_settings):
 @pytest.mark.parametrize("kind", ["dots", "slices"])
 def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(kind, dot_settings, few_slices, tmp_path):
     if kind == "dots":
-        settings = dot_settings(epochs=2, ema=0.9, lr_steps="1", flip=0.5)
+        settings = dot_settings(epochs=2, ema=0.9, lr_steps="1", temperature_schedule="published")
     else:
         quick = {"size": "32x64", "channels": "4,8", "batch_size": 4, "num_samples": 1}
-        settings = ImageSettings(data="slices", epochs=2, device="cpu", lr_steps="1", **quick)
+        settings = ImageSettings(
+            data="slices", epochs=2, device="cpu", lr_steps="1", temperature_schedule="published", **quick
+        )
     train_images(settings, tmp_path / "whole")
     stopped = tmp_path / "stopped"
     train_images(type(settings).from_dict(settings.to_dict() | {"epochs": 1}), stopped)
