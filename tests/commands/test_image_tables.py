@@ -62,7 +62,7 @@ def test_a_number_and_its_interval():
 def test_a_table_says_what_its_numbers_are(capsys):
     print_images(keypoints())
     text = words(capsys.readouterr().out)
-    assert "/data/faces, test split, trained by sampling, N_s = 5: 4 images, 2 keypoints" in text
+    assert "/data/faces, test split, trained by uniform basis, N_s = 5: 4 images, 2 keypoints" in text
     assert "NME fail PCK@0.05 px r" in text
     assert "6.14 5.0 50.0 2.50 –" in text
     assert "NME (fail: above 10) and PCK in % of the inter-ocular distance (a to b)" in text
