@@ -129,7 +129,10 @@ def _page(view: View, path: Path) -> Iterator[Path]:
     named = " beside ".join(filter(None, view.titles))
     title = named if view.data in named else f"{view.data}: {named}"
     both: dict[str, Any] = {"others": view.others, "titles": view.titles}
-    yield write_page(view.predictions, path, title=title, keypoint=view.look.keypoint, **both)
+    look = view.look
+    switches = {"log": look.log_scale, "same": view.same_scale, "truth": look.truth, "ellipsoids": look.ellipsoids > 0}
+    switches |= {"names": look.labels, "skeleton": look.skeleton}
+    yield write_page(view.predictions, path, title=title, keypoint=look.keypoint, switches=switches, **both)
 
 
 def _pictures(view: View, path: Path, camera: dict[str, Any], first: int, update: Update) -> Iterator[Path]:

@@ -33,7 +33,7 @@ def box_coverage(keypoints: Tensor, cloud: Tensor, mask: Tensor | None = None) -
     Raises:
         ValueError: shapes that do not agree, positions that are not finite, or a cloud without extent.
     """
-    mask = _checked_mask(keypoints, cloud, mask)
+    mask = checked_cloud_mask(keypoints, cloud, mask)
     low, high = _boxes(cloud, mask)
     diagonal = torch.linalg.vector_norm(high - low, dim=-1)
     keypoints = keypoints.double()
@@ -57,7 +57,7 @@ def box_iou(keypoints: Tensor, cloud: Tensor, mask: Tensor | None = None) -> Ten
     Raises:
         ValueError: as in `box_coverage`.
     """
-    mask = _checked_mask(keypoints, cloud, mask)
+    mask = checked_cloud_mask(keypoints, cloud, mask)
     low, high = _boxes(cloud, mask)
     keypoints = keypoints.double()
     own_low, own_high = keypoints.amin(dim=1), keypoints.amax(dim=1)
@@ -81,7 +81,7 @@ def surface_distance(keypoints: Tensor, cloud: Tensor, mask: Tensor | None = Non
     Raises:
         ValueError: as in `box_coverage`.
     """
-    mask = _checked_mask(keypoints, cloud, mask)
+    mask = checked_cloud_mask(keypoints, cloud, mask)
     rows = []
     for own, points, keep in zip(keypoints.double(), cloud.double(), mask, strict=True):
         offset = own[:, None] - points[keep]
@@ -121,7 +121,7 @@ def _boxes(cloud: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return points.masked_fill(padding, torch.inf).amin(dim=1), points.masked_fill(padding, -torch.inf).amax(dim=1)
 
 
-def _checked_mask(keypoints: Tensor, cloud: Tensor, mask: Tensor | None) -> Tensor:
+def checked_cloud_mask(keypoints: Tensor, cloud: Tensor, mask: Tensor | None) -> Tensor:
     """The mask, all True for None, after checking everything."""
     shapes_fit = keypoints.ndim == cloud.ndim == 3 and keypoints.shape[::2] == cloud.shape[::2]
     if not shapes_fit or cloud.shape[2] != 3 or not keypoints.shape[1] or not cloud.shape[1]:
@@ -181,7 +181,7 @@ class Coverage(Metric):
     def update(self, keypoints: Tensor, cloud: Tensor, mask: Tensor | None = None) -> None:
         """Add models: keypoints (B, K, 3), cloud (B, N, 3), same unit, and mask (B, N) bool or None."""
         keypoints, cloud = keypoints.detach().cpu(), cloud.detach().cpu()
-        mask = _checked_mask(keypoints, cloud, None if mask is None else mask.cpu())
+        mask = checked_cloud_mask(keypoints, cloud, None if mask is None else mask.cpu())
         distance = surface_distance(keypoints, cloud, mask)
         limits = torch.tensor(self.thresholds, dtype=torch.float64)
         columns = [

@@ -17,7 +17,7 @@ from pcsargmax.metrics.bootstrap import (
     percentile_interval,
     resample_weights,
 )
-from pcsargmax.metrics.coverage import _checked_mask, cloud_radius
+from pcsargmax.metrics.coverage import checked_cloud_mask, cloud_radius
 
 
 def index_agreement(keypoints: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def into_unit_ball(keypoints: Tensor, cloud: Tensor, mask: Tensor | None = None)
     Raises:
         ValueError: shapes that do not agree, positions that are not finite, or a cloud without extent.
     """
-    mask = _checked_mask(keypoints, cloud, mask)
+    mask = checked_cloud_mask(keypoints, cloud, mask)
     total = cloud.double().masked_fill(~mask[..., None], 0).sum(dim=1, keepdim=True)
     mean = total / mask.sum(dim=1)[:, None, None]
     return (keypoints.double() - mean) / cloud_radius(cloud, mask)[:, None, None]

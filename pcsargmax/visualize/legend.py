@@ -146,8 +146,11 @@ class _Column:
         """Write what the columns are."""
         y = top + (titled + 0.5) * row
         if titled:
-            text = shorten(self.pen, self.side.title, self.letters, self.width - 0.4 * self.letters.size)
-            self.pen.text((end, top + row / 2), text, font=self.letters, fill=INK, anchor="rm")
+            room = self.width - 0.4 * self.letters.size
+            fits = self.pen.textlength(self.side.title, font=self.letters) <= room
+            letters = self.letters if fits else min(self.letters, self.small, key=lambda each: each.size)
+            text = shorten(self.pen, self.side.title, letters, room)
+            self.pen.text((end, top + row / 2), text, font=letters, fill=INK, anchor="rm")
         self.pen.text((end - self.of_error, y), self.name, font=self.small, fill=FAINT, anchor="rm")
         if any(self.errors):
             self.pen.text((end, y), "error", font=self.small, fill=FAINT, anchor="rm")

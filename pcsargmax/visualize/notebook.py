@@ -45,6 +45,7 @@ def prediction_html(prediction: Prediction) -> str:
     drawing = build_drawing(prediction, Look(surface=False, symmetries=False))
     picture = thumbnail.drawing_picture(drawing, prediction.keypoint_names)
     there, error = set(drawing.shown.tolist()), prediction.error
+    errors, radii = _alike(error), _alike(prediction.radius)
     decimals = _decimals(float(np.linalg.norm(np.ptp(prediction.points, axis=0))))
     header = ["keypoint", "x", "y", "z", "" if prediction.annotated else "confidence"]
     header += [] if prediction.radius is None else [f"within ({100 * (prediction.radius_coverage or 0):g} %)"]
@@ -57,13 +58,19 @@ def prediction_html(prediction: Prediction) -> str:
             continue
         row += [f"{x:.{decimals}f}" for x in prediction.position[k]]
         row.append("annotated" if prediction.annotated else _share(prediction.confidence[k]))
-        row += [] if prediction.radius is None else [f"{prediction.radius[k]:.3g}"]
-        row += [] if error is None else [f"{error[k]:.3g}" if math.isfinite(error[k]) else ""]
+        row += radii[k : k + 1] + errors[k : k + 1]
         rows.append(row)
     points, count = len(prediction.points), prediction.num_keypoints
     about = f"{count} keypoint{'s' * (count != 1)} on {points} point{'s' * (points != 1)}"
     caption = "annotated positions" if prediction.annotated else _scale(float(prediction.probability.max()))
     return _page(prediction.name or "Prediction", about, picture, caption, header, rows, count)
+
+
+def _alike(lengths: np.ndarray | None) -> list[str]:
+    """Lengths (K,) as a column that can be compared, or no column."""
+    from pcsargmax.visualize.legend import length_texts
+
+    return [] if lengths is None else length_texts(lengths)
 
 
 def distribution_html(distribution: KeypointDistribution) -> str:
@@ -80,10 +87,10 @@ def distribution_html(distribution: KeypointDistribution) -> str:
     axes = list("xyz"[:size]) if size <= 3 else [f"x{d}" for d in range(size)]
     header = ["keypoint", *axes, "spread", "peak", *([] if maps.presence is None else ["presence"])]
     decimals = _decimals(float(np.linalg.norm(np.ptp(maps.positions, axis=0))))
-    rows = []
+    spreads, rows = _alike(maps.spread), []
     for k, mean in enumerate(maps.mean):
         row = [_keypoint(str(k), keypoint_color(k)), *(f"{x:.{decimals}f}" for x in mean)]
-        row += ["" if maps.spread is None else f"{maps.spread[k]:.3g}", f"{maps.probability[k].max():.3g}"]
+        row += [spreads[k] if spreads else "", f"{maps.probability[k].max():.3g}"]
         row += [] if maps.presence is None else [_share(float(maps.presence[k]))]
         rows.append(row)
     about = _about(distribution) + ("; shown: the first, of distribution[i] any other" if count > 1 else "")

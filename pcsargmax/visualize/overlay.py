@@ -61,7 +61,7 @@ def draw_labels(
             continue
         size = pen.textbbox((0, 0), name, font=letters)
         if depth is None:
-            box = _label_place(size, discs[number], taken, image.size)
+            box = label_place(size, discs[number], taken, image.size)
         else:
             half = (size[2] - size[0]) / 2 + 3, (size[3] - size[1]) / 2 + 3
             box = _beside(discs[number], *half)
@@ -115,7 +115,7 @@ def _beside(
     return cx - half_width, cy - half_height, cx + half_width, cy + half_height
 
 
-def _label_place(
+def label_place(
     text_box: tuple[float, float, float, float],
     disc: tuple[float, float, float, float],
     taken: list[tuple[float, float, float, float]],

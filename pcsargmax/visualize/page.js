@@ -424,4 +424,5 @@ addEventListener("afterprint", () => document.querySelectorAll(".printed").forEa
 fillShapes();
 fillMaps(DATA.shapes[Number(by("shape").value)]);
 by("map").value = String(DATA.keypoint);
+Object.entries(DATA.switches ?? {}).forEach(([id, on]) => { by(id).checked = on; });
 const ready = draw().then(linkCameras).catch(failed);

@@ -10,7 +10,7 @@ import string
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,30 @@ from pcsargmax.visualize.page_shapes import page_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+class Viewer(NamedTuple):
+    """What a page shows its shapes in, by files of this package.
+
+    Attributes:
+        section: HTML of the viewer.
+        script: that fills it.
+        style: CSS of its own, if any.
+        plotly: whether the script draws with Plotly.
+    """
+
+    section: str
+    script: str
+    style: str = ""
+    plotly: bool = True
+
+
+#: Of clouds, in three dimensions.
+CLOUDS = Viewer("viewer.html", "page.js")
+
+
+#: What a reader switches on and off, by the names of viewer.html.
+SWITCHES = ("log", "same", "truth", "ellipsoids", "radius", "samples", "names", "skeleton")
 
 
 def write_page(
@@ -32,6 +56,7 @@ def write_page(
     keypoint: str | int | None = None,
     others: Sequence[Prediction] | None = None,
     titles: tuple[str, str] = ("", ""),
+    switches: Mapping[str, bool] | None = None,
 ) -> Path:
     """Write one HTML file with choosers for shape and probability map, whole or not at all; y is up.
 
@@ -49,12 +74,16 @@ def write_page(
         keypoint: name or number of the keypoint whose map is shown first; None: the largest of all.
         others: what a second method found on the same shapes; it is shown beside the first, seen from the same side.
         titles: of the two methods.
+        switches: which of `SWITCHES` are on or off at first; of the others the page says it.
 
     Raises:
-        ValueError: no prediction, no such keypoint, or `others` of other shapes.
+        ValueError: no prediction, no such keypoint or switch, or `others` of other shapes.
     """
     listed = [predictions] if isinstance(predictions, Prediction) else list(predictions)
+    if odd := [name for name in switches or {} if name not in SWITCHES]:
+        raise ValueError(f"switches: expected some of {', '.join(SWITCHES)}, got {odd[0]!r}")
     data = page_data(listed, others=others, titles=titles, keypoint=keypoint, min_visibility=min_visibility)
+    data["switches"] = dict(switches or {})
     after = "".join(_figure(caption, figure) for caption, figure in (figures or {}).items())
     return save_page(path, title, data, before=_metrics_table(metrics or {}), after=after)
 
@@ -68,37 +97,45 @@ def save_page(
     before: str = "",
     after: str = "",
     charts: Sequence[Mapping[str, Any]] = (),
+    viewer: Viewer = CLOUDS,
 ) -> Path:
-    """Write the page around the viewer, whole or not at all.
+    """Write the page around a viewer, whole or not at all. Plotly is in it only where something is drawn with it.
 
     Args:
         path: the .html file.
         title: heading, plain text.
-        data: of `page_data`.
+        data: what the viewer shows, of clouds that of `page_data`.
         head: HTML below the heading.
         before: HTML above the viewer.
         after: HTML below the viewer.
         charts: what report.js draws, see `report.charts`; without any, its script is left out.
+        viewer: the viewer.
     """
     from plotly.offline import get_plotlyjs
 
     from pcsargmax.datasets.cache import atomic_path
 
-    package = files("pcsargmax.visualize")
-    scripts = ["page.js", *(["report/report.js"] if charts else [])]
-    page = string.Template((package / "page.html").read_text(encoding="utf-8")).substitute(
+    scripts = [viewer.script, *(["report/report.js"] if charts else [])]
+    page = string.Template(_read("page.html")).substitute(
         title=html.escape(title),
+        style=_read(viewer.style) if viewer.style else "",
         head=head,
         before=before,
+        viewer=_read(viewer.section),
         after=after,
-        plotly=get_plotlyjs(),
+        plotly=get_plotlyjs() if viewer.plotly or charts else "",
         data=_script_json(data),
         charts=f'<script id="charts" type="application/json">{_script_json(list(charts))}</script>\n' if charts else "",
-        script="\n".join((package / name).read_text(encoding="utf-8") for name in scripts),
+        script="\n".join(_read(name) for name in scripts),
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)
+
+
+def _read(name: str) -> str:
+    """A file of this package."""
+    return (files("pcsargmax.visualize") / name).read_text(encoding="utf-8")
 
 
 def _script_json(value: Any) -> str:

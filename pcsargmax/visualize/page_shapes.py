@@ -106,10 +106,10 @@ def _shape(prediction: Prediction, min_visibility: float) -> dict[str, Any]:
         "name": prediction.name,
         "annotated": prediction.annotated,
         "count": len(keep),
-        "points": _pack(_steps(points - center, step)),
+        "points": pack(_steps(points - center, step)),
         "step": step,
         "reach": reach,
-        "maps": _pack(_levels(maps, peaks, chance)),
+        "maps": pack(levels(maps, peaks, chance)),
         "peaks": [float(f"{peak:.7g}") for peak in peaks],
         "chance": chance,
         "index": keep.tolist() if thinned else None,
@@ -143,7 +143,7 @@ def _kept_points(prediction: Prediction) -> np.ndarray:
     return np.unique(np.concatenate([even, prediction.point_index]))
 
 
-def _levels(maps: np.ndarray, peaks: np.ndarray, chance: float) -> np.ndarray:
+def levels(maps: np.ndarray, peaks: np.ndarray, chance: float) -> np.ndarray:
     """(K, N) uint8: 0 below chance, else 1 to 255 in equal ratios from chance to the map's peak."""
     span = np.log(np.maximum(peaks / chance, 1.0))[:, None]
     place = np.log(np.maximum(maps, 1e-30) / np.maximum(peaks, 1e-30)[:, None]) / np.maximum(span, 1e-9)
@@ -153,7 +153,7 @@ def _levels(maps: np.ndarray, peaks: np.ndarray, chance: float) -> np.ndarray:
 def _packed(offsets: np.ndarray) -> dict[str, Any]:
     """Offsets (..., 3) in steps of 1/32767 of their own reach."""
     step = float(np.abs(offsets).max(initial=0.0) / 32767) or 1.0
-    return {"step": step, "packed": _pack(_steps(offsets, step))}
+    return {"step": step, "packed": pack(_steps(offsets, step))}
 
 
 def _keypoints(prediction: Prediction, center: np.ndarray, min_visibility: float) -> list[dict[str, Any]]:
@@ -196,5 +196,6 @@ def short(value: Any) -> Any:
     return float(f"{value:.7g}") if np.isfinite(value) else None
 
 
-def _pack(array: np.ndarray) -> str:
+def pack(array: np.ndarray) -> str:
+    """An array's bytes, compressed, as text."""
     return base64.b64encode(zlib.compress(array.tobytes())).decode()

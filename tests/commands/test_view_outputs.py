@@ -60,6 +60,18 @@ def test_a_page_holds_every_shape_and_starts_with_the_keypoint(cli, box_run, tmp
     assert [shape["name"] for shape in data["shapes"]] == ["m09", "m10", "m11"]
     assert data["keypoint"] == 2
     assert "<title>box</title>" in (tmp_path / "new" / "page.html").read_text()
+    on = {"same", "truth", "names", "skeleton"}
+    assert {name for name, ticked in data["switches"].items() if ticked} == on
+    assert {name for name, ticked in data["switches"].items() if not ticked} == {"log", "ellipsoids"}
+
+
+def test_a_page_starts_as_the_options_say(cli, box_run, tmp_path):
+    options = ("--log", "--ellipsoids", 2, "--no-truth", "--no-labels", "--no-skeleton", "--own-scale")
+    result = cli("view", box_run, "--count", 1, "--html", tmp_path / "a.html", *options)
+    assert result.exit_code == 0, result.output
+    switches = on_page(tmp_path / "a.html")["switches"]
+    assert {name for name, ticked in switches.items() if ticked} == {"log", "ellipsoids"}
+    assert len(switches) == 6
 
 
 def test_a_page_of_two_runs_has_both(cli, box_run, box_copy, tmp_path):

@@ -167,6 +167,16 @@ def test_titles_and_errors_of_a_pair_are_whole_where_there_is_room(mug, written)
     assert dict(written)["1"][2] <= first[0] < first[2] < second[0] < second[2] <= 1600
 
 
+def test_a_title_of_a_pair_is_small_before_it_is_cut(mug, written):
+    one = dataclasses.replace(mug(), keypoint_names=("0", "1", "2", "3"))
+    sides = [side(one, "soft-argmax"), side(one, "sampling, N_s = 10")]
+    width = legend.panel_width((1600, 720), 2)
+    legend.add_panel(Image.new("RGB", (1600 - width, 720), "white"), width, sides, [])
+    boxes = dict(written)
+    first, second = boxes["soft-argmax"], boxes["sampling, N_s = 10"]
+    assert first[2] < second[0] < second[2] <= 1600
+
+
 @pytest.mark.parametrize("keypoint", [None, "handle"])
 def test_an_annotation_has_neither_probabilities_nor_confidence(mug, written, keypoint):
     one = dataclasses.replace(mug(), annotated=True, truth=None)

@@ -9,6 +9,7 @@ import pytest
 
 from pcsargmax.prediction import Skeleton
 from pcsargmax.visualize import write_page
+from pcsargmax.visualize.page import SWITCHES
 
 
 def data_of(path) -> dict:
@@ -169,6 +170,26 @@ def test_a_browser_draws_it_without_errors(mug, tmp_path, browse):
     assert (found["copies"], found["left"]) == ([True], 0)  # what goes to paper is not blank
     # cloud, keypoints, truth, error lines, 3 ellipsoids
     assert found["traces"] == ["scatter3d"] * 4 + ["mesh3d"] * 3
+
+
+def test_a_browser_starts_with_the_switches_as_they_are_set(mug, tmp_path, browse):
+    switches = {"log": True, "ellipsoids": True, "truth": False, "names": False}
+    found = browse(
+        write_page(mug(), tmp_path / "page.html", switches=switches),
+        """return {on: [...document.querySelectorAll("#controls input:checked")].map((one) => one.id),
+             traces: by("plot").data.map((one) => one.type), least: by("plot").data[0].marker.cmin,
+             tags: by("plot").layout.scene.annotations.length};""",
+    )
+    assert found["on"] == ["log", "same", "ellipsoids", "samples", "skeleton"]
+    assert found["traces"] == ["scatter3d"] * 2 + ["mesh3d"] * 3  # neither annotations nor errors
+    assert (found["least"], found["tags"]) == (-3, 0)
+
+
+def test_a_switch_must_be_on_the_page(mug, tmp_path):
+    with pytest.raises(ValueError, match="switches: expected some of log, .*, got 'glow'"):
+        write_page(mug(), tmp_path / "page.html", switches={"glow": True})
+    boxes = re.findall(r'type="checkbox" id="(\w+)"', own_text(write_page(mug(), tmp_path / "page.html")))
+    assert tuple(boxes) == SWITCHES
 
 
 def test_a_browser_draws_radii_samples_and_skeletons(mug, tmp_path, browse):

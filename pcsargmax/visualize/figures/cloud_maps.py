@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Side of a panel in inches and in the camera's pixels.
 _SIDE, _PIXELS = 1.75, 400
+#: Letters beside a colour scale as high as a panel.
+_LETTERS = 24
 #: Clouds of more points are drawn as pixels in a vector file too, which would be slow to open else.
 _MANY = 10_000
 
@@ -73,9 +76,10 @@ def probability_figure(
             shape.draw(line[-1], *views[0], closeup=closeup, frame_in=line[0])
         line[0].set_ylabel(name, fontsize=11)
         if not same_scale:
-            color_bar(figure, line, shape.colors.title, shape.colors.ticks, aspect=12)
+            color_bar(figure, line, _wrapped(shape.colors.title), shape.colors.ticks, aspect=12)
     if same_scale:  # the scale says of the last shape what it does of all
-        color_bar(figure, axes, shapes[-1].colors.title, shapes[-1].colors.ticks, aspect=12 * len(shapes))
+        title = _wrapped(shapes[-1].colors.title, len(shapes))
+        color_bar(figure, axes, title, shapes[-1].colors.ticks, aspect=12 * len(shapes))
     _explain(figure, shapes)
     return save_figure(figure, path)
 
@@ -141,6 +145,12 @@ class _Shape:
             at = camera.project(place[None])[0]
             for ink, width in inks:
                 ax.scatter(*at.T, marker=marker, s=size, lw=width, facecolor="none", edgecolor=ink or color)
+
+
+def _wrapped(title: str, rows: int = 1) -> str:
+    """What a scale shows, in lines that are no longer than so many rows of panels are high."""
+    lines = [title] if len(title) <= _LETTERS * rows else title.replace(", log scale", ",\nlog scale").split("\n")
+    return "\n".join(textwrap.fill(line, _LETTERS * rows, break_long_words=False) for line in lines)
 
 
 def _frame(ax: Any, whole: Any, low: np.ndarray, high: np.ndarray) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcsargmax.visualize.images.picture import Picture, SlicePicture, ellipse_axes
-from pcsargmax.visualize.overlay import _label_place
+from pcsargmax.visualize.overlay import label_place
 from pcsargmax.visualize.palette import TRUTH_COLOR, keypoint_color
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _write_names(ax: Axes, picture: Picture, rows: np.ndarray, radius: float) ->
         x, y = at[k].tolist()
         text_box = (0.0, 0.0, 0.54 * size * len(picture.names[k]), size)
         disc = (x - half, y - half, x + half, y + half)
-        place = _label_place(text_box, disc, taken, (int(points * box.width), int(points * box.height)))
+        place = label_place(text_box, disc, taken, (int(points * box.width), int(points * box.height)))
         taken.append(place)
         away = (place[0] + place[2]) / 2 - x, y - (place[1] + place[3]) / 2
         gap = np.hypot(x - np.clip(x, place[0], place[2]), y - np.clip(y, place[1], place[3]))

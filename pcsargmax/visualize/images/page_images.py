@@ -20,7 +20,7 @@ from pcsargmax.visualize.images.picture import (
     ellipse_axes,
     picture_of,
 )
-from pcsargmax.visualize.page_shapes import PageScores, _levels, _pack, short
+from pcsargmax.visualize.page_shapes import PageScores, levels, pack, short
 from pcsargmax.visualize.palette import TRUTH_COLOR, keypoint_color, probability_scale, rgb_to_hex
 
 #: Images of more pixels are shown smaller on the page (their files are not).
@@ -114,7 +114,7 @@ def _maps(picture: Picture) -> dict[str, Any]:
     maps = np.asarray(picture.maps, dtype=np.float64).reshape(count, rows * columns)
     peaks, chance = np.maximum(maps.max(axis=1), 0.0), 1.0 / (rows * columns)
     return {
-        "maps": _pack(_levels(maps, peaks, chance)),
+        "maps": pack(levels(maps, peaks, chance)),
         "peaks": [float(f"{peak:.7g}") for peak in peaks],
         "chance": chance,
         "cells": [columns, rows],
@@ -165,7 +165,7 @@ def _surfaces(picture: SlicePicture) -> dict[str, Any]:
     step = max(1 / _STEPS, largest / 32767)
     whole = np.concatenate([np.where(np.isfinite(part), np.round(part / step), -32768) for part in listed])
     return {
-        "packed": _pack(whole.astype("<i2")),
+        "packed": pack(whole.astype("<i2")),
         "step": step,
         "parts": [name for name, part in zip(("rows", "std", "truth"), parts, strict=True) if part is not None],
     }

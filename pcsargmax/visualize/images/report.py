@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pcsargmax.visualize.images import report_keypoints, report_surfaces
-from pcsargmax.visualize.images.page import save_image_page
+from pcsargmax.visualize.images.page import IMAGES
 from pcsargmax.visualize.images.page_images import images_data
 from pcsargmax.visualize.images.report_runs import (
     ImageReport,
@@ -20,11 +20,12 @@ from pcsargmax.visualize.images.report_runs import (
     measure_image_run,
     method_of,
 )
+from pcsargmax.visualize.page import save_page
 from pcsargmax.visualize.page_shapes import PageScores
 from pcsargmax.visualize.report.parts import Scores, chart_boxes, facts, navigation, section, table, warning
 from pcsargmax.visualize.report.shape_charts import shape_chart
 from pcsargmax.visualize.report.training import training_charts
-from pcsargmax.visualize.report.write import SHAPES, _settings, _version, chosen_shapes
+from pcsargmax.visualize.report.write import SHAPES, chosen_shapes, settings_list, version_text
 
 __all__ = ["ImageReport", "check_alike", "measure_image_run", "method_of", "write_image_report"]
 
@@ -87,12 +88,12 @@ def write_image_report(
         "every-keypoint": parts.keypoint_tables(runs, seed),
         "every-shape": boxes["every-shape"] + parts.shape_table(runs, scores, picks),
         "training": boxes["training"],
-        "settings": _settings(runs),  # type: ignore[arg-type]  # they have their settings at the same place
+        "settings": settings_list(runs),  # type: ignore[arg-type]  # they have their settings at the same place
     }
     titles = {name: _title_of(name, report) for name in _TITLES if inside.get(name, "shapes")}
     sections = {name: section(name, _title_of(name, report), text) for name, text in inside.items()}
     now = written or datetime.datetime.now().astimezone()
-    return save_image_page(
+    return save_page(
         path,
         _title(runs),
         _data(runs, scores, shown),
@@ -100,6 +101,7 @@ def write_image_report(
         before=sections.pop("metrics") + _images_heading(len(shown), scores, _title_of("shapes", report)),
         after="".join(sections.values()),
         charts=[chart for some in charts.values() for chart in some],
+        viewer=IMAGES,
     )
 
 
@@ -132,7 +134,7 @@ def _head(runs: ImageReports, written: datetime.datetime) -> str:
     """Which runs, which data, when."""
     first = next(iter(runs.values()))
     data = f"{first.metrics['data']}, split {first.metrics['split']!r}"
-    when = f"{written:%Y-%m-%d %H:%M}{_version()}"
+    when = f"{written:%Y-%m-%d %H:%M}{version_text()}"
     if len(runs) == 1:
         return facts({"Data": data, **_told(first), "Report": when})
     columns = [_told(run) for run in runs.values()]

@@ -80,7 +80,7 @@ def write_report(
         "every-keypoint": parts.keypoint_tables(runs, seed),
         "every-shape": boxes["every-shape"] + parts.shape_table(runs, scores, picks),
         "training": boxes["training"],
-        "settings": _settings(runs),
+        "settings": settings_list(runs),
     }
     titles = {name: title for name, title in _TITLES.items() if inside.get(name, "shapes")}
     sections = {name: section(name, _TITLES[name], text) for name, text in inside.items()}
@@ -150,7 +150,7 @@ def _head(runs: Runs, written: datetime.datetime) -> str:
     """Which runs, which data, when."""
     first = next(iter(runs.values()))
     data = f"{first.metrics['data']}, split {first.metrics['split']!r}"
-    when = f"{written:%Y-%m-%d %H:%M}{_version()}"
+    when = f"{written:%Y-%m-%d %H:%M}{version_text()}"
     if len(runs) == 1:
         return facts({"Data": data, **_told(first), "Report": when})
     columns = [_told(run) for run in runs.values()]
@@ -171,7 +171,7 @@ def _told(run: RunReport) -> dict[str, str]:
     }
 
 
-def _version() -> str:
+def version_text() -> str:
     """That of the package, nothing where it is used without being installed."""
     try:
         return f", pcsargmax {version('pcsargmax')}"
@@ -200,7 +200,7 @@ def _unlike(evaluated: tuple[int, int], common: int) -> str:
     )
 
 
-def _settings(runs: Mapping[str, RunReport]) -> str:
+def settings_list(runs: Mapping[str, RunReport]) -> str:
     """Every setting of the training; of two runs, those that differ stand out and come first."""
     listed = [run.metrics["settings"] for run in runs.values()]
     names = list(dict.fromkeys(name for settings in listed for name in settings))

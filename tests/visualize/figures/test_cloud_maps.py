@@ -28,6 +28,21 @@ def test_a_row_a_method_and_a_column_a_view(mug, tmp_path):
     assert (tmp_path / "maps.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("same_scale", [False, True])
+@pytest.mark.parametrize("name", ["9", "outer_corner_of_left_eye"])
+def test_what_a_scale_says_stays_within_the_figure_and_beside_its_row(mug, same_scale, name):
+    one = dataclasses.replace(mug(), keypoint_names=(name, "b", "c", "d"))
+    methods = {"soft": one} if same_scale else {"soft": one, "sampling": one}
+    options = {"keypoint": name, "log_scale": True, "same_scale": same_scale}
+    figure = probability_figure(methods, views=[(70, 25)], **options)
+    figure.canvas.draw()
+    labels = [ax.yaxis.label for ax in figure.axes[2 * len(methods) :]]
+    assert [label.get_text().replace("\n", " ") for label in labels] == [f"probability of {name}, log scale"] * len(methods)
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1 for box in boxes)
+    assert same_scale or boxes[1].y1 < boxes[0].y0
+
+
 def test_what_is_marked_where(mug):
     one = mug()
     figure = probability_figure({"soft": one}, keypoint="handle")
