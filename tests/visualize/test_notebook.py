@@ -77,7 +77,7 @@ def test_radius_and_no_truth(mug):
     one = dataclasses.replace(mug(), truth=None, radius=[0.1, 0.2, 0.3, 0.4], radius_coverage=0.9)
     header, *rows = Table(prediction_html(one)).rows
     assert header == ["keypoint", "x", "y", "z", "confidence", "within (90 %)"]
-    assert [row[-1] for row in rows] == ["0.1", "0.2", "0.3", ""]
+    assert [row[-1] for row in rows] == ["0.100", "0.200", "0.300", ""]
 
 
 def test_positions_far_from_the_origin_keep_their_digits(mug):

@@ -186,7 +186,7 @@ def test_a_browser_starts_with_the_switches_as_they_are_set(mug, tmp_path, brows
 
 
 def test_a_switch_must_be_on_the_page(mug, tmp_path):
-    with pytest.raises(ValueError, match="switches: expected some of log, .*, got 'glow'"):
+    with pytest.raises(ValueError, match=r"switches: expected some of log, .*, got 'glow'"):
         write_page(mug(), tmp_path / "page.html", switches={"glow": True})
     boxes = re.findall(r'type="checkbox" id="(\w+)"', own_text(write_page(mug(), tmp_path / "page.html")))
     assert tuple(boxes) == SWITCHES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from pcsargmax.prediction import Prediction
 from pcsargmax.visualize.drawing import build_drawing
-from pcsargmax.visualize.figures.parts import bare, check_figure_path, color_bar, cross, panels, save_figure
+from pcsargmax.visualize.figures.parts import bare, check_figure_path, color_bar, cross, folded, panels, save_figure
 from pcsargmax.visualize.geometry import Camera, fit_camera
 from pcsargmax.visualize.look import Look
 from pcsargmax.visualize.palette import TRUTH_COLOR, faded, keypoint_color, probability_map
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 
 #: Side of a panel in inches and in the camera's pixels.
 _SIDE, _PIXELS = 1.75, 400
-#: Letters beside a colour scale as high as a panel.
-_LETTERS = 24
+#: How many letters of a colour scale's title, and of a method's name, are as long as a panel is high.
+_OF_TITLE, _OF_NAME = 22, 20
 #: Clouds of more points are drawn as pixels in a vector file too, which would be slow to open else.
 _MANY = 10_000
 
@@ -74,11 +73,11 @@ def probability_figure(
             shape.draw(ax, azimuth, elevation, plain=closeup is not None)
         if closeup is not None:
             shape.draw(line[-1], *views[0], closeup=closeup, frame_in=line[0])
-        line[0].set_ylabel(name, fontsize=11)
+        line[0].set_ylabel(folded(name, _OF_NAME), fontsize=11)
         if not same_scale:
-            color_bar(figure, line, _wrapped(shape.colors.title), shape.colors.ticks, aspect=12)
+            color_bar(figure, line, _folded_title(shape.colors.title), shape.colors.ticks, aspect=12)
     if same_scale:  # the scale says of the last shape what it does of all
-        title = _wrapped(shapes[-1].colors.title, len(shapes))
+        title = _folded_title(shapes[-1].colors.title, len(shapes))
         color_bar(figure, axes, title, shapes[-1].colors.ticks, aspect=12 * len(shapes))
     _explain(figure, shapes)
     return save_figure(figure, path)
@@ -147,10 +146,10 @@ class _Shape:
                 ax.scatter(*at.T, marker=marker, s=size, lw=width, facecolor="none", edgecolor=ink or color)
 
 
-def _wrapped(title: str, rows: int = 1) -> str:
+def _folded_title(title: str, rows: int = 1) -> str:
     """What a scale shows, in lines that are no longer than so many rows of panels are high."""
-    lines = [title] if len(title) <= _LETTERS * rows else title.replace(", log scale", ",\nlog scale").split("\n")
-    return "\n".join(textwrap.fill(line, _LETTERS * rows, break_long_words=False) for line in lines)
+    lines = [title] if len(title) <= _OF_TITLE * rows else title.replace(", log scale", ",\nlog scale").split("\n")
+    return "\n".join(folded(line, _OF_TITLE * rows) for line in lines)
 
 
 def _frame(ax: Any, whole: Any, low: np.ndarray, high: np.ndarray) -> None:

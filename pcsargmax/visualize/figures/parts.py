@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,16 @@ def method_line(number: int, *, marker: bool = False) -> dict[str, Any]:
     if marker:
         return {"color": keypoint_color(number), "marker": _MARKERS[number % len(_MARKERS)]}
     return {"color": keypoint_color(number), "ls": _DASHES[number % len(_DASHES)]}
+
+
+def folded(text: str, most: int) -> str:
+    """The text in lines of `most` letters if it can be: broken after spaces and signs, never within a formula."""
+    lines = [""]
+    for part in re.findall(r"\$[^$]*\$|[^\s_/,$-]+[\s_/,-]*|.", text):
+        if lines[-1] and len((lines[-1] + part).rstrip()) > most:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.strip() for line in lines)
 
 
 def cross() -> Any:

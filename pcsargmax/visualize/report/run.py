@@ -129,11 +129,13 @@ class _Traits(NamedTuple):
         kinds = ["discovery" if one.discovery else "detector" for one in (self, other)]
         if kinds[0] != kinds[1]:
             raise ValueError(f"against: expected a {kinds[0]} as {self.name} is, got {other.name}, a {kinds[1]}")
-        if self.unit != other.unit:
-            raise ValueError(f"against: expected errors in the unit {self.unit!r}, got {other.unit!r}")
         if not self.discovery and self.keypoint_names != other.keypoint_names:
             mine, names = (", ".join(one.keypoint_names) for one in (self, other))
-            raise ValueError(f"against: expected the keypoints of {self.name}, {mine}; got {names}")
+            told = f"expected the keypoints of {self.name}, {mine}"
+            raise ValueError(f"against: {told}; got those of {other.name}, {names}")
+        if self.unit != other.unit:
+            told = f"expected errors in the unit of {self.name}, {self.unit!r}"
+            raise ValueError(f"against: {told}; got {other.unit!r}, that of {other.name}")
 
 
 def comparable(first: RunReport, second: RunReport) -> tuple[RunReport, RunReport]:

@@ -37,10 +37,24 @@ def test_what_a_scale_says_stays_within_the_figure_and_beside_its_row(mug, same_
     figure = probability_figure(methods, views=[(70, 25)], **options)
     figure.canvas.draw()
     labels = [ax.yaxis.label for ax in figure.axes[2 * len(methods) :]]
-    assert [label.get_text().replace("\n", " ") for label in labels] == [f"probability of {name}, log scale"] * len(methods)
+    told = f"probability of {name}, log scale".replace(" ", "")
+    assert [label.get_text().replace("\n", "").replace(" ", "") for label in labels] == [told] * len(methods)
     boxes = [label.get_window_extent() for label in labels]
     assert all(box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1 for box in boxes)
     assert same_scale or boxes[1].y1 < boxes[0].y0
+
+
+def test_names_of_methods_stay_beside_their_rows(mug):
+    names = [f"soft-argmax, mug-discovery-soft-seed{seed}-0e522a95" for seed in (1, 2)]
+    figure = probability_figure(dict.fromkeys(names, mug()), keypoint=0)
+    figure.canvas.draw()
+    first, second = (figure.axes[number].yaxis.label for number in (0, 4))
+    assert [label.get_text().replace("\n", "").replace(" ", "") for label in (first, second)] == [
+        name.replace(" ", "") for name in names
+    ]
+    above, below = first.get_window_extent(), second.get_window_extent()
+    assert 0 <= below.y0 < below.y1 < above.y0 < above.y1 <= figure.bbox.y1
+    assert above.x0 >= 0
 
 
 def test_what_is_marked_where(mug):

@@ -4,7 +4,7 @@ import pytest
 
 from pcsargmax.visualize import basis_figure, probability_figure
 from pcsargmax.visualize.figures import save_figure
-from pcsargmax.visualize.figures.parts import FORMATS, check_figure_path, empty_figure, method_line
+from pcsargmax.visualize.figures.parts import FORMATS, check_figure_path, empty_figure, folded, method_line
 
 
 @pytest.mark.parametrize("form", ["pdf", "svg", "png"])
@@ -54,3 +54,17 @@ def test_no_figure_stays_in_global_state(mug):
     probability_figure({"soft": mug()}, keypoint=0)
     if "matplotlib.pyplot" in sys.modules:
         assert sys.modules["matplotlib.pyplot"].get_fignums() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("soft-argmax", ["soft-argmax"]),
+        ("sampling, $N_s$ = 10", ["sampling,", "$N_s$ = 10"]),
+        ("outer_corner_of_eye", ["outer_", "corner_of_", "eye"]),
+        ("unbreakablename of", ["unbreakablename", "of"]),
+        ("", [""]),
+    ],
+)
+def test_a_text_is_folded_where_it_can_be(text, lines):
+    assert folded(text, 11).split("\n") == lines

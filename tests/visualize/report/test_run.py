@@ -53,10 +53,11 @@ def test_runs_that_cannot_be_compared_are_refused_before_anything_is_measured(bo
     check_alike(run, run)
     with pytest.raises(ValueError, match="against: expected a detector as box is, got discovery, a discovery"):
         check_alike(run, discovery)
-    other = make_changed(make_report("other"), keypoint_names=["a", "b"])
-    with pytest.raises(ValueError, match=r"against: expected the keypoints of mug-run, .* got a, b"):
+    other = make_changed(make_report("other", unit="diagonal"), keypoint_names=["a", "b"])  # which says more
+    with pytest.raises(ValueError, match=r"against: expected the keypoints of mug-run, .*; got those of other, a, b"):
         comparable(make_report(), other)
-    with pytest.raises(ValueError, match="against: expected errors in the unit 'raw', got 'diagonal'"):
+    told = "against: expected errors in the unit of mug-run, 'raw'; got 'diagonal', that of other"
+    with pytest.raises(ValueError, match=told):
         comparable(make_report(), make_report("other", unit="diagonal"))
 
 
