@@ -134,6 +134,11 @@ class Group:
     differs: str = ""
 
     @property
+    def things(self) -> str:
+        """What the results were measured on, in words."""
+        return "images" if self.kind == "images" else "shapes"
+
+    @property
     def symmetry(self) -> str:
         """Up to which the detectors were trained; "none" of those that were not, and of discoveries."""
         return str(self.settings.get("symmetry", "none"))

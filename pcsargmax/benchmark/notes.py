@@ -37,7 +37,7 @@ def table_notes(
     cells = {(one, name): group.cells[one, name] for one in shown for name in data if (one, name) in group.cells}
     seeds = sorted({result.seed for cell in cells.values() for result in cell})
     over = f"Mean ± standard deviation over seeds {_listed(seeds)}" if len(seeds) > 1 else f"Seed {seeds[0]}"
-    things = "images" if group.kind == "images" else "shapes"
+    things = group.things
     yield f"{over}; 95 % interval over {things}, by bootstrap ({num_bootstrap} resamples)."
     counts = {
         name: " or ".join(sorted({str(len(cell[0].models)) for (_, other), cell in cells.items() if other == name}))
@@ -102,7 +102,7 @@ def _of_tests(
     if all(one == baseline or (baseline, name) not in group.cells for one, name in cells):
         return
     yield (
-        f"Differences are from {baseline.label}, on the same shapes, with their 95 % interval; * where it excludes 0 "
+        f"Differences are from {baseline.label}, on the same {group.things}, with their 95 % interval; * where it excludes 0 "
         "(paired bootstrap; not corrected for the number of comparisons)."
     )
     others = [
@@ -111,7 +111,7 @@ def _of_tests(
         if (baseline, name) in group.cells and not group.cells[baseline, name][0].same_data(cell[0])
     ]
     if others:
-        yield f"Not tested, since measured on other shapes: {'; '.join(others)}."
+        yield f"Not tested, since measured on other {group.things}: {'; '.join(others)}."
 
 
 def _listed(seeds: Sequence[int]) -> str:

@@ -11,6 +11,9 @@ from pcsargmax.commands.alike import alike, data_name, method_label, over_seeds
 if TYPE_CHECKING:
     from rich.table import Table
 
+#: Of more figures, as 3-D joints have, an interval stands in two lines, so that a table fits into 80 columns.
+_BESIDE = 7
+
 
 class Figure(NamedTuple):
     """A number of a result.
@@ -124,7 +127,7 @@ def print_image_comparison(results: list[dict[str, Any]]) -> None:
     table = Table(title="mean ± standard deviation over runs", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")
     for figure in figures:
-        table.add_column(figure.title, justify="right")
+        table.add_column(figure.title, justify="right", overflow="fold")  # no figure may be cut off
     also = ("kind", "flip_test", "boxes") if results[0]["kind"] == "image_keypoints" else ("kind",)
     for runs in alike(results, *also):
         cells = [over_seeds([figure.value(one) for one in runs], figure.text) for figure in figures]
@@ -139,18 +142,20 @@ def _table(title: str, results: list[dict[str, Any]]) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     figures = figures_of(results[0])
     for figure in figures:
-        table.add_column(figure.title, justify="right")
+        table.add_column(figure.title, justify="right", overflow="fold")  # no figure may be cut off
     for metrics in results:
-        table.add_row(*(_cell(figure, metrics) for figure in figures))
+        table.add_row(*(_cell(figure, metrics, "–\n" if len(figures) > _BESIDE else "–") for figure in figures))
     return table
 
 
-def _cell(figure: Figure, metrics: dict[str, Any]) -> str:
+def _cell(figure: Figure, metrics: dict[str, Any], dash: str) -> str:
     value = figure.value(metrics)
     if value is None:
         return "–"
     low, high = figure.value(metrics, "/low"), figure.value(metrics, "/high")
-    return figure.text(value) + ("" if low is None or high is None else f"\n{figure.interval(low, high)}")
+    return figure.text(value) + (
+        "" if low is None or high is None else f"\n{figure.interval(low, high).replace('–', dash)}"
+    )
 
 
 def _print(table: Table) -> None:

@@ -32,6 +32,7 @@ class ImageView:
         options: of `draw_image`: keypoint, truth, ellipsoids, log_scale, labels.
         same_scale: the colours of two runs, and of all images of a sheet, mean the same probabilities.
         size: keyword argument of the pictures, if one was said.
+        doing: what is done to have them, for progress.
     """
 
     predictions: Sequence[Drawable]
@@ -41,6 +42,7 @@ class ImageView:
     options: dict[str, Any]
     same_scale: bool
     size: dict[str, Any]
+    doing: str
 
 
 def is_images(runs: Sequence[Any], data: Sequence[str]) -> bool:
@@ -109,7 +111,9 @@ def view_images(
     found = [predicted_images(run, sources) for run in runs] or [annotated_images(sources)]
     of = ", ".join(Path(text).name or text for text in data or [runs[0].settings.data])
     others = found[1] if len(found) > 1 else None
-    view = ImageView(found[0], others, _titles(runs, of), of, options, same_scale, size)
+    view = ImageView(
+        found[0], others, _titles(runs, of), of, options, same_scale, size, "predicting" if runs else "reading"
+    )
     if outputs:
         _write(view, outputs, first)
     else:
@@ -207,7 +211,7 @@ def _page(view: ImageView, path: Path, update: Update) -> Iterator[Path]:
 
     named = " beside ".join(filter(None, view.titles))
     title = named if view.data in named else f"{view.data}: {named}"
-    predictions = _made(view.predictions, "predicting", update)
+    predictions = _made(view.predictions, view.doing, update)
     others = None if view.others is None else _made(view.others, "predicting again", update)
     keypoint = view.options["keypoint"]
     yield write_image_page(predictions, path, title=title, keypoint=keypoint, others=others, titles=view.titles)
@@ -237,7 +241,7 @@ def _sheet(view: ImageView, path: Path, update: Update) -> Iterator[Path]:
     from pcsargmax.visualize.images.sheet import image_sheet
 
     options = {**view.options, "labels": view.options["labels"] is True}
-    pictures: list[Any] = _made(view.predictions, "predicting", update)
+    pictures: list[Any] = _made(view.predictions, view.doing, update)
     if view.others is not None:  # one after the other for each image
         others = _made(view.others, "predicting again", update)
         pictures = [picture_of(one) for pair in zip(pictures, others, strict=True) for one in pair]

@@ -98,7 +98,8 @@ def test_clouds_and_images_stand_in_tables_of_their_own(tmp_path):
 
 
 def test_notes_speak_of_images(tmp_path):
-    notes = " ".join(the_table(tmp_path, [image_result()]).notes)
+    results = [image_result(), image_result(method="gaussian-5")]
+    notes = " ".join(the_table(tmp_path, results, against="soft").notes)
     assert "interval over images" in notes
     assert "Images: faces 12." in notes
     assert "shapes" not in notes

@@ -81,6 +81,19 @@ def test_a_table_fits_into_80_columns(capsys, monkeypatch):
     assert "…" not in capsys.readouterr().out
 
 
+def test_a_table_of_3d_joints_cuts_nothing_off(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    joints = {key + end: 392.4 for key in ("mpjpe", "pa_mpjpe") for end in ("", "/low", "/high")}
+    shares = {f"pck@{t}{end}": 0.1431 for t in ("0.05", "0.1", "0.2") for end in ("", "/low", "/high")}
+    print_images(keypoints(joints=joints, pck=shares))
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert out.count("392.4–") == 2
+    assert out.count("14.3–") == 3
+    assert "392.4–3" not in out
+    assert "PA-MPJPE" in out
+
+
 def test_people_and_joints_have_their_own_numbers():
     people = {"ap": {"ap": 0.7}, "oks": {"pearson": 0.4}}
     assert [f.title for f in figures_of(keypoints(people=people))][-2:] == ["AR", "r with OKS"]

@@ -46,6 +46,13 @@ def test_a_folder_needs_no_run(shown, image_root):
     assert len(shown(image_root, "--split", "val")[0]) == 1
 
 
+def test_without_a_run_nothing_is_predicted(cli, image_run, image_root, tmp_path):
+    said = cli("view", image_root, "--html", tmp_path / "a.html").output
+    assert "reading: 6/6" in said
+    assert "predicting" not in said
+    assert "predicting: 3/3" in cli("view", image_run, "--html", tmp_path / "b.html").output
+
+
 def test_two_runs_stand_side_by_side(shown, image_run, tmp_path):
     other = shutil.copytree(image_run, tmp_path / "other")
     found, options = shown(image_run, "--against", other)

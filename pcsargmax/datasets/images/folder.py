@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from pcsargmax.datasets.images.item import flip_order
 from pcsargmax.datasets.images.listed import ListedImages, relative_name, some
 from pcsargmax.datasets.images.points import PointRow, PointTable, is_point_table, read_points
-from pcsargmax.datasets.images.reading import IMAGE_SUFFIXES
+from pcsargmax.datasets.images.reading import IMAGE_SUFFIXES, image_size
 from pcsargmax.datasets.keypointnet_files import SPLITS
 from pcsargmax.datasets.markups import read_text
 from pcsargmax.datasets.splits import find_split_file, is_split_file, read_splits, split_by_share
@@ -23,6 +25,9 @@ FACE_68_PAIRS = (
     *((48, 54), (49, 53), (50, 52), (55, 59), (56, 58)),
     *((60, 64), (61, 63), (65, 67)),
 )
+
+#: How many images of a split are looked at for points outside them.
+_LOOKED_AT = 20
 
 
 class ImageFolder(ListedImages):
@@ -50,7 +55,7 @@ class ImageFolder(ListedImages):
     images are not to be mirrored in training.
 
     Rows without any point are left out and counted (`dropped`), as are images that no row names; a `UserWarning` says
-    so.
+    so, and that most points of the first images lie outside them.
 
     Args:
         root: the folder.
@@ -100,6 +105,8 @@ class ImageFolder(ListedImages):
             notes.append(f"{some(empty)} of split {split!r} have no point and were left out")
         if unlisted := _unlisted(self._paths, set(paths.values()), self.root):
             notes.append(f"{some(unlisted)} have no row in a table")
+        if strange := _outside(self._rows, self._paths):
+            notes.append(strange)
         for note in notes:
             warnings.warn(f"{self.root}: {note}", UserWarning, stacklevel=2)
 
@@ -245,6 +252,20 @@ def _unlisted(paths: Sequence[Path], listed: set[Path], root: Path) -> list[str]
     folders = {path.parent for path in paths}
     there = {path for folder in folders for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
     return sorted(relative_name(path, root) for path in there - listed if not path.name.startswith("."))
+
+
+def _outside(rows: Sequence[PointRow], paths: Sequence[Path]) -> str:
+    """A note where most points of the first images lie outside them, as those of images that were made smaller."""
+    points = outside = 0
+    for row, path in zip(rows[:_LOOKED_AT], paths, strict=False):
+        known = row.points[np.isfinite(row.points).all(axis=1)]
+        size = image_size(path)
+        if size is not None:
+            points += len(known)
+            outside += int(((known < -0.5) | (known > np.array(size[::-1]) - 0.5)).any(axis=1).sum())
+    if 2 * outside <= points:
+        return ""
+    return f"{outside} of the first {points} points lie outside their image: are they of images of another size?"
 
 
 def _stem(file: str) -> str:

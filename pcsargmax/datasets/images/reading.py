@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 #: Kinds of image files, by their suffix, that folders are searched for.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 
+#: Tag of EXIF that tells how a camera was held.
+_ORIENTATION = 0x0112
+
 
 def read_image(path: str | Path) -> np.ndarray:
     """Read an image file, of any kind that Pillow knows, as 8-bit RGB.
@@ -23,12 +26,14 @@ def read_image(path: str | Path) -> np.ndarray:
         (H, W, 3) uint8.
 
     Raises:
-        FileNotFoundError: naming the file. ValueError: naming the file, for one that is no image, is cut short, or
-            holds numbers without a known range (32-bit, floating point).
+        FileNotFoundError: naming the file. ValueError: naming the file, for a folder, for one that is no image, is
+            cut short, or holds numbers without a known range (32-bit, floating point).
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: expected an image file, got a folder")
     if not path.is_file():
         raise FileNotFoundError(f"no such image: {path.absolute()}")
     try:
@@ -40,6 +45,18 @@ def read_image(path: str | Path) -> np.ndarray:
     except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: the image cannot be read: {error}") from None
     return _to_rgb(image, path)
+
+
+def image_size(path: str | Path) -> tuple[int, int] | None:
+    """(height, width) that `read_image` will find, from the first bytes of a file; None where they do not say."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as file:
+            (width, height), turned = file.size, file.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError):
+        return None
+    return (width, height) if turned else (height, width)
 
 
 def _to_rgb(image: "Image.Image", path: Path) -> np.ndarray:

@@ -86,8 +86,17 @@ class PoseModule(lightning.LightningModule):
         self.val_errors.update(found, target, batch.visible)
 
     def on_validation_epoch_end(self) -> None:
-        """Log what was collected."""
-        found = self.val_errors.compute()
+        """Log what was collected.
+
+        Raises:
+            ValueError: no keypoint of the validation split lies on its input.
+        """
+        try:
+            found = self.val_errors.compute()
+        except ValueError:
+            raise ValueError(
+                f"{self.settings.data}: validation needs at least one keypoint within an image, got none"
+            ) from None
         self.log("val/error", found["mean_error"].float(), prog_bar=True, sync_dist=True)
         for name in ("0.5", "1", "2"):
             self.log(f"val/pck@{name}", found[f"pck@{name}"].float(), sync_dist=True)

@@ -16,12 +16,12 @@ async function unpack(text) {
   return new Response(stream).arrayBuffer();
 }
 
-// Maps come as one byte a cell: 0 below chance, else 1 to 255 in equal ratios from chance to the map's peak.
-async function probabilities({maps, peaks, chance, cells}) {
+// Maps come as one byte a cell: 0 below the least told, else 1 to 255 in equal ratios from it to the map's peak.
+async function probabilities({maps, peaks, least, cells}) {
   if (!maps) return null;
   const bytes = new Uint8Array(await unpack(maps)), count = cells[0] * cells[1];
   return peaks.map((peak, k) => {
-    const ratio = Math.log(Math.max(peak / chance, 1)) / 254;
+    const ratio = Math.log(Math.max(peak / least, 1)) / 254;
     return Float64Array.from(bytes.subarray(k * count, (k + 1) * count),
       (level) => level === 0 ? 0 : peak * Math.exp(ratio * (level - 255)));
   });

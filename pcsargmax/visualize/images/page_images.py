@@ -27,6 +27,8 @@ from pcsargmax.visualize.palette import TRUTH_COLOR, keypoint_color, probability
 MAX_PIXELS = 500_000
 #: Steps a pixel in which the rows of surfaces are kept, at most.
 _STEPS = 64
+#: Peak over the least probability that is told, at least: below it the colours hardly cover the image.
+_WIDE = 20.0
 
 
 def images_data(
@@ -107,16 +109,20 @@ def _beside(picture: Picture | SlicePicture, first: Picture | SlicePicture) -> d
 
 
 def _maps(picture: Picture) -> dict[str, Any]:
-    """Maps as one byte a cell: 0 below chance, else 1 to 255 in equal ratios from chance to the map's peak."""
+    """Maps as one byte a cell: 0 below the least that is told, else 1 to 255 in equal ratios from it to the map's peak.
+
+    The least is chance, below which a map only has noise; of maps that are wide, less, or they would have holes.
+    """
     if picture.maps is None or picture.placed is None:
         return {}
     count, rows, columns = picture.maps.shape
     maps = np.asarray(picture.maps, dtype=np.float64).reshape(count, rows * columns)
-    peaks, chance = np.maximum(maps.max(axis=1), 0.0), 1.0 / (rows * columns)
+    peaks = np.maximum(maps.max(axis=1), 0.0)
+    least = float(min(1.0 / (rows * columns), peaks[peaks > 0].min(initial=1.0) / _WIDE))
     return {
-        "maps": pack(levels(maps, peaks, chance)),
+        "maps": pack(levels(maps, peaks, least)),
         "peaks": [float(f"{peak:.7g}") for peak in peaks],
-        "chance": chance,
+        "least": least,
         "cells": [columns, rows],
         "placed": short(picture.placed.T.reshape(-1)),  # a, b, c, d, e, f of an SVG matrix
     }

@@ -159,9 +159,28 @@ def test_several_objects_of_an_image(tmp_path):
 
 def test_a_box_outside_its_image(tmp_path):
     picture(tmp_path / "a.png")
-    (tmp_path / "points.csv").write_text("file,x,y,width,height,x0,y0\na.png,10,0,5,8,11,2\n")
+    (tmp_path / "points.csv").write_text("file,x,y,width,height,x0,y0\na.png,10,0,5,8,9,2\n")
     with pytest.raises(ValueError, match=r"points\.csv:2: a\.png: box: \(10, 0, 5, 8\) .* lies outside the image"):
         ImageFolder(tmp_path, "all")[0]
+
+
+def test_points_of_images_of_another_size(tmp_path):
+    table, text = tmp_path / "points.csv", HEADER + "".join(f"a{n}.png,20,3,60,30,40,5\n" for n in range(3))
+    single(tmp_path, 3)
+    table.write_text(text)
+    with pytest.warns(UserWarning, match=r"9 of the first 9 points lie outside their image: are they of"):
+        ImageFolder(tmp_path, "all")
+    table.write_text(text.replace("20,3", "2,3").replace("40,5", "9.5,7.5"))  # one of three, and one on the edge
+    assert len(ImageFolder(tmp_path, "all")) == 3
+    for n in range(3):  # turned, they are 8 wide and 10 high
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(np.zeros((8, 10), np.uint8)).save(tmp_path / f"a{n}.png", exif=exif)
+    table.write_text(HEADER + "".join(f"a{n}.png,7,9,7,9,7,9\n" for n in range(3)))
+    assert len(ImageFolder(tmp_path, "all")) == 3
+    table.write_text(HEADER + "".join(f"a{n}.png,9,7,9,7,9,7\n" for n in range(3)))
+    with pytest.warns(UserWarning, match="9 of the first 9 points"):
+        ImageFolder(tmp_path, "all")
 
 
 def test_rows_without_points_are_counted(tmp_path):

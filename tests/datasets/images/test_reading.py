@@ -71,7 +71,7 @@ def test_a_turned_camera(tmp_path):
 def test_files_that_are_no_images(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no such image: /.*gone\.png"):
         read_image(tmp_path / "gone.png")
-    with pytest.raises(FileNotFoundError, match="no such image"):
+    with pytest.raises(ValueError, match="expected an image file, got a folder"):
         read_image(tmp_path)
     (tmp_path / "text.png").write_text("file,x0,y0\n")
     with pytest.raises(ValueError, match=r"text\.png: not an image of a kind that can be read"):

@@ -139,6 +139,13 @@ def test_validation_logs_the_mean_error_in_cells(make, bins):
     torch.testing.assert_close(logged["val/error"], errors.mean())
 
 
+def test_validation_without_a_keypoint_is_told(make):
+    module, images, _ = make(data="coco")
+    module.validation_step(images._replace(visible=torch.zeros_like(images.visible)), 0)
+    with pytest.raises(ValueError, match="coco: validation needs at least one keypoint within an image, got none"):
+        module.on_validation_epoch_end()
+
+
 def test_the_rate_falls_after_the_steps(make):
     module, _, _ = make(lr=0.01, lr_steps="2,3", lr_decay=0.5)
     made = module.configure_optimizers()

@@ -50,9 +50,10 @@ def test_a_browser_decodes_the_maps(face, tmp_path, browse):
     one = face()
     page = write_image_page(one, tmp_path / "a.html")
     maps = browse(page, "return (await probabilities(DATA.shapes[0])).map((map) => Array.from(map));")
+    least = min(1 / 64, one.probability.max(axis=(1, 2)).min() / 20)
     for found, expected in zip(maps, one.probability.reshape(4, 64), strict=True):
         for value, true in zip(found, expected.tolist(), strict=True):
-            assert value == 0 if true < 1 / 64 else abs(value - true) < 0.02 * true
+            assert value == 0 if true < least else abs(value - true) < 0.02 * true
 
 
 def test_a_browser_shows_two_methods_on_a_phone(face, tmp_path, browse):

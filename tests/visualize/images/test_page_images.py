@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,14 +28,24 @@ def test_maps_come_back_to_two_per_cent(face):
     assert (data["what"], data["keypoint"]) == ("keypoint", 2)
     (shape,) = data["shapes"]
     levels = unpacked(shape["maps"], "u1").reshape(4, 64)
-    chance, peaks = shape["chance"], np.array(shape["peaks"])[:, None]
-    assert chance == 1 / 64
-    back = np.where(levels == 0, 0, peaks * np.exp(np.log(peaks / chance) / 254 * (levels - 255.0)))
+    least, peaks = shape["least"], np.array(shape["peaks"])[:, None]
     maps = one.probability.reshape(4, 64)
-    seen = maps >= chance
+    assert least == min(1 / 64, maps.max(axis=1).min() / 20)
+    back = np.where(levels == 0, 0, peaks * np.exp(np.log(peaks / least) / 254 * (levels - 255.0)))
+    seen = maps >= least
     np.testing.assert_allclose(back[seen], maps[seen], rtol=0.02)
     assert not back[~seen].any()
     assert shape["cells"] == [8, 8]
+
+
+def test_a_flat_map_has_no_holes(face):
+    noise = 1 + 0.01 * np.random.default_rng(0).standard_normal((4, 8, 8))  # as of an untrained network
+    flat = (noise / noise.sum(axis=(1, 2), keepdims=True)).astype(np.float32)
+    (shape,) = images_data([replace(face(), probability=flat)])["shapes"]
+    levels, peaks = unpacked(shape["maps"], "u1").reshape(4, 64), np.array(shape["peaks"])[:, None]
+    back = peaks * np.exp(np.log(peaks / shape["least"]) / 254 * (levels - 255.0))
+    assert levels.all()
+    np.testing.assert_allclose(back, flat.reshape(4, 64), rtol=0.02)
 
 
 def test_the_matrix_is_that_of_an_svg(face):
