@@ -102,8 +102,8 @@ def _of_tests(
     if all(one == baseline or (baseline, name) not in group.cells for one, name in cells):
         return
     yield (
-        f"Differences are from {baseline.label}, on the same {group.things}, with their 95 % interval; * where it excludes "
-        "0 (paired bootstrap; not corrected for the number of comparisons)."
+        f"Differences are from {baseline.label}, on the same {group.things}, with their 95 % interval; * where it "
+        "excludes 0 (paired bootstrap; not corrected for the number of comparisons)."
     )
     others = [
         f"{one.label} on {name}"
