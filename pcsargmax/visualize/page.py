@@ -26,7 +26,7 @@ class Viewer(NamedTuple):
 
     Attributes:
         section: HTML of the viewer.
-        script: that fills it.
+        script: that fills it, with the help of choosers.js.
         style: CSS of its own, if any.
         plotly: whether the script draws with Plotly.
     """
@@ -115,7 +115,7 @@ def save_page(
 
     from pcsargmax.datasets.cache import atomic_path
 
-    scripts = [viewer.script, *(["report/report.js"] if charts else [])]
+    scripts = ["choosers.js", viewer.script, *(["report/report.js"] if charts else [])]
     page = string.Template(_read("page.html")).substitute(
         title=html.escape(title),
         style=_read(viewer.style) if viewer.style else "",

@@ -1,20 +1,6 @@
-"use strict";
-const DATA = JSON.parse(document.getElementById("data").textContent);
-const SIDES = DATA.others ? [DATA.shapes, DATA.others] : [DATA.shapes];  // one, or two methods on the same images
 const SLICES = DATA.what === "surface";
-const by = (id) => document.getElementById(id);
-const escape = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");  // for report.js: Plotly reads tags
-const short = (number, digits = 4) => Number(number.toPrecision(digits)).toString();
 const WHOLE = {x: 0.5, y: 0.5, zoom: 1};  // the middle of what is seen, in shares of the image, and how large
-let drawn = 0;  // the latest drawing wins over slower earlier ones
 let seen = WHOLE;  // of all pictures
-let order = DATA.shapes.map((_, number) => number);
-
-async function unpack(text) {
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Response(stream).arrayBuffer();
-}
 
 // Maps come as one byte a cell: 0 below the least told, else 1 to 255 in equal ratios from it to the map's peak.
 async function probabilities({maps, peaks, least, cells}) {
@@ -202,13 +188,6 @@ function fillScale(place, view, peak) {
 }
 
 // One table of both methods where they name the same keypoints, else one of each.
-function fillSide(views) {
-  const names = (view) => view.shape.keypoints.map((keypoint) => keypoint.name).join("\n");
-  const groups = views.every((view) => names(view) === names(views[0])) ? [views] : views.map((view) => [view]);
-  by("keypoints").replaceChildren(...groups.flatMap((group) => keypointRows(group, views)));
-  by("note").textContent = views[0].shape.note;
-}
-
 function keypointRows(group, views) {
   const cell = (parent, kind, text, scope) => {
     const made = parent.appendChild(document.createElement(kind));
@@ -281,44 +260,6 @@ function fillMaps(shape) {
     ...shape.keypoints.map((keypoint, k) => new Option(keypoint.name, String(k))));
   select.value = kept;
   if (select.selectedIndex < 0) select.value = "-1";
-}
-
-function scoreText(number) {
-  const value = DATA.scores ? DATA.scores.values[number] : null;
-  if (value === null) return "";
-  return DATA.scores.share ? (100 * value).toFixed(1) + " %" : short(value, 3);
-}
-
-// From the worst image to the best; those without a score count as the best.
-function badness(number) {
-  const value = DATA.scores.values[number];
-  return value === null ? -Infinity : DATA.scores.low_is_best ? value : -value;
-}
-
-const ORDERS = {
-  worst: ["worst first", (a, b) => badness(b) - badness(a)],
-  best: ["best first", (a, b) => badness(a) - badness(b)],
-  name: ["by name", (a, b) => DATA.shapes[a].name.localeCompare(DATA.shapes[b].name, undefined, {numeric: true})],
-};
-
-// The chooser of images, in the order that was asked for, with the score of each where there is one.
-function fillShapes() {
-  order = DATA.shapes.map((_, number) => number);
-  if (DATA.scores) order.sort(ORDERS[by("order").value][1]);
-  by("shape").replaceChildren(...order.map((number) => {
-    const score = scoreText(number);
-    return new Option((score && score + " · ") + DATA.shapes[number].name, String(number));
-  }));
-}
-
-function move(step) {
-  const place = order.indexOf(Number(by("shape").value));
-  showShape(order[(place + step + order.length) % order.length]);
-}
-
-function showShape(number) {
-  by("shape").value = String(number);
-  start();
 }
 
 // All pictures show the same part; never beyond the edges.
