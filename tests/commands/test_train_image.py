@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import fields
 
 import pytest
@@ -54,8 +55,12 @@ def test_training_leaves_a_run_that_is_evaluated_and_predicts(trained, cli, imag
     text = cli("evaluate", tmp_path / "run").stdout
     assert "1 images, 2 keypoints" in " ".join(text.split())
     assert "square root of the box's area" in " ".join(text.split())
-    both = cli("evaluate", tmp_path / "run", tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    both = cli("evaluate", tmp_path / "run", tmp_path / "again")
     assert "mean ± standard deviation over runs" in both.stdout
+    twice = cli("evaluate", tmp_path / "run", tmp_path / "run")
+    assert twice.exit_code == 2
+    assert "runs named twice" in twice.stderr
 
     result = cli("predict", tmp_path / "run", images / "0.png", "--format", "csv", "--output", tmp_path / "out")
     assert result.exit_code == 0, result.output
