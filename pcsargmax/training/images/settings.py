@@ -78,7 +78,10 @@ class ImageSettings(RunSettings):
     coordinate_gradient: str = _setting(
         "exact", "exact, or sign: the sign trick of the authors' code for COCO (soft and sampling)."
     )
-    regularizer_weight: float = _setting(1.0)
+    regularizer_weight: float = _setting(
+        1.0,
+        "Weight of the regularizer of soft_vr and soft_dr; soft_vr, which squares variances in cells, wants about 1e-4.",
+    )
     target_variance: float = _setting(1.0, "Variance that soft_vr and soft_dr aim at, in squares of a cell.")
     label_weight: float = _setting(1.0, "Surfaces: weight of the cross-entropies and Dice beside the objective.")
 
