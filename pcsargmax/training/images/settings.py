@@ -80,7 +80,7 @@ class ImageSettings(RunSettings):
     )
     regularizer_weight: float = _setting(
         1.0,
-        "Weight of the regularizer of soft_vr and soft_dr; soft_vr, which squares variances in cells, wants about 1e-4.",
+        "Weight of the regularizer of soft_vr and soft_dr; soft_vr squares variances in cells and wants about 1e-4.",
     )
     target_variance: float = _setting(1.0, "Variance that soft_vr and soft_dr aim at, in squares of a cell.")
     label_weight: float = _setting(1.0, "Surfaces: weight of the cross-entropies and Dice beside the objective.")
