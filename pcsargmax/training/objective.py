@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
-from pcsargmax.bases import Gaussian
+from pcsargmax.bases import Basis, Gaussian
 from pcsargmax.distances import Distance, SmoothL1, distance, gaussian_expected_distance
 from pcsargmax.losses import (
     discrete_expected_error,
@@ -17,30 +17,59 @@ from pcsargmax.losses import (
     expected_error,
     variance_regularized_error,
 )
+from pcsargmax.maps import Sites
 from pcsargmax.models.keypoint_detector import Scores
+from pcsargmax.regularizers import Spacing
 from pcsargmax.relaxation import Relaxation, Schedule, make_schedule
 from pcsargmax.sampler import Sampler
-from pcsargmax.training.run_settings import RunSettings
+from pcsargmax.training.run_settings import SAMPLED, RunSettings
 from pcsargmax.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from pcsargmax.training.images.settings import ImageSettings
 
 #: scores, target (B, K, 3), sigma (B,), progress in [0, 1], generator -> loss of each item and keypoint (B, K)
 Objective = Callable[[Scores, Tensor, Tensor, float, torch.Generator | None], Tensor]
 
-#: The same of several targets (B, P, K, 3) -> (B, P, K), of one and the same samples, without gradient.
+
+class MapObjective(Protocol):
+    """The same of maps over any sites: (B, K) of logits (B, K, L) or (B, K, *shape) and target (B, K, D).
+
+    The mask and the spacing are those of `losses.variance_regularized_error`; objectives without a use for one, or for
+    basis, progress and generator, pass it over.
+    """
+
+    def __call__(
+        self,
+        logits: Tensor,
+        sites: Sites,
+        target: Tensor,
+        basis: Basis | None,
+        progress: float,
+        generator: torch.Generator | None,
+        *,
+        mask: Tensor | None = None,
+        spacing: Spacing = "auto",
+    ) -> Tensor:
+        """The loss of each item and keypoint."""
+
+
+#: The same as `Objective` of several targets (B, P, K, 3) -> (B, P, K), of one and the same samples, without gradient.
 Comparison = Callable[[Scores, Tensor, Tensor, float, torch.Generator | None], Tensor]
 
 
 def make_objective(settings: TrainSettings) -> Objective:
     """Return the objective that `settings.objective` names, everything in the unit frame."""
-    makers = {
-        "sampling": _sampling,
-        "closed_form": _sampling,
-        "soft": _plain,
-        "discrete": _plain,
-        "soft_vr": _regularized,
-        "soft_dr": _regularized,
-    }
-    return makers[settings.objective](settings)
+    objective, sampled = map_objective(settings), settings.objective in SAMPLED
+
+    def of_scores(
+        scores: Scores, target: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
+    ) -> Tensor:
+        basis = Gaussian(sigma) if sampled else None  # it looks at the values of sigma
+        maps = scores.logits, scores.sites
+        return objective(*maps, target, basis, progress, generator, mask=scores.mask, spacing=sigma)
+
+    return of_scores
 
 
 def make_comparison(settings: TrainSettings) -> Comparison:
@@ -52,7 +81,7 @@ def make_comparison(settings: TrainSettings) -> Comparison:
     if settings.objective in ("sampling", "closed_form"):
         return _samples_compared(settings)
     error = discrete_expected_error if settings.objective == "discrete" else error_of_expectation
-    kind = _distance(settings)
+    kind = map_distance(settings)
 
     @torch.no_grad()
     def compare(
@@ -65,14 +94,14 @@ def make_comparison(settings: TrainSettings) -> Comparison:
 
 
 def _samples_compared(settings: TrainSettings) -> Comparison:
-    arguments, kind = _sampling_arguments(settings), _distance(settings)
+    arguments, kind = _sampling_arguments(settings), map_distance(settings)
     closed_form = settings.objective == "closed_form"
 
     @torch.no_grad()
     def compare(
         scores: Scores, targets: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
     ) -> Tensor:
-        sampler = Sampler.of(scores.logits, scores.sites, **arguments(scores, sigma, progress))
+        sampler = Sampler.of(scores.logits, scores.sites, **arguments(Gaussian(sigma), progress, scores.mask))
         normal = None if closed_form else sampler.normal(generator)
         mean, squares = sampler.moments(generator)  # (B, K, S, 3)
         std = sampler.std(squares)
@@ -100,70 +129,59 @@ def make_temperature(settings: RunSettings) -> Schedule:
     )
 
 
-def _sampling_arguments(settings: TrainSettings) -> Callable[[Scores, Tensor, float], dict[str, Any]]:
-    """What sampling takes besides logits and sites, of scores, sigma and progress."""
+def map_objective(settings: TrainSettings | ImageSettings) -> MapObjective:
+    """Return the objective that `settings.objective` names, of maps over any sites: those of clouds and of images."""
+    arguments, kind = _sampling_arguments(settings), map_distance(settings)
+    plain: dict[str, Any] = {"soft": error_of_expectation, "discrete": discrete_expected_error}
+    regularized: dict[str, Any] = {
+        "soft_vr": variance_regularized_error,
+        "soft_dr": distribution_regularized_error,
+    }
+    name = settings.objective
+
+    def objective(
+        logits: Tensor,
+        sites: Sites,
+        target: Tensor,
+        basis: Basis | None,
+        progress: float,
+        generator: torch.Generator | None,
+        *,
+        mask: Tensor | None = None,
+        spacing: Spacing = "auto",
+    ) -> Tensor:
+        if name in SAMPLED:
+            drawn = arguments(basis, progress, mask)
+            closed = name == "closed_form"
+            return expected_error(
+                logits, sites, target, distance=kind, generator=generator, closed_form=closed, **drawn
+            )
+        if name in plain:
+            error: Tensor = plain[name](logits, sites, target, distance=kind, mask=mask)
+            return error
+        weights = {"weight": settings.regularizer_weight, "target_variance": settings.target_variance}
+        total: Tensor = regularized[name](logits, sites, target, spacing=spacing, distance=kind, mask=mask, **weights)
+        return total
+
+    return objective
+
+
+def _sampling_arguments(
+    settings: TrainSettings | ImageSettings,
+) -> Callable[[Basis | None, float, Tensor | None], dict[str, Any]]:
+    """What sampling takes besides logits and sites, of basis, progress and mask."""
     schedule = make_temperature(settings)
-    return lambda scores, sigma, progress: {
-        "basis": Gaussian(sigma),
+    return lambda basis, progress, mask: {
+        "basis": basis,
         "num_samples": settings.num_samples,
         "temperature": schedule(progress),
         "relaxation": cast(Relaxation, settings.relaxation),
-        "mask": scores.mask,
+        "mask": mask,
     }
 
 
-def _sampling(settings: TrainSettings) -> Objective:
-    arguments = _sampling_arguments(settings)
-
-    def objective(
-        scores: Scores, target: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
-    ) -> Tensor:
-        return expected_error(
-            scores.logits,
-            scores.sites,
-            target,
-            distance=_distance(settings),
-            generator=generator,
-            closed_form=settings.objective == "closed_form",
-            **arguments(scores, sigma, progress),
-        )
-
-    return objective
-
-
-def _plain(settings: TrainSettings) -> Objective:
-    error = {"soft": error_of_expectation, "discrete": discrete_expected_error}[settings.objective]
-
-    def objective(
-        scores: Scores, target: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
-    ) -> Tensor:
-        return error(scores.logits, scores.sites, target, distance=_distance(settings), mask=scores.mask)
-
-    return objective
-
-
-def _regularized(settings: TrainSettings) -> Objective:
-    errors = {"soft_vr": variance_regularized_error, "soft_dr": distribution_regularized_error}
-    error = errors[settings.objective]
-
-    def objective(
-        scores: Scores, target: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
-    ) -> Tensor:
-        return error(
-            scores.logits,
-            scores.sites,
-            target,
-            weight=settings.regularizer_weight,
-            target_variance=settings.target_variance,
-            spacing=sigma,
-            distance=_distance(settings),
-            mask=scores.mask,
-        )
-
-    return objective
-
-
-def _distance(settings: TrainSettings) -> Distance:
+def map_distance(settings: TrainSettings | ImageSettings) -> Distance:
+    """The distance that the settings name."""
     if settings.distance == "smooth_l1":
         return SmoothL1(settings.smooth_l1_beta)
     return cast(Distance, settings.distance)

@@ -14,7 +14,7 @@ from pcsargmax.metrics import PCK
 from pcsargmax.models.simple_pose import SimplePose
 from pcsargmax.training.data import mix_seed
 from pcsargmax.training.images.data import ImageBatch
-from pcsargmax.training.images.objective import make_map_objective
+from pcsargmax.training.images.objective import make_grid_objective
 from pcsargmax.training.images.settings import ImageSettings, parse_steps
 from pcsargmax.training.loop import one_cycle
 
@@ -37,7 +37,7 @@ class PoseModule(lightning.LightningModule):
         # On CPUs convolutions are up to twice as fast so; values stay the same but for rounding.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.settings, self.metadata = settings, metadata
-        self.objective = make_map_objective(settings)
+        self.objective = make_grid_objective(settings)
         self.val_errors = PCK((0.5, 1.0, 2.0), num_bootstrap=0)
 
     def forward(self, batch: ImageBatch) -> Tensor:

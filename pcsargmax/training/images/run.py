@@ -24,7 +24,7 @@ from pcsargmax.training.images.data import open_images, to_tensor
 from pcsargmax.training.images.evaluation import ImageEvaluation
 from pcsargmax.training.images.frame import MapFrame
 from pcsargmax.training.images.networks import build_pose
-from pcsargmax.training.images.objective import BASES
+from pcsargmax.training.images.objective import BASIS_BY_NAME
 from pcsargmax.training.images.settings import ImageSettings
 from pcsargmax.training.run_folder import Checkpoint
 
@@ -78,7 +78,7 @@ class ImageRun:
         device = next(self.network.parameters()).device
         images = torch.stack([to_tensor(crop.image(item.image)) for item, crop in zip(items, crops, strict=True)])
         logits = self.network(images.to(device, memory_format=torch.channels_last)).float().cpu()
-        return KeypointDistribution(logits, self.network.grid, basis=BASES[self.settings.basis])
+        return KeypointDistribution(logits, self.network.grid, basis=BASIS_BY_NAME[self.settings.basis])
 
     def predict(self, item: ImageItem, *, flip_test: bool = False) -> ImagePrediction:
         """Find the keypoints of one item; see `predict_many`."""

@@ -13,7 +13,7 @@ from pcsargmax.argmax import soft_argmax
 from pcsargmax.models.retina_net import RetinaMaps, RetinaNet, columns, from_columns, ordered
 from pcsargmax.training.data import mix_seed
 from pcsargmax.training.images.data import SurfaceBatch
-from pcsargmax.training.images.objective import make_map_objective
+from pcsargmax.training.images.objective import make_grid_objective
 from pcsargmax.training.images.pose_module import image_optimizer
 from pcsargmax.training.images.settings import ImageSettings
 
@@ -39,7 +39,7 @@ class SurfaceModule(lightning.LightningModule):
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.settings, self.metadata = settings, metadata
-        self.objective = make_map_objective(settings)
+        self.objective = make_grid_objective(settings)
         self.val_total, self.val_count = 0.0, 0
 
     def forward(self, batch: SurfaceBatch) -> RetinaMaps:

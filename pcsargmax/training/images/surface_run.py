@@ -22,7 +22,7 @@ from pcsargmax.models.retina_net import RetinaNet, columns, from_columns, ordere
 from pcsargmax.training.estimates import computed
 from pcsargmax.training.images.data import open_images, slice_tensor
 from pcsargmax.training.images.networks import build_retina
-from pcsargmax.training.images.objective import BASES
+from pcsargmax.training.images.objective import BASIS_BY_NAME
 from pcsargmax.training.images.run import moved, warn_of_seen
 from pcsargmax.training.images.settings import ImageSettings
 from pcsargmax.training.run_folder import Checkpoint
@@ -67,7 +67,7 @@ class SurfaceRun:
         images = slice_tensor(item.image)[None].to(device, memory_format=torch.channels_last)
         logits = self.network(images).surfaces.float().cpu()  # (1, S, H, W)
         height, width = logits.shape[2:]
-        maps = KeypointDistribution(columns(logits), RetinaNet.grid(height), basis=BASES[self.settings.basis])
+        maps = KeypointDistribution(columns(logits), RetinaNet.grid(height), basis=BASIS_BY_NAME[self.settings.basis])
         spread = from_columns(maps.covariance.squeeze(-1).sqrt(), width)[0]  # (S, W)
         rows = ordered(from_columns(soft_argmax(columns(logits), RetinaNet.grid(height)), width))[0]
         return SurfacePrediction(

@@ -6,7 +6,7 @@ import torch
 from pcsargmax import Gaussian, Grid, SmoothL1, Triangular, Uniform
 from pcsargmax import losses as core
 from pcsargmax.grid_argmax import GridArgmax
-from pcsargmax.training.images.objective import make_map_objective
+from pcsargmax.training.images.objective import make_grid_objective
 from pcsargmax.training.images.settings import ImageSettings
 from pcsargmax.training.objective import make_temperature
 
@@ -17,7 +17,7 @@ BASES = {"uniform": Uniform(), "triangular": Triangular(), "gaussian": Gaussian(
 
 
 def loss(progress=0.0, grid=GRID, logits=LOGITS, target=TARGET, **changes):
-    objective = make_map_objective(ImageSettings(**changes))
+    objective = make_grid_objective(ImageSettings(**changes))
     return objective(logits, grid, target, progress, torch.Generator().manual_seed(7))
 
 
