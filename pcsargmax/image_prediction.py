@@ -14,7 +14,7 @@ from pcsargmax.image_prediction_files import (
     load_image_prediction,
     write_image_predictions,
 )
-from pcsargmax.prediction_parts import plain
+from pcsargmax.prediction_parts import ArrayShapes, chosen_number, mean_known, plain, take_arrays
 
 if TYPE_CHECKING:
     from pcsargmax.datasets.images.crop import Crop
@@ -77,13 +77,16 @@ class ImagePrediction:
         if len(maps) != 3 or maps[0] != k:
             raise ValueError(f"ImagePrediction {self.name!r}: probability: expected shape ({k}, h, w), got {maps}")
         _take_image(self)
-        _take(self, "position", np.float64, shape, finite=True)
-        _take(self, "confidence", np.float64, (k,))
-        _take(self, "covariance", np.float64, (k, shape[1], shape[1]))
-        _take(self, "probability", np.float32, maps)
-        _take(self, "truth", np.float64, shape)
-        _take(self, "visible", np.bool_, (k,))
-        _take(self, "box", np.float64, (4,), finite=True)
+        arrays: ArrayShapes = {
+            "position": (np.float64, shape),
+            "confidence": (np.float64, (k,)),
+            "covariance": (np.float64, (k, shape[1], shape[1])),
+            "probability": (np.float32, maps),
+            "truth": (np.float64, shape),
+            "visible": (np.bool_, (k,)),
+            "box": (np.float64, (4,)),
+        }
+        take_arrays(self, f"ImagePrediction {self.name!r}", arrays, finite=["position", "box"])
 
     @property
     def num_keypoints(self) -> int:
@@ -105,18 +108,11 @@ class ImagePrediction:
 
     def mean_error(self) -> float | None:
         """Mean of `error` over the keypoints that have a truth; None where there is none."""
-        known = np.zeros(0) if self.error is None else self.error[np.isfinite(self.error)]
-        return float(known.mean()) if len(known) else None
+        return mean_known(self.error)
 
     def keypoint_number(self, keypoint: str | int) -> int:
         """Row of a keypoint given by its name, or by its number as int."""
-        if isinstance(keypoint, str):
-            if keypoint in self.keypoint_names:
-                return self.keypoint_names.index(keypoint)
-        elif 0 <= keypoint < self.num_keypoints:
-            return int(keypoint)
-        known = ", ".join(self.keypoint_names)
-        raise ValueError(f"keypoint: expected one of {known} or 0 to {self.num_keypoints - 1}, got {keypoint!r}")
+        return chosen_number(keypoint, self.keypoint_names)
 
     def to_dict(self) -> dict[str, Any]:
         """The keypoints as plain numbers and texts, without image and maps; None for what is not finite."""
@@ -172,9 +168,8 @@ class SurfacePrediction:
             raise ValueError(f"SurfacePrediction {self.name!r}: expected at least one surface name")
         _take_image(self)
         shape = (len(names), self.image.shape[1])
-        _take(self, "rows", np.float64, shape, finite=True)
-        _take(self, "std", np.float64, shape)
-        _take(self, "truth", np.float64, shape)
+        arrays: ArrayShapes = dict.fromkeys(("rows", "std", "truth"), (np.float64, shape))
+        take_arrays(self, f"SurfacePrediction {self.name!r}", arrays, finite=["rows"])
 
     @property
     def num_surfaces(self) -> int:
@@ -188,8 +183,7 @@ class SurfacePrediction:
 
     def mean_error(self) -> float | None:
         """Mean of `error` where there is a truth; None where there is none."""
-        known = np.zeros(0) if self.error is None else self.error[np.isfinite(self.error)]
-        return float(known.mean()) if len(known) else None
+        return mean_known(self.error)
 
     def to_dict(self) -> dict[str, Any]:
         """The surfaces as plain numbers and texts, without the image; None for what is not finite."""
@@ -209,19 +203,6 @@ class SurfacePrediction:
     def _repr_html_(self) -> str | None:
         """What a notebook shows: a picture and a table."""
         return _shown(self)
-
-
-def _take(owner: Any, field: str, dtype: Any, shape: tuple[int, ...], *, finite: bool = False) -> None:
-    """Turn a field of a prediction into an array of a shape; None stays where it is the default."""
-    value, kind = getattr(owner, field), type(owner)
-    if value is None and kind.__dataclass_fields__[field].default is None:
-        return
-    array = np.asarray(value, dtype=dtype)
-    if array.shape != shape:
-        raise ValueError(f"{kind.__name__} {owner.name!r}: {field}: expected shape {shape}, got {array.shape}")
-    if finite and not np.isfinite(array).all():
-        raise ValueError(f"{kind.__name__} {owner.name!r}: {field}: expected finite numbers, got NaN or infinity")
-    object.__setattr__(owner, field, array)
 
 
 def _take_image(owner: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
+
+from pcsargmax.prediction_bytes import check_number, json_bytes, npz_bytes, read_npz, write_whole
 
 if TYPE_CHECKING:
     from pcsargmax.image_prediction import ImagePrediction, SurfacePrediction
@@ -46,16 +47,10 @@ def write_image_predictions(
         raise ValueError(f"format: expected one of {', '.join(IMAGE_FORMATS)}, got {format!r}")
     alone = isinstance(predictions, ImagePrediction | SurfacePrediction)
     listed: list[Any] = [predictions] if alone else list(predictions)  # type: ignore[arg-type]
-    if not listed or (format == "npz" and len(listed) != 1):
-        wanted = "one" if format == "npz" else "at least one"
-        raise ValueError(f"predictions: expected {wanted} for a {format} file, got {len(listed)}")
+    check_number(len(listed), format, ("npz",))
     if format == "npz":
-        return _write_whole(Path(path), _npz(listed[0]))
-    if format == "csv":
-        return _write_whole(Path(path), _csv(listed).encode())
-    content = listed[0].to_dict() if alone else {"predictions": [one.to_dict() for one in listed]}
-    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    return _write_whole(Path(path), (text + "\n").encode())
+        return write_whole(path, _npz(listed[0]))
+    return write_whole(path, _csv(listed).encode() if format == "csv" else json_bytes(listed, alone=alone))
 
 
 def load_image_prediction(path: str | Path) -> AnyPrediction:
@@ -67,21 +62,14 @@ def load_image_prediction(path: str | Path) -> AnyPrediction:
     from pcsargmax.datasets.images.crop import Crop
     from pcsargmax.image_prediction import ImagePrediction, SurfacePrediction
 
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            content: dict[str, Any] = {key: stored[key] for key in stored.files}
-        content["name"] = str(content["name"])
+    def make(content: dict[str, Any]) -> AnyPrediction:
         if "surface_names" in content:
             return SurfacePrediction(**content | {"surface_names": tuple(content["surface_names"].tolist())})
         height, width = content.pop("crop_size").tolist()
         crop = Crop(content.pop("crop_matrix"), (height, width))
         return ImagePrediction(**content | {"keypoint_names": tuple(content["keypoint_names"].tolist()), "crop": crop})
-    except OSError as error:
-        if not Path(path).is_file():
-            raise
-        raise ValueError(f"{path}: not a saved prediction of an image (.npz): {error}") from error
-    except Exception as error:  # zipfile, numpy and the dataclasses each raise their own
-        raise ValueError(f"{path}: not a saved prediction of an image (.npz): {error}") from error
+
+    return read_npz(path, "a saved prediction of an image", make)
 
 
 def _csv(predictions: Sequence[Any]) -> str:
@@ -124,15 +112,4 @@ def _npz(prediction: AnyPrediction) -> bytes:
     content: dict[str, Any] = {field.name: getattr(prediction, field.name) for field in fields(prediction)}
     if (crop := content.pop("crop", None)) is not None:
         content |= {"crop_matrix": crop.matrix, "crop_size": crop.size}
-    stream = io.BytesIO()
-    arrays: dict[str, Any] = {key: np.asarray(value) for key, value in content.items() if value is not None}
-    np.savez_compressed(stream, **arrays)
-    return stream.getvalue()
-
-
-def _write_whole(path: Path, content: bytes) -> Path:
-    from pcsargmax.datasets.cache import atomic_path
-
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
-    return path
+    return npz_bytes(content)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcsargmax.prediction_files import FORMATS, Format, load_prediction, write_predictions
-from pcsargmax.prediction_parts import ArrayShapes, Skeleton, Surface, SymmetryMark, plain, take_arrays
+from pcsargmax.prediction_parts import (
+    ArrayShapes,
+    Skeleton,
+    Surface,
+    SymmetryMark,
+    chosen_number,
+    mean_known,
+    plain,
+    take_arrays,
+)
 
 if TYPE_CHECKING:
     from pcsargmax.datasets.markups import Frame
@@ -150,19 +159,11 @@ class Prediction:
 
     def mean_error(self, min_visibility: float = 0.5) -> float | None:
         """Mean of `error` of the keypoints that are likely to be there and have a truth; None where there is none."""
-        known = np.zeros(0) if self.error is None else self.error[self.visibility >= min_visibility]
-        known = known[np.isfinite(known)]
-        return float(known.mean()) if len(known) else None
+        return mean_known(None if self.error is None else self.error[self.visibility >= min_visibility])
 
     def keypoint_number(self, keypoint: str | int) -> int:
         """Row of a keypoint given by its name, or by its number as int."""
-        if isinstance(keypoint, str):
-            if keypoint in self.keypoint_names:
-                return self.keypoint_names.index(keypoint)
-        elif 0 <= keypoint < self.num_keypoints:
-            return int(keypoint)
-        known = ", ".join(self.keypoint_names)
-        raise ValueError(f"keypoint: expected one of {known} or 0 to {self.num_keypoints - 1}, got {keypoint!r}")
+        return chosen_number(keypoint, self.keypoint_names)
 
     def to_dict(self) -> dict[str, Any]:
         """The keypoints as plain numbers and texts, without cloud and maps; None for what is not finite.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from pcsargmax.prediction_bytes import check_number, json_bytes, npz_bytes, read_npz, write_whole
 from pcsargmax.prediction_parts import Skeleton, Surface, SymmetryMark
 
 if TYPE_CHECKING:
@@ -70,20 +70,13 @@ def write_predictions(
 
     alone = isinstance(predictions, Prediction)
     listed: list[Prediction] = [predictions] if isinstance(predictions, Prediction) else list(predictions)
-    if not listed or (format in ("mrk.json", "npz") and len(listed) != 1):
-        wanted = "one" if format in ("mrk.json", "npz") else "at least one"
-        raise ValueError(f"predictions: expected {wanted} for a {format} file, got {len(listed)}")
+    check_number(len(listed), format, ("mrk.json", "npz"))
     if format == "mrk.json":
         _write_slicer(listed[0], Path(path), frame)
-    elif format == "npz":
-        _write_whole(Path(path), _npz(listed[0]))
-    elif format == "csv":
-        _write_whole(Path(path), _csv(listed).encode())
-    else:
-        content = listed[0].to_dict() if alone else {"predictions": [one.to_dict() for one in listed]}
-        text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-        _write_whole(Path(path), (text + "\n").encode())
-    return Path(path)
+        return Path(path)
+    if format == "npz":
+        return write_whole(path, _npz(listed[0]))
+    return write_whole(path, _csv(listed).encode() if format == "csv" else json_bytes(listed, alone=alone))
 
 
 def load_prediction(path: str | Path) -> Prediction:
@@ -94,22 +87,15 @@ def load_prediction(path: str | Path) -> Prediction:
     """
     from pcsargmax.prediction import Prediction
 
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            content: dict[str, Any] = {key: stored[key] for key in stored.files}
-        content["name"] = str(content["name"])
+    def make(content: dict[str, Any]) -> Prediction:
         content["keypoint_names"] = tuple(content["keypoint_names"].tolist())
         for field, kind in _PARTS.items():
             parts = _take_out(content, f"{field}_")
             content[field] = kind(**parts) if parts else None
         content["symmetries"] = _marks(_take_out(content, _MARKS))
         return Prediction(**content)
-    except OSError as error:
-        if not Path(path).is_file():
-            raise
-        raise ValueError(f"{path}: not a saved prediction (.npz): {error}") from error
-    except Exception as error:  # zipfile, numpy and the dataclass each raise their own
-        raise ValueError(f"{path}: not a saved prediction (.npz): {error}") from error
+
+    return read_npz(path, "a saved prediction", make)
 
 
 def _csv(predictions: Sequence[Prediction]) -> str:
@@ -134,10 +120,7 @@ def _npz(prediction: Prediction) -> bytes:
         if part is not None:
             content |= {f"{field}_{each.name}": getattr(part, each.name) for each in fields(kind)}
     content |= _mark_arrays(content.pop("symmetries"))
-    content = {key: np.asarray(value) for key, value in content.items() if value is not None}
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **content)
-    return stream.getvalue()
+    return npz_bytes(content)
 
 
 def _take_out(content: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -195,10 +178,3 @@ def _radius_text(prediction: Prediction, k: int) -> str:
     if prediction.radius is None or prediction.radius_coverage is None:
         return ""
     return f"within {prediction.radius[k]:.4g} ({100 * prediction.radius_coverage:g} %), "
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    from pcsargmax.datasets.cache import atomic_path
-
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)

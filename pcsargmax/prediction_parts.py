@@ -148,6 +148,26 @@ def take_arrays(owner: Any, what: str, shapes: ArrayShapes, *, finite: Collectio
         object.__setattr__(owner, name, array)
 
 
+def chosen_number(chosen: str | int, names: Sequence[str], what: str = "keypoint") -> int:
+    """Row of a keypoint or surface given by its name, or by its number as int.
+
+    Raises:
+        ValueError: no such one.
+    """
+    if isinstance(chosen, str):
+        if chosen in names:
+            return list(names).index(chosen)
+    elif not isinstance(chosen, bool) and 0 <= chosen < len(names):
+        return int(chosen)
+    raise ValueError(f"{what}: expected one of {', '.join(names)} or 0 to {len(names) - 1}, got {chosen!r}")
+
+
+def mean_known(error: np.ndarray | None) -> float | None:
+    """Mean of the errors that are finite; None where there are none."""
+    known = np.zeros(0) if error is None else error[np.isfinite(error)]
+    return float(known.mean()) if len(known) else None
+
+
 def _check_numbers(what: str, numbers: np.ndarray, count: int) -> None:
     if numbers.size and not (numbers.min() >= 0 and numbers.max() < count):
         raise ValueError(f"{what}: expected 0 to {count - 1}, got {numbers.min()} to {numbers.max()}")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from pcsargmax.argmax import soft_argmax
 from pcsargmax.backbones.resnet import check_size
 from pcsargmax.grid import Grid
 
@@ -137,6 +138,12 @@ def ordered(positions: Tensor) -> Tensor:
     if positions.ndim < 2 or positions.shape[-2] == 0:
         raise ValueError(f"positions: expected shape (..., S, W) with S >= 1, got {tuple(positions.shape)}")
     return torch.cummax(positions, dim=-2).values
+
+
+def surface_rows(logits: Tensor) -> Tensor:
+    """(B, S, W) rows of surfaces by the soft-argmax of each column of (B, S, H, W) logits, put in order."""
+    grid = RetinaNet.grid(logits.shape[2])
+    return ordered(from_columns(soft_argmax(columns(logits), grid), logits.shape[3]))
 
 
 class _Residual(nn.Module):

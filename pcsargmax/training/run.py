@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,14 @@ from pcsargmax.training.discover_run import DiscoverRun, open_discovery
 from pcsargmax.training.estimates import diagonal
 from pcsargmax.training.evaluation import Evaluation, Protocol
 from pcsargmax.training.objective import basis_sigma
-from pcsargmax.training.run_folder import BaseRun, Checkpoint, draw_samples, open_checkpoint, usable_device
+from pcsargmax.training.run_folder import (
+    BaseRun,
+    Checkpoint,
+    draw_samples,
+    open_checkpoint,
+    usable_device,
+    warn_of_seen,
+)
 from pcsargmax.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -213,7 +219,7 @@ class Run(BaseRun):
             trained=self.settings.symmetry,
             presence=self.settings.presence_weight > 0,
         )
-        seen = self._seen(dataset, split)
+        seen = warn_of_seen(self.trained_on, model_ids(dataset), split)
         seconds = 0.0
         for i in range(len(dataset)):
             item = dataset[i]
@@ -237,17 +243,6 @@ class Run(BaseRun):
             "seen_in_training": seen,
             **counted.compute(),
         }
-
-    def _seen(self, dataset: Any, split: str) -> int:
-        """How many shapes of a split the weights have seen, with a warning."""
-        seen = sum(name in self.trained_on for name in model_ids(dataset))
-        if seen:
-            warnings.warn(
-                f"{seen} of the {len(dataset)} shapes of split {split!r} were trained on or chose the checkpoint: "
-                "the figures flatter the run",
-                stacklevel=3,
-            )
-        return seen
 
 
 def _presence(maps: KeypointDistribution, template: Template) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -84,6 +86,25 @@ def draw_samples(
         return None
     drawn = maps.sample(num_samples, generator)[0]  # (S, K, 3)
     return to_raw(drawn, prepared.frame_center, prepared.frame_scale).numpy()
+
+
+def warn_of_seen(trained_on: Collection[str], names: Sequence[str], split: str, things: str = "shapes") -> int:
+    """How many items of a split a run has seen in training, with a warning, if any, to the caller of `evaluate`.
+
+    Args:
+        trained_on: names of those that the weights, or the choice of the checkpoint, have seen.
+        names: of the items of the split.
+        split: that is evaluated.
+        things: what the items are.
+    """
+    seen = sum(name in trained_on for name in names)
+    if seen:
+        warnings.warn(
+            f"{seen} of the {len(names)} {things} of split {split!r} were trained on or chose the checkpoint: "
+            "the figures flatter the run",
+            stacklevel=3,
+        )
+    return seen
 
 
 class Checkpoint(NamedTuple):

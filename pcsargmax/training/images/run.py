@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from pcsargmax.training.images.frame import MapFrame
 from pcsargmax.training.images.networks import build_pose
 from pcsargmax.training.images.objective import BASIS_BY_NAME
 from pcsargmax.training.images.settings import ImageSettings
-from pcsargmax.training.run_folder import Checkpoint
+from pcsargmax.training.run_folder import Checkpoint, warn_of_seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +226,7 @@ class ImageRun:
         boxes = boxes or self.settings.boxes or None
         dataset = self.dataset(split, boxes=boxes)
         counted = ImageEvaluation(dataset, self.settings, thresholds=thresholds, seed=seed)
-        seen = self._seen(dataset, split)
+        seen = warn_of_seen(self.trained_on, dataset.names, split, "images")
         start, elsewhere = time.perf_counter(), 0.0
         for done, (item, found) in enumerate(self._predicted(dataset, len(dataset), flip_test), start=1):
             pause = time.perf_counter()
@@ -253,10 +252,6 @@ class ImageRun:
             **counted.compute(),
         }
 
-    def _seen(self, dataset: Any, split: str) -> int:
-        """How many images of a split the weights have seen, with a warning."""
-        return warn_of_seen(self.trained_on, dataset, split)
-
 
 def moved(settings: ImageSettings, place: str | Path) -> ImageSettings:
     """Settings whose data lie elsewhere; an empty text leaves them where they are, or would be.
@@ -270,18 +265,6 @@ def moved(settings: ImageSettings, place: str | Path) -> ImageSettings:
     if field is None:
         raise ValueError(f"data: {settings.data} is drawn by this package and lies nowhere, got {place}")
     return ImageSettings.from_dict(settings.to_dict() | {field: str(place)})
-
-
-def warn_of_seen(trained_on: frozenset[str], dataset: Any, split: str) -> int:
-    """How many items of a split a run has seen in training, with a warning if any."""
-    seen = sum(name in trained_on for name in dataset.names)
-    if seen:
-        warnings.warn(
-            f"{seen} of the {len(dataset)} images of split {split!r} were trained on or chose the checkpoint: "
-            "the figures flatter the run",
-            stacklevel=4,
-        )
-    return seen
 
 
 def _plane(probabilities: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pcsargmax.argmax import soft_argmax
-from pcsargmax.models.retina_net import RetinaMaps, RetinaNet, columns, from_columns, ordered
+from pcsargmax.models.retina_net import RetinaMaps, RetinaNet, columns, surface_rows
 from pcsargmax.training.data import mix_seed
 from pcsargmax.training.images.data import SurfaceBatch
 from pcsargmax.training.images.objective import make_grid_objective
@@ -93,12 +92,6 @@ class SurfaceModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is needed to open the run again."""
         checkpoint["pcsargmax"] = self.metadata
-
-
-def surface_rows(logits: Tensor) -> Tensor:
-    """(B, S, W) rows of surfaces by the soft-argmax of each column of (B, S, H, W) logits, put in order."""
-    grid = RetinaNet.grid(logits.shape[2])
-    return ordered(from_columns(soft_argmax(columns(logits), grid), logits.shape[3]))
 
 
 def label_loss(maps: RetinaMaps, batch: SurfaceBatch) -> Tensor:

@@ -12,20 +12,19 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from pcsargmax.argmax import soft_argmax
 from pcsargmax.datasets.images.item import SurfaceItem
 from pcsargmax.datasets.images.reading import read_image
 from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.image_prediction import SurfacePrediction
 from pcsargmax.metrics.surface_error import SurfaceError
-from pcsargmax.models.retina_net import RetinaNet, columns, from_columns, ordered
+from pcsargmax.models.retina_net import RetinaNet, columns, from_columns, surface_rows
 from pcsargmax.training.estimates import computed
 from pcsargmax.training.images.data import open_images, slice_tensor
 from pcsargmax.training.images.networks import build_retina
 from pcsargmax.training.images.objective import BASIS_BY_NAME
-from pcsargmax.training.images.run import moved, warn_of_seen
+from pcsargmax.training.images.run import moved
 from pcsargmax.training.images.settings import ImageSettings
-from pcsargmax.training.run_folder import Checkpoint
+from pcsargmax.training.run_folder import Checkpoint, warn_of_seen
 from pcsargmax.training.shapes import rounded
 
 
@@ -69,12 +68,11 @@ class SurfaceRun:
         height, width = logits.shape[2:]
         maps = KeypointDistribution(columns(logits), RetinaNet.grid(height), basis=BASIS_BY_NAME[self.settings.basis])
         spread = from_columns(maps.covariance.squeeze(-1).sqrt(), width)[0]  # (S, W)
-        rows = ordered(from_columns(soft_argmax(columns(logits), RetinaNet.grid(height)), width))[0]
         return SurfacePrediction(
             name=item.name,
             image=item.image,
             surface_names=self.surface_names,
-            rows=rows.double().numpy(),
+            rows=surface_rows(logits)[0].double().numpy(),
             std=spread.double().numpy(),
             truth=item.surfaces if np.isfinite(item.surfaces).any() else None,
         )
@@ -138,7 +136,7 @@ class SurfaceRun:
         dataset = self.dataset(split)
         scale = dataset.micrometres
         metric = SurfaceError(scale or 1.0, seed=seed).set_dtype(torch.float64)
-        seen = warn_of_seen(self.trained_on, dataset, split)
+        seen = warn_of_seen(self.trained_on, dataset.names, split, "images")
         seconds, names, errors = 0.0, [], []
         for i in range(len(dataset)):
             item = dataset[i]

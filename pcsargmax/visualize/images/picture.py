@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from pcsargmax.prediction_parts import chosen_number, mean_known
 from pcsargmax.visualize.palette import ProbabilityColors, color_values
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Picture:
     @property
     def mean_error(self) -> float | None:
         """Mean of `error` of the keypoints that have one; None where none has."""
-        return _mean(self.error)
+        return mean_known(self.error)
 
     @property
     def edges(self) -> tuple[float, float, float, float]:
@@ -122,7 +123,7 @@ class SlicePicture:
     @property
     def mean_error(self) -> float | None:
         """Mean of `error` of the surfaces that have one; None where none has."""
-        return _mean(self.error)
+        return mean_known(self.error)
 
     @property
     def edges(self) -> tuple[float, float, float, float]:
@@ -253,20 +254,6 @@ def ellipse_axes(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.sqrt(np.maximum(values, 0.0)), angle
 
 
-def chosen_number(chosen: str | int, names: Sequence[str], what: str) -> int:
-    """Row of a keypoint or surface given by its name, or by its number as int.
-
-    Raises:
-        ValueError: no such one.
-    """
-    if isinstance(chosen, str):
-        if chosen in names:
-            return list(names).index(chosen)
-    elif not isinstance(chosen, bool) and 0 <= chosen < len(names):
-        return int(chosen)
-    raise ValueError(f"{what}: expected one of {', '.join(names)} or 0 to {len(names) - 1}, got {chosen!r}")
-
-
 def _rgb(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) of an image that may be grey."""
     image = np.asarray(image, dtype=np.uint8)
@@ -279,8 +266,3 @@ def _named(names: Sequence[str], count: int) -> tuple[str, ...]:
     if len(names) != count:
         raise ValueError(f"names: expected {count}, as the item has, got {len(names)}")
     return tuple(names)
-
-
-def _mean(error: np.ndarray | None) -> float | None:
-    known = np.zeros(0) if error is None else error[np.isfinite(error)]
-    return float(known.mean()) if len(known) else None

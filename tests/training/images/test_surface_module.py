@@ -4,10 +4,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pcsargmax.models.retina_net import RetinaMaps, RetinaNet
+from pcsargmax.models.retina_net import RetinaMaps, RetinaNet, surface_rows
 from pcsargmax.training.images.data import SurfaceBatch
 from pcsargmax.training.images.settings import ImageSettings
-from pcsargmax.training.images.surface_module import SurfaceModule, label_loss, layer_labels, surface_rows
+from pcsargmax.training.images.surface_module import SurfaceModule, label_loss, layer_labels
 
 ROWS = torch.tensor([[[1.0, 1.5, 0.0], [2.0, 3.0, 2.0]]])
 KNOWN = torch.tensor([[[True, True, False], [True, True, True]]])
