@@ -36,7 +36,8 @@ class MapObjective(Protocol):
     """The same of maps over any sites: (B, K) of logits (B, K, L) or (B, K, *shape) and target (B, K, D).
 
     The mask and the spacing are those of `losses.variance_regularized_error`; objectives without a use for one, or for
-    basis, progress and generator, pass it over.
+    basis, progress and generator, pass it over. The extent is what the object or image measures, in the unit of the
+    sites: the weights of the regularizers are those for 1, as in the paper.
     """
 
     def __call__(
@@ -50,6 +51,7 @@ class MapObjective(Protocol):
         *,
         mask: Tensor | None = None,
         spacing: Spacing = "auto",
+        extent: float = 1.0,
     ) -> Tensor:
         """The loss of each item and keypoint."""
 
@@ -138,6 +140,8 @@ def map_objective(settings: TrainSettings | ImageSettings) -> MapObjective:
         "soft_dr": distribution_regularized_error,
     }
     name = settings.objective
+    # V.R. is a length to the fourth power, D.R. none at all: this brings them to the unit of the error.
+    power = (2 if kind == "squared_l2" else 1) - (4 if name == "soft_vr" else 0)
 
     def objective(
         logits: Tensor,
@@ -149,6 +153,7 @@ def map_objective(settings: TrainSettings | ImageSettings) -> MapObjective:
         *,
         mask: Tensor | None = None,
         spacing: Spacing = "auto",
+        extent: float = 1.0,
     ) -> Tensor:
         if name in SAMPLED:
             drawn = arguments(basis, progress, mask)
@@ -159,8 +164,9 @@ def map_objective(settings: TrainSettings | ImageSettings) -> MapObjective:
         if name in plain:
             error: Tensor = plain[name](logits, sites, target, distance=kind, mask=mask)
             return error
-        weights = {"weight": settings.regularizer_weight, "target_variance": settings.target_variance}
-        total: Tensor = regularized[name](logits, sites, target, spacing=spacing, distance=kind, mask=mask, **weights)
+        weight = settings.regularizer_weight * extent**power
+        aim = {"weight": weight, "target_variance": settings.target_variance, "spacing": spacing}
+        total: Tensor = regularized[name](logits, sites, target, distance=kind, mask=mask, **aim)
         return total
 
     return objective

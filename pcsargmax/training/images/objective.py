@@ -1,4 +1,4 @@
-"""What is minimised on maps of images, by the name on the command line; everything in cells."""
+"""What is minimised on maps of images, by the name on the command line; everything in cells but the regularizers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,16 @@ BASIS_BY_NAME: dict[str, Basis] = {"uniform": Uniform(), "triangular": Triangula
 
 
 def make_grid_objective(settings: ImageSettings) -> GridObjective:
-    """Return the objective that `settings.objective` names, for maps of any dimension in cells."""
+    """Return the objective that `settings.objective` names, for maps of any dimension in cells.
+
+    The regularizers have the weights that they have where the longest axis of the map measures 1.
+    """
     if settings.coordinate_gradient == "sign":
         return _signed(settings)
     objective, basis = map_objective(settings), BASIS_BY_NAME[settings.basis]
-    return lambda logits, grid, target, progress, generator: objective(logits, grid, target, basis, progress, generator)
+    return lambda logits, grid, target, progress, generator: objective(
+        logits, grid, target, basis, progress, generator, extent=max(grid.shape)
+    )
 
 
 def _signed(settings: ImageSettings) -> GridObjective:

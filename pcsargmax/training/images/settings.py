@@ -30,10 +30,10 @@ class ImageSettings(RunSettings):
     """Settings of a training on images.
 
     Losses are in cells of the maps: of a square map with n cells a side they are n times those of the authors' code,
-    whose map measures 1, which Adam does not see but by its eps. `target_variance` is in cells², as in the paper, and
-    `regularizer_weight` weighs it against an error in cells: 1 here is 1/n of the paper's. Cell i stands at pixel
-    4 i of the input (no half-pixel shift, as in the authors' code). Defaults are those of the paper for COCO but for
-    the network and the annealing; `presets` has the others.
+    whose map measures 1, which Adam does not see but by its eps. `target_variance` is in cells², as in the paper;
+    `regularizer_weight` is the paper's, of a map whose longest axis measures 1. Cell i stands at pixel 4 i of the
+    input (no half-pixel shift, as in the authors' code). Defaults are those of the paper for COCO but for the network
+    and the annealing; `presets` has the others.
 
     Raises:
         ValueError: naming the setting, what was expected and what came.
@@ -79,8 +79,7 @@ class ImageSettings(RunSettings):
         "exact", "exact, or sign: the sign trick of the authors' code for COCO (soft and sampling)."
     )
     regularizer_weight: float = _setting(
-        1.0,
-        "Weight of the regularizer of soft_vr and soft_dr; soft_vr squares variances in cells and wants about 1e-4.",
+        1.0, "Weight of the regularizer of soft_vr and soft_dr, of a map whose longest axis measures 1."
     )
     target_variance: float = _setting(1.0, "Variance that soft_vr and soft_dr aim at, in squares of a cell.")
     label_weight: float = _setting(1.0, "Surfaces: weight of the cross-entropies and Dice beside the objective.")

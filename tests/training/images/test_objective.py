@@ -45,13 +45,18 @@ def test_sampling_is_the_core_s_with_each_basis(basis):
 
 def test_the_other_objectives_are_the_core_s():
     torch.testing.assert_close(loss(objective="discrete"), core.discrete_expected_error(LOGITS, GRID, TARGET))
-    options = {"weight": 0.5, "target_variance": 2.0}
-    settings = {"regularizer_weight": 0.5, "target_variance": 2.0}
-    vr = core.variance_regularized_error(LOGITS, GRID, TARGET, **options)
-    dr = core.distribution_regularized_error(LOGITS, GRID, TARGET, **options)
-    torch.testing.assert_close(loss(objective="soft_vr", **settings), vr)
-    torch.testing.assert_close(loss(objective="soft_dr", **settings), dr)
-    assert not torch.equal(vr, dr)
+
+
+@pytest.mark.parametrize(("distance", "power"), [("l1", 1), ("squared_l2", 2)])
+def test_regularizers_are_those_of_a_map_that_measures_one(distance, power):
+    settings = {"regularizer_weight": 0.5, "target_variance": 2.0, "distance": distance}
+    small = Grid(GRID.shape, spacing=1 / 5)
+    options = {"weight": 0.5, "target_variance": 2.0, "distance": distance}
+    for name in ("variance", "distribution"):
+        expected = getattr(core, f"{name}_regularized_error")(LOGITS, small, TARGET / 5, **options)
+        found = loss(objective=f"soft_{name[0]}r", **settings)
+        torch.testing.assert_close(found / 5**power, expected)
+        assert not torch.allclose(found, loss(objective="soft", distance=distance), rtol=1e-3, atol=0)
 
 
 def test_the_closed_form_has_the_same_expectation():
