@@ -11,9 +11,8 @@ import torch
 from pcsargmax.metrics.bootstrap import bootstrap_interval
 from pcsargmax.metrics.sparsification import sparsification_curve
 from pcsargmax.visualize.images.report_runs import ImageReports
-from pcsargmax.visualize.page_shapes import short
 from pcsargmax.visualize.palette import keypoint_color
-from pcsargmax.visualize.report.charts import chart, line
+from pcsargmax.visualize.report.charts import band, chart, line
 from pcsargmax.visualize.report.parts import told
 
 
@@ -46,7 +45,7 @@ def share_chart(
         low, high = bootstrap_interval(torch.from_numpy(hits), torch.from_numpy(count.copy()))
         share = 100 * hits.sum(axis=0) / count.sum(axis=0)
         if np.isfinite(low.numpy()).all():
-            traces.append(_band(number, factor * at, 100 * low.numpy(), 100 * high.numpy()))
+            traces.append(band(number, factor * at, 100 * low.numpy(), 100 * high.numpy()))
         hover = f"%{{y:.1f}} % within %{{x:.3g}} {unit}"
         traces.append(line(label or "this run", number, factor * at, share, hovertemplate=hover))
         said.append(f"{label or 'this run'} {share[len(at) // 2]:.0f} %")
@@ -170,20 +169,3 @@ def _kept_chart(found: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str,
         x={"title": "surest keypoints kept (%)", "range": [0, 101]},
         y={"title": "mean error (% of the length)", "rangemode": "tozero"},
     )
-
-
-def _band(number: int, x: Any, low: Any, high: Any) -> dict[str, Any]:
-    """The interval around the line of run `number`."""
-    color = keypoint_color(number)
-    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": short([*x, *x[::-1]]),
-        "y": short([*high, *low[::-1]]),
-        "fill": "toself",
-        "fillcolor": f"rgba({red},{green},{blue},0.15)",
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }

@@ -11,10 +11,10 @@ import torch
 from pcsargmax.benchmark.scores import correlation_statistic, pck_statistic
 from pcsargmax.metrics.paired import Statistic, ratio_statistic
 from pcsargmax.visualize.images.report_charts import image_error_chart, share_chart, trust_charts
-from pcsargmax.visualize.images.report_parts import compared, each_chart, error_rows, mean_of, seen_warnings
+from pcsargmax.visualize.images.report_parts import each_chart, error_rows, mean_of
 from pcsargmax.visualize.images.report_runs import ImageReport, ImageReports
+from pcsargmax.visualize.report.differences import compared, keypoint_differences
 from pcsargmax.visualize.report.differences import difference_table as differences_told
-from pcsargmax.visualize.report.differences import keypoint_differences
 from pcsargmax.visualize.report.parts import (
     NONE,
     Cell,
@@ -28,10 +28,12 @@ from pcsargmax.visualize.report.parts import (
     number_cell,
     paragraph,
     run_name,
+    seen_warnings,
     shape_cell,
     table,
     told,
 )
+from pcsargmax.visualize.report.run import results_of
 
 #: Figures of COCO's evaluation in a table.
 _COCO = ("ap", "ap50", "ap75", "ap_medium", "ap_large", "ar", "ar50", "ar75")
@@ -69,9 +71,9 @@ def shape_scores(runs: ImageReports) -> Scores:
 
 def summary(runs: ImageReports) -> str:
     """The first lines of the page: what was found, in a sentence, what is to be kept in mind, and cards."""
-    first = next(iter(runs.values()))
+    first, seen = next(iter(runs.values())), seen_warnings(results_of(runs), "images")
     if first.metrics["nme"] is None:
-        return paragraph("Nothing is annotated in these images, so that no error is known.") + seen_warnings(runs)
+        return paragraph("Nothing is annotated in these images, so that no error is known.") + seen
     told_of = [
         f"{told(run.metrics['nme']['nme'], 'share')}{f' ({label})' if label else ''}" for label, run in runs.items()
     ]
@@ -82,7 +84,7 @@ def summary(runs: ImageReports) -> str:
     )
     text += f" {left:.0f} images without a known length are left out." if left else ""
     text += " Each image was looked at mirrored too." if first.metrics["flip_test"] else ""
-    return f"{paragraph(text)}\n{seen_warnings(runs)}{_cards(runs)}"
+    return f"{paragraph(text)}\n{seen}{_cards(runs)}"
 
 
 def _cards(runs: ImageReports) -> str:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from pcsargmax.metrics.bootstrap import bootstrap_interval
-from pcsargmax.metrics.paired import Statistic, paired_bootstrap
 from pcsargmax.visualize.images.report_runs import ImageReports
-from pcsargmax.visualize.report.differences import RESAMPLES, Compared
-from pcsargmax.visualize.report.parts import Kind, warning
 from pcsargmax.visualize.report.shape_charts import keypoint_chart
 
 
@@ -52,25 +48,3 @@ def each_chart(runs: ImageReports, unit: str) -> dict[str, Any]:
     if len(report.names) > 30:
         found["layout"]["height"] = 90 + 14 * len(report.names)
     return found
-
-
-def compared(
-    label: str, kind: Kind, low_is_best: bool, statistics: Sequence[Statistic], num_images: int, seed: int
-) -> Compared:
-    """A figure of two runs on the same images, with the interval of their difference."""
-    everyone = torch.ones(1, num_images, dtype=torch.float64)
-    first, second = (float(statistic(everyone)[0]) for statistic in statistics)
-    found = paired_bootstrap(statistics[0], statistics[1], num_images, RESAMPLES, seed)
-    return Compared(label, kind, low_is_best, first, second, found, num_images)
-
-
-def seen_warnings(runs: ImageReports) -> str:
-    """That a run knew some of the images already."""
-    return "".join(
-        warning(
-            f"{label + ': ' if label else ''}{run.metrics['seen_in_training']} of these images were trained on or "
-            "chose the checkpoint: the figures flatter the run."
-        )
-        for label, run in runs.items()
-        if run.metrics["seen_in_training"]
-    )

@@ -114,16 +114,6 @@ def method_of(settings: Mapping[str, Any]) -> str:
     return method_name(settings["basis"] if objective == "sampling" else objective, settings["num_samples"])
 
 
-def labels_of(first: ImageReport, second: ImageReport) -> tuple[str, str]:
-    """What two runs are called beside one another: by what they differ in, as briefly as can be."""
-    methods = [method_of(one.metrics["settings"]) for one in (first, second)]
-    names = [one.name for one in (first, second)]
-    for pair in (methods, names):
-        if pair[0] != pair[1]:
-            return pair[0], pair[1]
-    return f"{names[0]} (first)", f"{names[1]} (second)"
-
-
 def check_alike(*runs: AnyRun) -> None:
     """Find out, before anything is measured, whether runs can stand beside one another in a report.
 

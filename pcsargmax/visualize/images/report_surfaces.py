@@ -10,10 +10,10 @@ import torch
 
 from pcsargmax.metrics.paired import Statistic, ratio_statistic
 from pcsargmax.visualize.images.report_charts import image_error_chart, share_chart
-from pcsargmax.visualize.images.report_parts import compared, each_chart, mean_of, seen_warnings
+from pcsargmax.visualize.images.report_parts import each_chart, mean_of
 from pcsargmax.visualize.images.report_runs import ImageReports
+from pcsargmax.visualize.report.differences import compared, keypoint_differences
 from pcsargmax.visualize.report.differences import difference_table as differences_told
-from pcsargmax.visualize.report.differences import keypoint_differences
 from pcsargmax.visualize.report.parts import (
     NONE,
     Cell,
@@ -27,10 +27,12 @@ from pcsargmax.visualize.report.parts import (
     number_cell,
     paragraph,
     run_name,
+    seen_warnings,
     shape_cell,
     table,
     told,
 )
+from pcsargmax.visualize.report.run import results_of
 
 __all__ = [
     "curves",
@@ -74,7 +76,7 @@ def summary(runs: ImageReports) -> str:
     if all(run.within for run in runs.values()):
         held = [number_cell(run.within[0], "share") for run in runs.values()]
         items.append(card("true row within 1 σ", labels, held, "of the columns; 68.3 % if the error is Gaussian"))
-    return f"{paragraph(text)}\n{seen_warnings(runs)}{cards(items)}"
+    return f"{paragraph(text)}\n{seen_warnings(results_of(runs), 'images')}{cards(items)}"
 
 
 def metric_tables(runs: ImageReports) -> str:

@@ -59,7 +59,7 @@ def line(name: str, number: int, x: Any, y: Any, **more: Any) -> dict[str, Any]:
     return {"type": "scatter", "mode": "lines", "name": name, "x": short(x), "y": short(y), "line": look} | more
 
 
-def _band(number: int, x: Any, low: Any, high: Any) -> dict[str, Any]:
+def band(number: int, x: Any, low: Any, high: Any) -> dict[str, Any]:
     """The interval around the line of run `number`."""
     color = keypoint_color(number)
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
@@ -89,7 +89,7 @@ def pck_chart(results: Mapping[str, Mapping[str, Any]], unit: str) -> dict[str, 
     traces, told_parts = [], []
     for number, (name, metrics) in enumerate(results.items()):
         share, low, high = _pck(values_of(metrics, "errors"), at)
-        traces += [_band(number, at, low, high)] if np.isfinite(low).all() else []
+        traces += [band(number, at, low, high)] if np.isfinite(low).all() else []
         traces.append(line(name or "this run", number, at, share, hovertemplate="%{y:.1f} % within %{x:.3g}"))
         told_parts.append(f"{name or 'this run'} {np.interp(largest, at, share):.0f} %")
     share, _, _ = _pck(np.array(first["shapes"]["errors"]["template"], dtype=np.float64), at)

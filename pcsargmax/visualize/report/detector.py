@@ -21,9 +21,9 @@ from pcsargmax.visualize.report.parts import (
     figure_cell,
     paragraph,
     run_name,
+    seen_warnings,
     table,
     told,
-    warning,
 )
 from pcsargmax.visualize.report.run import Results, Runs, metric_keys, middle_pck, results_of, unit_text, up_to
 from pcsargmax.visualize.report.shape_charts import keypoint_chart
@@ -66,15 +66,7 @@ def summary(runs: Runs) -> str:
         f"{pck.removeprefix('pck@')} ({unit_text(metrics)}) of their annotation; of the template, the mean keypoints "
         f"of the training shapes, {told(metrics['template'][pck], 'share')}. Figures have 95 % intervals over shapes."
     )
-    warnings = [
-        warning(
-            f"{run + ': ' if run else ''}{one['seen_in_training']} of these shapes were trained on or chose the "
-            "checkpoint: the figures flatter the run."
-        )
-        for run, one in results.items()
-        if one["seen_in_training"]
-    ]
-    return f"{paragraph(text)}\n{''.join(warnings)}{_cards(results, pck)}"
+    return f"{paragraph(text)}\n{seen_warnings(results, 'shapes')}{_cards(results, pck)}"
 
 
 def _cards(results: Results, pck: str) -> str:

@@ -113,7 +113,7 @@ def detector_differences(first: Mapping[str, Any], second: Mapping[str, Any], *,
             ("Brier score of confidence", "plain", True, [_mean_of(one.gap()) for one in trusts]),
             ("Pearson's r of confidence and being right", "plain", False, [correlation_statistic(*t) for t in trusts]),
         ]
-    return [_compared(*each, len(names), seed) for each in measured]
+    return [compared(*each, len(names), seed) for each in measured]
 
 
 def alike_right(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
@@ -136,7 +136,7 @@ def discovery_differences(first: Mapping[str, Any], second: Mapping[str, Any], *
         return das_statistic(ids, keypoints, corrected=corrected)
 
     return [
-        _compared(
+        compared(
             label, "share", False, [statistic(one, corrected=corrected) for one in (first, second)], len(names), seed
         )
         for label, corrected in (("DAS", False), ("DAS above chance", True))
@@ -216,10 +216,11 @@ def _mean_of(errors: Tensor) -> Statistic:
     return ratio_statistic(total.sum(dim=1), known.sum(dim=1))
 
 
-def _compared(
-    label: str, kind: Kind, low_is_best: bool, statistics: list[Statistic], num_models: int, seed: int
+def compared(
+    label: str, kind: Kind, low_is_best: bool, statistics: Sequence[Statistic], num_items: int, seed: int
 ) -> Compared:
-    everyone = torch.ones(1, num_models, dtype=torch.float64)
+    """A figure of two runs on the same shapes or images, with the interval of their difference."""
+    everyone = torch.ones(1, num_items, dtype=torch.float64)
     first, second = (float(statistic(everyone)[0]) for statistic in statistics)
-    found = paired_bootstrap(statistics[0], statistics[1], num_models, RESAMPLES, seed)
-    return Compared(label, kind, low_is_best, first, second, found, num_models)
+    found = paired_bootstrap(statistics[0], statistics[1], num_items, RESAMPLES, seed)
+    return Compared(label, kind, low_is_best, first, second, found, num_items)

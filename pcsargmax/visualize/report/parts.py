@@ -206,6 +206,18 @@ def warning(text: str) -> str:
     return f'<p class="warning"><strong>Note:</strong> {html.escape(text)}</p>\n'
 
 
+def seen_warnings(results: Mapping[str, Mapping[str, Any]], items: str) -> str:
+    """That runs knew some of the items already, of the results of evaluations by the labels of their runs."""
+    return "".join(
+        warning(
+            f"{label + ': ' if label else ''}{metrics['seen_in_training']} of these {items} were trained on or chose "
+            "the checkpoint: the figures flatter the run."
+        )
+        for label, metrics in results.items()
+        if metrics["seen_in_training"]
+    )
+
+
 def section(name: str, title: str, inside: str) -> str:
     """A part of the page with a heading that the navigation leads to; nothing where it holds nothing."""
     return f'<section id="{name}"><h2>{html.escape(title)}</h2>\n{inside}</section>\n' if inside else ""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pcsargmax.prediction import Prediction
-from pcsargmax.training.run_settings import method_name
 from pcsargmax.visualize.training_log import log_files
 
 if TYPE_CHECKING:
@@ -171,21 +170,7 @@ def _same_box(first: np.ndarray, second: np.ndarray) -> bool:
     return bool(np.abs(boxes[0] - boxes[1]).max() <= 0.05 * max(np.ptp(box, axis=0).max() for box in boxes))
 
 
-def labels_of(first: RunReport, second: RunReport) -> tuple[str, str]:
-    """What two runs are called beside one another: by what they differ in, as briefly as can be."""
-    methods = [_method(one.metrics) for one in (first, second)]
-    names = [one.name for one in (first, second)]
-    for pair in (methods, names):
-        if pair[0] != pair[1]:
-            return pair[0], pair[1]
-    return f"{names[0]} (first)", f"{names[1]} (second)"
-
-
-def _method(metrics: Mapping[str, Any]) -> str:
-    return method_name(metrics["objective"], metrics["settings"]["num_samples"])
-
-
-def results_of(runs: Runs) -> dict[str, Mapping[str, Any]]:
+def results_of(runs: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The results of the runs, by their labels."""
     return {label: run.metrics for label, run in runs.items()}
 

@@ -6,7 +6,7 @@ import pytest
 
 from pcsargmax.training.run import load_run
 from pcsargmax.visualize.report import check_alike, measure_run
-from pcsargmax.visualize.report.run import comparable, labels_of
+from pcsargmax.visualize.report.run import comparable
 
 
 @pytest.fixture(scope="module")
@@ -96,13 +96,6 @@ def test_other_shapes_of_the_same_names_are_refused(make_report):
 def test_a_report_counts_in_one_way(box_run):
     with pytest.raises(ValueError, match="average and strict: a report counts in one way"):
         measure_run(load_run(box_run), average="model", strict=True)
-
-
-def test_labels_tell_what_the_runs_differ_in(make_report):
-    samples = make_report("a")
-    assert labels_of(samples, make_report("b", objective="soft")) == ("sampling, N_s = 10", "soft-argmax")
-    assert labels_of(samples, make_report("b")) == ("a", "b")
-    assert labels_of(samples, samples) == ("a (first)", "a (second)")
 
 
 def test_shapes_seen_in_training_warn_once(box_run, tmp_path):

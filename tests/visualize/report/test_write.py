@@ -10,7 +10,7 @@ import torch
 
 from pcsargmax.template import Template
 from pcsargmax.training.evaluation import Evaluation, Protocol
-from pcsargmax.visualize.report import RunReport, chosen_shapes, write_report
+from pcsargmax.visualize.report import RunReport, write_report
 from pcsargmax.visualize.report.parts import told
 
 NOW = datetime.datetime(2026, 6, 5, 4, 3)
@@ -201,22 +201,6 @@ def test_names_cannot_break_out_and_nothing_is_fetched(make_report, tmp_path):
     assert "http:" not in text
     assert "https:" not in text
     assert not re.search(r"<(script|img|link|iframe)[^>]*(src|href)=[\"'](?!data:|#)", text)
-
-
-@pytest.mark.parametrize(
-    ("count", "low_is_best", "expected"),
-    [
-        (10, True, [4, 0, 3, 1, 5, 2]),
-        (4, True, [4, 0, 1, 2]),
-        (1, True, [4]),
-        (3, False, [2, 5, 3]),
-    ],
-)
-def test_of_many_shapes_the_worst_and_the_best_are_shown(count, low_is_best, expected):
-    scores = [0.5, 0.3, None, 0.4, 0.9, 0.1]
-    if not low_is_best:
-        scores = [0.5, 0.6, 0.1, 0.9, 0.8, 0.3]
-    assert chosen_shapes(scores, count, low_is_best=low_is_best) == expected
 
 
 def test_a_number_of_shapes_must_be_one(make_report, tmp_path):
