@@ -178,47 +178,14 @@ function ellipsoid(keypoint, axes) {
   return mesh;
 }
 
-// One table of both methods where they name the same keypoints, else one of each.
-function keypointRows(group, views) {
-  const element = (parent, kind, text, scope) => {
-    const made = parent.appendChild(document.createElement(kind));
-    made.textContent = text;
-    if (scope) made.scope = scope;
-    return made;
-  };
-  const some = (field) => group.some(({shape}) => shape.keypoints.some((keypoint) => keypoint[field] !== null));
-  const fields = ["confidence", ...["error", "radius"].filter(some)];
-  const of = (view) => views.length > 1 ? DATA.titles[views.indexOf(view)] : "";
-  const head = document.createElement("thead"), body = document.createElement("tbody");
-  const line = head.insertRow();
-  element(line, "th", "keypoint", "col");
-  fields.forEach((field) => group.forEach((view) => {
-    const cell = element(line, "th", field === "radius" ? radiusText(view.shape.coverage === null ? withRadius : view.shape) : view.shape.annotated && field === "confidence" ? "" : field, "col");
-    if (of(view)) element(cell, "span", of(view), "").className = "interval";
-  }));
-  const number = (value, digits) => value === null ? "" : short(value, digits);
-  group[0].shape.keypoints.forEach((first, k) => {
-    const row = body.insertRow(), seen = group.some(({shape}) => shape.keypoints[k].seen);
-    row.className = (k === group[0].chosen ? "chosen " : "") + (seen ? "" : "absent");
-    const name = element(row, "th", "", "row");
-    const button = element(name, "button", "", "");
-    button.className = "plain";
-    button.setAttribute("aria-pressed", String(k === group[0].chosen));
-    button.title = "colour the points by this map";
-    const choice = views[0].shape.keypoints.findIndex((keypoint) => keypoint.name === first.name);  // as the chooser counts
-    button.disabled = choice < 0;
-    button.onclick = () => { by("map").value = k === group[0].chosen ? "-1" : String(choice); start(); };
-    const dot = element(button, "span", "", "");
-    dot.className = "dot"; dot.style.background = seen ? first.color : "#d8d8de";
-    dot.after(first.name);
-    fields.forEach((field) => group.forEach(({shape}) => {
-      const keypoint = shape.keypoints[k];
-      const text = field !== "confidence" ? number(keypoint[field], 3) : !keypoint.seen ? "absent" : keypoint.confidence === null ? "annotated" : keypoint.confidence.toFixed(2);
-      element(row, "td", text, "");
-    }));
-  });
-  return [head, body];
-}
+const TABLE = {
+  what: "keypoint", all: "largest of all", hint: "colour the points by this map",
+  fields: (some) => ["confidence", ...["error", "radius"].filter(some)],
+  head: ({shape}, field) => field === "radius" ? radiusText(shape.coverage === null ? withRadius : shape)
+    : shape.annotated && field === "confidence" ? "" : field,
+  text: (keypoint, field) => field !== "confidence" ? (keypoint[field] === null ? "" : short(keypoint[field], 3))
+    : !keypoint.seen ? "absent" : keypoint.confidence === null ? "annotated" : keypoint.confidence.toFixed(2),
+};
 
 async function draw() {
   const mine = ++drawn;
@@ -255,14 +222,6 @@ function sentence(views, number) {
   const place = order.indexOf(number) + 1;
   return shape.name + ", shape " + place + " of " + order.length + ": " + seen.length + " of " + shape.keypoints.length +
     " keypoints on it" + score + "; coloured by the " + views[0].title + ".";
-}
-
-function fillMaps(shape) {
-  const select = by("map"), kept = select.value;
-  select.replaceChildren(new Option("largest of all", "-1"),
-    ...shape.keypoints.map((keypoint, k) => new Option(keypoint.name, String(k))));
-  select.value = kept;
-  if (select.selectedIndex < 0) select.value = "-1";
 }
 
 // All plots look from the same side.
@@ -336,13 +295,8 @@ function copyClouds() {
   });
 }
 
-const failed = (error) => { by("failed").textContent = "This page could not be drawn: " + error.message; };
-const start = () => draw().catch(failed);
-
 by("plots").classList.toggle("beside", SIDES.length > 1);
 const plots = SIDES.map((_, side) => makePlot(side));
-const every = SIDES.flat();
-const offer = (id, wanted) => { by("with-" + id).hidden = !wanted; };
 offer("skeleton", every.some((shape) => shape.edges !== null));
 offer("truth", every.some((shape) => shape.keypoints.some((keypoint) => keypoint.truth !== null)));
 offer("radius", every.some((shape) => shape.coverage !== null));

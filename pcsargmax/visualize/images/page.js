@@ -187,46 +187,12 @@ function fillScale(place, view, peak) {
   }));
 }
 
-// One table of both methods where they name the same keypoints, else one of each.
-function keypointRows(group, views) {
-  const cell = (parent, kind, text, scope) => {
-    const made = parent.appendChild(document.createElement(kind));
-    made.textContent = text;
-    if (scope) made.scope = scope;
-    return made;
-  };
-  const some = (field) => group.some(({shape}) => shape.keypoints.some((keypoint) => keypoint[field] !== null));
-  const fields = ["confidence", "error"].filter(some);
-  const heads = {confidence: SLICES ? "mean σ (px)" : "confidence", error: "error (px)"};
-  const of = (view) => views.length > 1 ? DATA.titles[views.indexOf(view)] : "";
-  const head = document.createElement("thead"), body = document.createElement("tbody");
-  const line = head.insertRow();
-  cell(line, "th", DATA.what, "col");
-  fields.forEach((field) => group.forEach((view) => {
-    const made = cell(line, "th", heads[field], "col");
-    if (of(view)) cell(made, "span", of(view), "").className = "interval";
-  }));
-  group[0].shape.keypoints.forEach((first, k) => {
-    const row = body.insertRow(), there = group.some(({shape}) => shape.keypoints[k].seen);
-    row.className = (k === group[0].chosen ? "chosen " : "") + (there ? "" : "absent");
-    const name = cell(row, "th", "", "row");
-    const button = cell(name, "button", "", "");
-    button.className = "plain";
-    button.setAttribute("aria-pressed", String(k === group[0].chosen));
-    button.title = SLICES ? "show this surface" : "show this map";
-    const choice = views[0].shape.keypoints.findIndex((keypoint) => keypoint.name === first.name);  // as the chooser counts
-    button.disabled = choice < 0;
-    button.onclick = () => { by("map").value = k === group[0].chosen ? "-1" : String(choice); start(); };
-    const dot = cell(button, "span", "", "");
-    dot.className = "dot"; dot.style.background = there ? first.color : "#d8d8de";
-    dot.after(first.name);
-    fields.forEach((field) => group.forEach(({shape}) => {
-      const keypoint = shape.keypoints[k], value = keypoint[field];
-      cell(row, "td", field === "confidence" && !keypoint.seen ? "absent" : value === null ? "" : value.toFixed(2), "");
-    }));
-  });
-  return [head, body];
-}
+const TABLE = {
+  what: DATA.what, all: SLICES ? "all" : "largest of all", hint: SLICES ? "show this surface" : "show this map",
+  fields: (some) => ["confidence", "error"].filter(some),
+  head: (view, field) => field === "error" ? "error (px)" : SLICES ? "mean σ (px)" : "confidence",
+  text: (keypoint, field) => field === "confidence" && !keypoint.seen ? "absent" : keypoint[field] === null ? "" : keypoint[field].toFixed(2),
+};
 
 async function draw() {
   const mine = ++drawn;
@@ -252,14 +218,6 @@ function sentence(views, number) {
   const map = values === null ? "" : "; coloured by the " + (chosen < 0 ? "largest probability" : "probability of " + shape.keypoints[chosen].name);
   return shape.name + ", image " + (order.indexOf(number) + 1) + " of " + order.length + ": " + there.length + " of " +
     shape.keypoints.length + " " + DATA.what + "s in it" + score + map + ".";
-}
-
-function fillMaps(shape) {
-  const select = by("map"), kept = select.value;
-  select.replaceChildren(new Option(SLICES ? "all" : "largest of all", "-1"),
-    ...shape.keypoints.map((keypoint, k) => new Option(keypoint.name, String(k))));
-  select.value = kept;
-  if (select.selectedIndex < 0) select.value = "-1";
 }
 
 // All pictures show the same part; never beyond the edges.
@@ -330,13 +288,8 @@ function makePlot(side) {
   return svg;
 }
 
-const failed = (error) => { by("failed").textContent = "This page could not be drawn: " + error.message; };
-const start = () => draw().catch(failed);
-
 by("plots").classList.toggle("beside", SIDES.length > 1);
 const plots = SIDES.map((_, side) => makePlot(side));
-const every = SIDES.flat();
-const offer = (id, wanted) => { by("with-" + id).hidden = !wanted; };
 const mapped = every.some((shape) => shape.maps !== null);
 offer("layer", mapped);
 offer("log", mapped);

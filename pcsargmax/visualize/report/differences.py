@@ -158,7 +158,7 @@ def difference_table(found: Sequence[Compared], labels: tuple[str, str], shapes:
         ["", *labels, " − ".join(labels), "p", ""],
         [[Cell(one.label), *one.cells(labels)] for one in found],
         caption=f"Difference on the {found[0].num_shapes} {shapes} that both have: 95 % interval and p by the paired "
-        f"bootstrap over shapes; pp: percentage points{more}",
+        f"bootstrap over them; pp: percentage points{more}",
         name="differences",
     )
 
