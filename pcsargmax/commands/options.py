@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -55,16 +55,22 @@ def _signature(settings: type[RunSettings], own: list[tuple[str, Any, Any]]) -> 
     return inspect.Signature(parameters)
 
 
-def run_options(run_help: str, recipes: dict[str, dict[str, Any]]) -> list[tuple[str, Any, Any]]:
-    """The options that every command has that leaves a run folder; the first recipe is the default."""
-    names = ", ".join(recipes)
+def run_options(
+    run_help: str, names: Iterable[str], *, option: str = "recipe", more: str = ""
+) -> list[tuple[str, Any, Any]]:
+    """The options that every command has that leaves a run folder.
+
+    Args:
+        run_help: what the folder is called by default.
+        names: of the recipes, the default first.
+        option: what a recipe is called.
+        more: what is to be said of the names.
+    """
+    first, *others = names
+    told = f"Named defaults: {', '.join([first, *others])}; {more}options given here win."
     return [
         ("run", Path | None, typer.Option(None, "--run", help=f"Run folder; default {run_help}.")),
-        (
-            "recipe",
-            str,
-            typer.Option(next(iter(recipes)), help=f"Named defaults: {names}; options given here win."),
-        ),
+        (option, str, typer.Option(first, help=told)),
         (
             "resume",
             bool,

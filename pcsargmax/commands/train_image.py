@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.commands.options import make_run, resumed, was_said, with_settings
+from pcsargmax.commands.options import make_run, resumed, run_options, was_said, with_settings
 from pcsargmax.training.images import presets
 from pcsargmax.training.images.settings import ImageSettings
 
@@ -44,19 +44,11 @@ def train_command(
         make_run(train_images, "Trained", settings, folder, resume, as_json)
 
 
-_OWN = [
-    ("run", Path | None, typer.Option(None, "--run", help="Run folder; default runs/DATA-image-OBJECTIVE-seedSEED.")),
-    (
-        "preset",
-        str,
-        typer.Option(
-            presets.PRESETS[0],
-            help=f"Named defaults: {', '.join(presets.PRESETS)}; auto is the paper's of official files, else light; "
-            "options given here win.",
-        ),
-    ),
-    ("resume", bool, typer.Option(False, "--resume", help="Go on with the run folder, exactly where it stopped.")),
-    ("as_json", bool, typer.Option(False, "--json", help="Print the result as JSON.")),
-]
+_OWN = run_options(
+    "runs/DATA-image-OBJECTIVE-seedSEED",
+    presets.PRESETS,
+    option="preset",
+    more="auto is the paper's of official files, else light; ",
+)
 
 command = with_settings(train_command, ImageSettings, _OWN)
