@@ -33,7 +33,10 @@ def image_measures(table: str, group: Group, threshold: float | None) -> list[Me
     surfaces = group.unit not in _LENGTHS
     if table == "confidence":
         return [] if surfaces else [_peak(group.unit, _THRESHOLD if threshold is None else threshold)]
-    return [_deviation(group.unit) if surfaces else _normalized(group.unit)]
+    if surfaces:
+        return [_deviation(group.unit)]
+    spatial = all("mpjpe" in result.items for result in group.results)
+    return [_normalized(group.unit), *([_joints("mpjpe"), _joints("pa_mpjpe")] if spatial else [])]
 
 
 def _normalized(unit: str) -> Measure:
@@ -48,6 +51,27 @@ def _normalized(unit: str) -> Measure:
         source="Paper: MTFL, five points, relative to the inter-ocular distance.",
         images=paper.NME if unit == "inter-ocular" else {},
         images_name="MTFL",
+        lower_is_better=True,
+    )
+
+
+def _joints(key: str) -> Measure:
+    def statistic(result: Result) -> Statistic:
+        each = number_rows([result.items[key]])[0]
+        return ratio_statistic(each.nan_to_num(), each.isfinite())
+
+    aligned = "after a similarity has brought them as near as can be" if key == "pa_mpjpe" else "roots in one place"
+    return Measure(
+        title=f"{key.upper().replace('_', '-')}, mm",
+        kind="images",
+        statistic=statistic,
+        scale=1,
+        digits=1,
+        split="test",
+        definition=f"Mean over poses of the mean error of their joints in space, {aligned}.",
+        source="Paper: Human3.6M, trained with MPII.",
+        images=paper.PA_MPJPE if key == "pa_mpjpe" else paper.MPJPE,
+        images_name="Human3.6M",
         lower_is_better=True,
     )
 

@@ -178,7 +178,7 @@ class JointError(Metric):
         return values[..., 0], values[..., 1]
 
     def _values(self) -> Tensor:
-        joints, width = (max(int(size), 1) for size in self.width)
+        joints, width = (max(int(size), least) for size, least in zip(self.width, (1, 2), strict=True))
         return flat_rows(self.flat_values, joints * width).unflatten(1, (joints, width))
 
     def compute(self) -> dict[str, Tensor]:

@@ -80,6 +80,20 @@ def test_the_distance_of_surfaces_is_a_mean_over_those_that_are_known(tmp_path):
     assert table.columns == ("slices", "MSHC")
 
 
+def test_poses_in_space_have_their_errors_beside_the_papers(tmp_path):
+    results = [image_result("bodies", method=method, length="box") for method in ("soft", "triangular-5")]
+    for number, result in enumerate(results):
+        result["metrics"]["images"] |= {"mpjpe": [60.0, None, 80.0 + number] + [70.0] * 9, "pa_mpjpe": [50.0] * 12}
+    flat, joints, aligned = tables(tmp_path, results)
+    assert [table.title.partition(",")[0] for table in (flat, joints, aligned)] == ["NME", "MPJPE", "PA-MPJPE"]
+    assert joints.columns == ("bodies", "Human3.6M")
+    assert [row.cells[0].mean for row in joints.rows] == pytest.approx([70, 70 + 1 / 11])
+    assert [row.cells[0].mean for row in aligned.rows] == pytest.approx([50, 50])
+    assert [row.paper[1] for table in (joints, aligned) for row in table.rows] == [50.4, 49.5, 39.5, 39.1]
+    flat_only = image_result("bodies", length="box", seed=1)  # kept before poses were
+    assert len(tables(tmp_path / "more", [*results, flat_only])) == 1
+
+
 @pytest.mark.parametrize("threshold", [None, 0.05])
 def test_the_peak_is_correlated_with_being_right(tmp_path, threshold):
     result = image_result(images=30)

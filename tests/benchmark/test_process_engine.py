@@ -124,7 +124,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
     finally:
         parent.kill()
         parent.wait()
-    wait_for(lambda: gone(pid), 10)
+    wait_for(lambda: gone(pid))
 
 
 def test_gpus_are_dealt_out_in_turn(monkeypatch):

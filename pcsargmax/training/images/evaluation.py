@@ -91,7 +91,7 @@ class ImageEvaluation:
           None where no truth is known;
         - "people": of COCO, see `_People`; "joints": of keypoints with depth, see `_Joints`; else None;
         - "images": "name" (M), "length" (M), and per keypoint "errors" (M, K), pixels, and "confidence" (M, K), six
-          digits, None where unknown.
+          digits, None where unknown; of keypoints with depth also "mpjpe" and "pa_mpjpe" (M), millimetres.
         """
         between = None if self.pair is None else [self.dataset.keypoint_names[k] for k in self.pair]
         trust = {"threshold": self.trust.threshold, **computed(self.trust)} if self.known else None
@@ -102,7 +102,7 @@ class ImageEvaluation:
             "confidence": trust,
             "people": None if self.people is None else self.people.compute(),
             "joints": None if self.joints is None else self.joints.compute(),
-            "images": {"name": self.names, **self.kept},
+            "images": {"name": self.names, **self.kept, **({} if self.joints is None else self.joints.poses())},
         }
 
 
@@ -163,16 +163,16 @@ class _Joints:
     def __init__(self, dataset: Any, seed: int) -> None:
         from pcsargmax.metrics.joint_error import JointError
 
-        self.dataset, self.left_out, self.counted = dataset, 0, 0
-        self.errors = JointError(joints=getattr(dataset, "evaluated", None), seed=seed).set_dtype(torch.float64)
+        self.dataset = dataset
+        self.counted: list[bool] = []  # of every pose
+        self.errors: Any = JointError(joints=getattr(dataset, "evaluated", None), seed=seed).set_dtype(torch.float64)
 
     def update(self, item: ImageItem, found: ImagePrediction) -> None:
         """Add a pose."""
         visible = item.visible & np.isfinite(item.keypoints).all(axis=1)
-        if not visible[0] or "root_depth" not in item.extra:
-            self.left_out += 1
+        self.counted.append(bool(visible[0]) and "root_depth" in item.extra)
+        if not self.counted[-1]:
             return
-        self.counted += 1
         target = np.where(visible[:, None], item.keypoints, 0)
         spaces = (self._space(item, points) for points in (found.position, target))
         self.errors.update(*(torch.from_numpy(space)[None] for space in spaces), torch.from_numpy(visible)[None])
@@ -187,4 +187,13 @@ class _Joints:
 
     def compute(self) -> dict[str, Any] | None:
         """The values; None where every pose was left out."""
-        return {**computed(self.errors), "num_left_out": self.left_out} if self.counted else None
+        return {**computed(self.errors), "num_left_out": self.counted.count(False)} if any(self.counted) else None
+
+    def poses(self) -> dict[str, list[float | None]]:
+        """Both errors of every pose, the mean over its joints; None of one that was left out."""
+        found = {}
+        for name, errors in zip(("mpjpe", "pa_mpjpe"), self.errors.errors, strict=True):
+            each = torch.full((len(self.counted),), torch.nan, dtype=torch.float64)
+            each[torch.tensor(self.counted, dtype=torch.bool)] = errors.double().nanmean(dim=1)
+            found[name] = rounded(each)
+        return found

@@ -130,12 +130,16 @@ def test_joints_are_measured_in_millimetres():
     counted.update(one, found(one, [[0, 0, 0], [3, 0, 0], [0, 0, 0]], [1, 1, 1]))
     lost = item("b", [[50, 50, np.nan], [50, 80, 0], [50, 20, 0]], root_depth=1000.0)
     counted.update(lost, found(lost, [[0, 0, 0]] * 3, [1, 1, 1]))
-    joints = counted.compute()["joints"]
+    result = counted.compute()
+    joints = result["joints"]
     assert joints["mpjpe"] == pytest.approx((0 + 6 + 0) / 3)
+    assert result["images"]["mpjpe"] == [pytest.approx(2.0), None]
+    assert result["images"]["pa_mpjpe"] == [pytest.approx(joints["pa_mpjpe"], rel=1e-5), None]
     assert (joints["num_poses"], joints["num_left_out"]) == (1, 1)
     alone = ImageEvaluation(Space("pelvis", "knee", "head"), settings)
     alone.update(lost, found(lost, [[0, 0, 0]] * 3, [1, 1, 1]))
     assert alone.compute()["joints"] is None
+    assert alone.compute()["images"]["mpjpe"] == [None]
 
 
 def coco_file(path, keypoints, area):
