@@ -50,7 +50,8 @@ def contact_sheet(
         RendererUnavailable: Open3D or a graphics driver is missing.
         ValueError: no prediction, another number of captions, too few columns, a size too small, or no such keypoint.
     """
-    _check(predictions, columns, size, captions)
+    check_sheet(predictions, columns, captions)
+    check_size(size, (160, 120))
     look = look or Look(labels=False)
     peak = _common_peak(predictions, look) if same_scale else None
     cells, keypoints, explained, colors = [], _Keypoints(), dict[str, None](), None
@@ -162,13 +163,11 @@ def _caption(prediction: Prediction, look: Look) -> str:
     return name if error is None else f"{name}   mean error {error:.2g}"
 
 
-def _check(
-    predictions: Sequence[Prediction], columns: int, size: tuple[int, int], captions: Sequence[str] | None
-) -> None:
+def check_sheet(predictions: Sequence[object], columns: int, captions: Sequence[str] | None) -> None:
+    """Raise ValueError, naming the argument, for what no sheet of several pictures can be made of."""
     if not len(predictions):
         raise ValueError("predictions: expected at least one, got none")
     if captions is not None and len(captions) != len(predictions):
         raise ValueError(f"captions: expected {len(predictions)}, one for each prediction, got {len(captions)}")
     if columns < 1:
         raise ValueError(f"columns: expected 1 or more, got {columns}")
-    check_size(size, (160, 120))

@@ -14,6 +14,7 @@ from pcsargmax.visualize.images.legend import draw_scale, shortened
 from pcsargmax.visualize.images.picture import Drawable, Picture, SlicePicture, picture_of
 from pcsargmax.visualize.overlay import FAINT, INK
 from pcsargmax.visualize.palette import ProbabilityColors, keypoint_color
+from pcsargmax.visualize.sheet import check_sheet
 
 #: Inches of a caption, and of the margins.
 _CAPTION, _GAP = 0.24, 0.1
@@ -62,7 +63,9 @@ def image_sheet(
     Raises:
         ValueError: no image, another number of captions, too few columns, a size too small, or no such keypoint.
     """
-    _check(predictions, columns, size, captions)
+    check_sheet(predictions, columns, captions)
+    if size is not None and min(size) < 80:
+        raise ValueError(f"size: expected a width and a height of 80 pixels or more, got {size[0]}x{size[1]}")
     check_figure_path(path)
     check_ellipsoids(ellipsoids)
     pictures = [picture_of(predictions[number]) for number in range(len(predictions))]
@@ -186,16 +189,3 @@ def _caption(picture: Picture | SlicePicture, truth: bool) -> str:
     """The name of an image, and its mean error; a name that is too long is cut so that the error stays."""
     error = picture.mean_error if truth else None
     return picture.name if error is None else f"{shortened(picture.name, 20)}   {error:.2f} px"
-
-
-def _check(
-    predictions: Sequence[Drawable], columns: int, size: tuple[int, int] | None, captions: Sequence[str] | None
-) -> None:
-    if not len(predictions):
-        raise ValueError("predictions: expected at least one, got none")
-    if captions is not None and len(captions) != len(predictions):
-        raise ValueError(f"captions: expected {len(predictions)}, one for each prediction, got {len(captions)}")
-    if columns < 1:
-        raise ValueError(f"columns: expected 1 or more, got {columns}")
-    if size is not None and min(size) < 80:
-        raise ValueError(f"size: expected a width and a height of 80 pixels or more, got {size[0]}x{size[1]}")
