@@ -50,7 +50,7 @@ def as_text(tables: Sequence[Table], width: int = 100) -> str:
         console.print(table.title)
         for part in _parts(table, lines, width):
             shown = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-            shown.add_column("", no_wrap=True)
+            shown.add_column("", overflow="fold")  # where there is too little room, labels break and figures stay
             for heading in table.columns[part]:
                 shown.add_column(heading, justify="right", no_wrap=True)
             for line in lines:

@@ -32,7 +32,7 @@ def image_measures(table: str, group: Group, threshold: float | None) -> list[Me
     """
     surfaces = group.unit not in _LENGTHS
     if table == "confidence":
-        return [] if surfaces else [_peak(group.unit, _THRESHOLD if threshold is None else threshold)]
+        return [] if surfaces else [_peak(group, _THRESHOLD if threshold is None else threshold)]
     if surfaces:
         return [_deviation(group.unit)]
     spatial = all("mpjpe" in result.items for result in group.results)
@@ -92,19 +92,19 @@ def _deviation(unit: str) -> Measure:
     )
 
 
-def _peak(unit: str, threshold: float) -> Measure:
+def _peak(group: Group, threshold: float) -> Measure:
     def statistic(result: Result) -> Statistic:
         images = result.items
         errors = number_rows(images["errors"]) / _lengths(result)[:, None]
         return correlation_statistic(number_rows(images["confidence"]), errors, threshold)
 
     return Measure(
-        title=f"Pearson's r of the map's peak with an error of at most {100 * threshold:g}% of {_LENGTHS[unit]}",
+        title=f"Pearson's r of the map's peak with an error of at most {100 * threshold:g}% of {_LENGTHS[group.unit]}",
         kind="images",
         statistic=statistic,
         scale=1,
         digits=3,
-        split="test",
+        split=group.split,  # "val" of COCO, as in the paper; beside other data its number is no more than a hint
         source="Paper: Table 3, COCO keypoints, correctness by OKS.",
         images=paper.CONFIDENCE,
     )

@@ -289,7 +289,7 @@ def _evaluate(experiment: Experiment, folder: Path, device: str, status: Status)
     run = load_run(folder, device=device)
     settings = experiment.settings
     run = run.with_data(settings.data if run.source == "folder" else settings.root)
-    split = "all" if experiment.kind == "discovery" else "test"
+    split = "all" if experiment.kind == "discovery" else getattr(run, "default_split", "test")
     evaluate: Callable[..., dict[str, Any]] = run.evaluate
     protocols: dict[str, Any] = {}
     if experiment.kind == "detector":  # a folder of landmarks annotates no symmetries

@@ -15,7 +15,7 @@ def command(
         list[Path], typer.Argument(help="Result files, or folders of them.", metavar="RESULTS...", show_default=False)
     ],
     table: Annotated[
-        str, typer.Option(help="pck, das, samples, confidence, or all that there are results of.")
+        str, typer.Option(help="pck, das, samples, confidence, images, or all that there are results of.")
     ] = "all",
     data: Annotated[str, typer.Option(help="What to show, such as mug,chair; all results if not given.")] = "",
     methods: Annotated[str, typer.Option(help="What to show, such as soft,sampling-10; all if not given.")] = "",

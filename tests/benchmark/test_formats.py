@@ -58,6 +58,12 @@ def test_a_terminal_that_is_narrow_gets_all_columns_below_each_other(wide, width
     assert re.search("(?m)paper .*37.2", text)
 
 
+def test_where_there_is_little_room_labels_break_and_figures_do_not(tables):
+    text = as_text(tables[:1], 34)
+    assert "…" not in text
+    assert f"[{first_cell(tables).low:.1f}, {first_cell(tables).high:.1f}]" in text
+
+
 def test_no_sign_is_explained_that_is_not_there(results):
     assert "▲" not in as_text(make_tables(results, "pck", threshold=0.02, num_bootstrap=5))
 

@@ -117,3 +117,11 @@ def test_notes_speak_of_images(tmp_path):
     assert "interval over images" in notes
     assert "Images: faces 12." in notes
     assert "shapes" not in notes
+
+
+def test_confidence_on_cocos_val_split_has_the_papers_row_beside(tmp_path):
+    result = image_result("coco", length="box")
+    result["metrics"]["split"] = "val"
+    table = the_table(tmp_path, [result], "confidence")
+    assert table.columns == ("coco", "COCO")
+    assert table.rows[0].paper == (None, 0.233)

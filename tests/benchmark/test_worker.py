@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import groupby
 
 import pytest
@@ -14,6 +14,7 @@ from filelock import FileLock
 from pcsargmax.benchmark.results import read_result, write_result
 from pcsargmax.benchmark.status import Status, read_status
 from pcsargmax.benchmark.worker import Places, run_experiment
+from pcsargmax.training.run import Run, load_run
 
 #: What differs between two runs of one experiment.
 PASSING = ("finished", "seconds", "machine", "commit")
@@ -122,6 +123,25 @@ def test_an_interrupted_evaluation_is_done_again_without_training(experiment, pl
     again = read_result(places.result(experiment))
     assert lasting(again) == lasting(whole)
     assert again["seconds"]["train"] > 0  # of the first sitting
+
+
+def test_a_run_is_measured_on_the_split_that_it_has(box_plan, places, monkeypatch):
+    asked = []
+
+    class Validated(Run):
+        default_split = "val"
+
+        def evaluate(self, split, **options):
+            asked.append(split)
+            return super().evaluate("test", **options)
+
+    def load(folder, **options):
+        run = load_run(folder, **options)
+        return Validated(**{field.name: getattr(run, field.name) for field in fields(run)})
+
+    monkeypatch.setattr("pcsargmax.training.run.load_run", load)
+    assert run_experiment(box_plan()[0], places) == "done"
+    assert asked == ["val"]  # of COCO, whose test split has no labels
 
 
 def test_a_run_trained_elsewhere_is_evaluated_and_says_so(box_plan, places, count, monkeypatch):
