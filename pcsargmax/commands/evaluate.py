@@ -97,7 +97,7 @@ def command(
         own: dict[str, dict[str, Any]] = {
             "detector": {"average": average, "strict": strict, "geodesic": geodesic, "symmetry": symmetry},
             "discovery": {"self_pairs": self_pairs, "repeatability": repeatability},
-            "run of images": {"flip_test": flip_test, "boxes": boxes},
+            "run of keypoints in images": {"flip_test": flip_test, "boxes": boxes},
             "run of slices": {},
         }
         kinds = [_kind(one) for one in opened]
@@ -122,7 +122,7 @@ def command(
 
 def _kind(run: Any) -> str:
     """What a run is called where its options are spoken of."""
-    names = {"DiscoverRun": "discovery", "ImageRun": "run of images", "SurfaceRun": "run of slices"}
+    names = {"DiscoverRun": "discovery", "ImageRun": "run of keypoints in images", "SurfaceRun": "run of slices"}
     return names.get(type(run).__name__, "detector")
 
 

@@ -166,6 +166,7 @@ def test_a_table_of_numbers_that_are_not_there(cli, box_copy, tmp_path, monkeypa
         (("--symmetry", "x"), "symmetry must be one of none, reflection, rotation, all, got 'x'"),
         (("--no-self-pairs",), "--no-self-pairs is of a discovery, got no run of that kind"),
         (("--repeatability",), "--repeatability is of a discovery, got no run of that kind"),
+        (("--flip-test",), "--flip-test is of a run of keypoints in images, got no run of that kind"),
     ],
 )
 def test_a_mistake_is_one_line(cli_error, box_copy, options, message):

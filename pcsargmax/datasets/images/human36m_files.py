@@ -106,18 +106,27 @@ def read_frames(path: Path, every: int) -> Iterator[Frame]:
 
 def _by_subject(path: Path) -> Any:
     """What finds the joints and the camera of a frame in the two files beside a subject's images."""
-    cameras, poses = (
-        _beside(path.with_name(path.name.replace("_data.json", ending)))
-        for ending in ("_camera.json", "_joint_3d.json")
-    )
+    files = [path.with_name(path.name.replace("_data.json", ending)) for ending in ("_camera.json", "_joint_3d.json")]
+    cameras, poses = map(_beside, files)
 
     def find(image: dict[str, Any], annotation: dict[str, Any]) -> tuple[np.ndarray, Camera]:
-        camera = cameras[str(image["cam_idx"])]
-        pose = poses[str(image["action_idx"])][str(image["subaction_idx"])][str(image["frame_idx"])]
+        camera = _entry(cameras, files[0], image, "cam_idx")
+        pose = _entry(poses, files[1], image, "action_idx", "subaction_idx", "frame_idx")
         joints = _points(pose) @ _rotation(camera).T + _numbers(camera["t"])
         return joints, Camera(camera["f"], camera["c"])
 
     return find
+
+
+def _entry(content: Any, path: Path, image: dict[str, Any], *names: str) -> Any:
+    """What a file holds of an image, by its numbers of these names, one within the other."""
+    numbers = [str(image[name]) for name in names]
+    for number in numbers:
+        if not isinstance(content, dict) or number not in content:
+            told = ", ".join(f"{name} {value}" for name, value in zip(names, numbers, strict=True))
+            raise ValueError(f"{path.name} has no entry of {told}")
+        content = content[number]
+    return content
 
 
 def _beside(path: Path) -> Any:

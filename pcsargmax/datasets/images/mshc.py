@@ -57,8 +57,8 @@ class Mshc:
         missing: subjects of the split without any slice here.
 
     Raises:
-        FileNotFoundError: naming the folder or label that is missing. ValueError: an unknown split or no slice; naming
-            the file, for malformed content.
+        FileNotFoundError: naming the folder, image or label that is missing. ValueError: an unknown split or no slice;
+            naming the file, for malformed content.
     """
 
     def __init__(
@@ -100,6 +100,11 @@ class Mshc:
         for _, _, path in slices:
             if not self._label(path).is_file():
                 raise FileNotFoundError(f"{path}: its label is missing: {self._label(path).absolute()}")
+        images = {path.stem for _, _, path in slices}
+        for label in sorted((self.root / "label").glob("*.txt")):
+            if label.stem.split("_")[0] in self.subjects and label.stem not in images:
+                image = self.root / "image" / f"{label.stem}.png"
+                raise FileNotFoundError(f"{label}: its image is missing: {image.absolute()}")
         return sorted(slices)
 
     def _label(self, path: Path) -> Path:

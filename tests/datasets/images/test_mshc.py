@@ -116,6 +116,13 @@ def test_what_is_missing_is_named(tmp_path, root):
     assert len(Mshc(root, "test")) == 6  # it concerns its own split alone
 
 
+def test_a_label_whose_image_is_missing_is_named(root):
+    (root / "image" / f"{name('hc10', 2)}.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"hc10_.*_2\.txt: its image is missing: .*hc10_.*_2\.png"):
+        Mshc(root, "train")
+    assert len(Mshc(root, "test")) == 6
+
+
 def test_other_mistakes(root):
     with pytest.raises(ValueError, match="split must be one of train, val, trainval, test, all, got 'dev'"):
         Mshc(root, "dev")
