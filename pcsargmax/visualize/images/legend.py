@@ -38,7 +38,7 @@ def draw_legend(
     height = float(figure.get_size_inches()[1])
     line = _ROW / height  # of the panel's height
     lines = _Lines(ax, line)
-    lines.write(shortened(picture.name, 30), fontsize=10.5, fontweight="bold")
+    lines.write(shortened(picture.name, 27), fontsize=10.5, fontweight="bold")
     if colors is not None:
         lines.write(shortened(colors.title, 40))
         lines.scale(colors)
@@ -143,5 +143,6 @@ def _notes(picture: Picture | SlicePicture, truth: bool, ellipsoids: int) -> lis
 
 
 def shortened(text: str, most: int) -> str:
-    """The text, cut after so many letters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """The text in so many letters, without its middle if it is longer: names of one set differ at their ends."""
+    head = most // 2
+    return text if len(text) <= most else f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"

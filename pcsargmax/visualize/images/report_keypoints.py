@@ -130,7 +130,11 @@ def metric_tables(runs: ImageReports) -> str:
     parts = [table(["", *names], _rows(runs, columns), caption=caption)]
     if first.metrics["people"] is not None:
         told_of = [("ap", key, "share") for key in _COCO]
-        blocks = {label: run.metrics["people"] for label, run in runs.items()}
+        figures = {label: run.metrics["people"]["ap"] for label, run in runs.items()}
+        blocks = {  # COCO's -1: there is nothing of that size
+            label: {"ap": {key: None if value == -1 else value for key, value in found.items()}}
+            for label, found in figures.items()
+        }
         boxes = first.metrics["boxes"]
         caption = f"COCO's average precision and recall over OKS 0.5 to 0.95; boxes: {boxes}"
         parts.append(table(["", *(key.upper() for key in _COCO)], _rows_of(blocks, told_of), caption=caption))

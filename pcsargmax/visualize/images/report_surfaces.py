@@ -49,7 +49,8 @@ def shape_scores(runs: ImageReports) -> Scores:
     """The mean error of each slice; None where nothing is annotated."""
     means = {label: mean_of(run.values("errors")) for label, run in runs.items()}
     values = {label: [None if np.isnan(x) else float(x) for x in mean] for label, mean in means.items()}
-    return Scores("mean error", "length", True, values)
+    unit = next(iter(runs.values())).metrics["unit"]
+    return Scores(f"mean error in {unit}", "length", True, values)
 
 
 def summary(runs: ImageReports) -> str:

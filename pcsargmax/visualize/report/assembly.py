@@ -95,7 +95,7 @@ def assemble(
     picks = [place.get(number) for number in range(len(first))]
     charts = {
         "curves": parts.curves(runs),
-        "every-shape": shape_chart(scores, layout.names, picks),
+        "every-shape": shape_chart(scores, layout.names, picks, layout.items),
         "training": training_charts({label: run.logs for label, run in runs.items()}),
     }
     boxes = {name: chart_boxes(some) for name, some in charts.items()}

@@ -73,13 +73,16 @@ def _keypoint_trace(
     }
 
 
-def shape_chart(scores: Scores, names: Sequence[str], picks: Sequence[int | None]) -> list[dict[str, Any]]:
+def shape_chart(
+    scores: Scores, names: Sequence[str], picks: Sequence[int | None], items: str = "shapes"
+) -> list[dict[str, Any]]:
     """The score of each shape: in order, of one run; of two runs, one against the other. A click shows the shape.
 
     Args:
         scores: of the shapes.
         names: of the shapes.
         picks: where each shape stands among those with a picture; None where it has none.
+        items: what they are called, in the plural.
     """
     share = scores.kind == "share"
     values = [np.array(one, dtype=np.float64) * (100 if share else 1) for one in scores.values.values()]
@@ -96,30 +99,30 @@ def shape_chart(scores: Scores, names: Sequence[str], picks: Sequence[int | None
     }
     what = f"{scores.name} (%)" if share else scores.name
     draw = _one_run if len(values) == 1 else _two_runs
-    return [draw(points, [one[order] for one in values], list(scores.values), what, ".1f" if share else ".4f")]
+    return [draw(points, [one[order] for one in values], list(scores.values), what, ".1f" if share else ".4f", items)]
 
 
 def _one_run(
-    points: dict[str, Any], values: list[np.ndarray], labels: list[str], what: str, digits: str
+    points: dict[str, Any], values: list[np.ndarray], labels: list[str], what: str, digits: str, items: str
 ) -> dict[str, Any]:
-    (score,) = values
+    (score,), item = values, items.removesuffix("s")
     hover = f"%{{customdata[1]}}<br>%{{y:{digits}}}<extra></extra>"
     low, middle, high = (format(score[i], digits) for i in (0, len(score) // 2, -1))
     return chart(
         "chart-shapes",
-        "Score of every shape",
-        f"A point a shape, in the order of the {what}. A click shows the shape.",
-        f"{what} of {len(score)} shapes, from {low} over {middle} in the middle to {high}.",
+        f"Score of every {item}",
+        f"A point for each {item}, in the order of the {what}. A click shows the {item}.",
+        f"{what} of {len(score)} {items}, from {low} over {middle} in the middle to {high}.",
         [points | {"x": list(range(1, len(score) + 1)), "y": short(score), "hovertemplate": hover}],
-        x="shapes in order",
+        x=f"{items} in order",
         y={"title": what, "rangemode": "tozero"},
     )
 
 
 def _two_runs(
-    points: dict[str, Any], values: list[np.ndarray], labels: list[str], what: str, digits: str
+    points: dict[str, Any], values: list[np.ndarray], labels: list[str], what: str, digits: str, items: str
 ) -> dict[str, Any]:
-    (first, second), (mine, other) = labels, values
+    (first, second), (mine, other), item = labels, values, items.removesuffix("s")
     low, high = float(min(mine.min(), other.min())), float(max(mine.max(), other.max()))
     low, high = (0.0 if low < high / 2 else low - 0.05 * (high - low)), (high + 0.05 * (high - low) or 1.0)
     gray = {"color": ABSENT_COLOR, "dash": "dot", "width": 2}
@@ -128,10 +131,10 @@ def _two_runs(
     hover = f"%{{customdata[1]}}<br>{mine_told} %{{y:{digits}}}, {other_told} %{{x:{digits}}}<extra></extra>"
     return chart(
         "chart-shapes",
-        "Score of every shape",
-        f"A point a shape: the {what} by both runs, equal on the dotted line. A click shows the shape.",
-        f"{what} of {len(mine)} shapes by both runs; that of {first} is the larger one on {int((mine > other).sum())}, "
-        f"that of {second} on {int((mine < other).sum())}.",
+        f"Score of every {item}",
+        f"A point for each {item}: the {what} by both runs, equal on the dotted line. A click shows the {item}.",
+        f"{what} of {len(mine)} {items} by both runs; that of {first} is the larger one on "
+        f"{int((mine > other).sum())}, that of {second} on {int((mine < other).sum())}.",
         [equal, points | {"x": short(other), "y": short(mine), "hovertemplate": hover}],
         x={"title": f"{what}, {second}", "range": [low, high]},
         y={"title": f"{what}, {first}", "range": [low, high]},

@@ -108,11 +108,21 @@ def test_a_run_of_surfaces_has_a_report_of_its_own(untrained_slices, tmp_path):
     assert "Every surface" in text
     assert "NME" not in text
     assert json_of(text, "data")["what"] == "surface"
+    assert "by their mean error in pixels" in text
     mad = reports[0].metrics["surfaces"]["mad_per_surface"][0]
     assert cells(text, "per-keypoint")[1][1] == told(mad, "length")
     two = own_text(write_image_report(reports[0], tmp_path / "two.html", against=reports[1]))
     assert cells(two, "differences")[1][0] == "mean error of a slice"
     assert json_of(two, "data")["titles"] == ["a", "b"]
+
+
+def test_sizes_of_which_nobody_is_there_have_a_dash(untrained, tmp_path):
+    report = measure_image_run(untrained())
+    found = dict.fromkeys(("ap", "ap50", "ap75", "ap_medium", "ar", "ar50", "ar75"), 0.5) | {"ap_large": -1.0}
+    metrics = {**report.metrics, "people": {"ap": found, "oks": None}, "boxes": "annotated"}
+    text = own_text(write_image_report(dataclasses.replace(report, metrics=metrics), tmp_path / "r.html"))
+    assert "50.0 %" in text
+    assert "100.0 %" not in text.split("AP_LARGE")[1].split("</table>")[0]
 
 
 def test_images_without_annotations_have_a_report(untrained, tmp_path):

@@ -89,7 +89,15 @@ def test_shapes_stand_in_order_and_lead_to_their_pictures():
     (only,) = chart["traces"]
     assert only["y"] == [0.1, 0.2, 0.3]
     assert only["customdata"] == [[None, "c"], [2, "d"], [0, "a"]]
+    assert chart["title"] == "Score of every shape"
     assert shape_chart(Scores("mean error", "length", True, {"": [0.3, None]}), ["a", "b"], [0, 1]) == []
+
+
+@pytest.mark.parametrize("values", [{"": [0.3, 0.1]}, {"x": [0.3, 0.1], "y": [0.2, 0.2]}])
+def test_images_are_called_images(values):
+    (chart,) = shape_chart(Scores("NME", "share", True, values), ["a", "b"], [0, 1], "images")
+    assert chart["title"] == "Score of every image"
+    assert "shape" not in chart["caption"] + chart["alt"] + str(chart["layout"])
 
 
 def test_two_runs_are_drawn_against_one_another():
