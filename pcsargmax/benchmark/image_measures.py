@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,9 @@ _LENGTHS = {"inter-ocular": "the inter-ocular distance", "box": "the box's side,
 
 #: Up to which share of that length a keypoint is right, where none is given.
 _THRESHOLD = 0.1
+
+#: An error of images, as the paper measures it on a test set.
+_ERROR = partial(Measure, kind="images", split="test", lower_is_better=True)
 
 
 def image_measures(table: str, group: Group, threshold: float | None) -> list[Measure]:
@@ -40,18 +45,15 @@ def image_measures(table: str, group: Group, threshold: float | None) -> list[Me
 
 
 def _normalized(unit: str) -> Measure:
-    return Measure(
+    return _ERROR(
         title=f"NME, % of {_LENGTHS[unit]}",
-        kind="images",
         statistic=_nme_statistic,
         scale=100,
         digits=2,
-        split="test",
         definition="Mean over images of the mean error of their annotated keypoints, in x and y.",
         source="Paper: MTFL, five points, relative to the inter-ocular distance.",
         images=paper.NME if unit == "inter-ocular" else {},
         images_name="MTFL",
-        lower_is_better=True,
     )
 
 
@@ -61,34 +63,28 @@ def _joints(key: str) -> Measure:
         return ratio_statistic(each.nan_to_num(), each.isfinite())
 
     aligned = "after a similarity has brought them as near as can be" if key == "pa_mpjpe" else "roots in one place"
-    return Measure(
+    return _ERROR(
         title=f"{key.upper().replace('_', '-')}, mm",
-        kind="images",
         statistic=statistic,
         scale=1,
         digits=1,
-        split="test",
         definition=f"Mean over poses of the mean error of their joints in space, {aligned}.",
         source="Paper: Human3.6M, trained with MPII.",
         images=paper.PA_MPJPE if key == "pa_mpjpe" else paper.MPJPE,
         images_name="Human3.6M",
-        lower_is_better=True,
     )
 
 
 def _deviation(unit: str) -> Measure:
-    return Measure(
+    return _ERROR(
         title=f"Mean absolute distance of surfaces, {unit}",
-        kind="images",
         statistic=_mad_statistic,
         scale=1,
         digits=3,
-        split="test",
         definition="Mean over slices and surfaces.",
         source="Paper: MSHC; its number of soft-argmax looks like another unit than the rest.",
         images=paper.MAD,
         images_name="MSHC",
-        lower_is_better=True,
     )
 
 

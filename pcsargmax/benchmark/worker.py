@@ -289,11 +289,10 @@ def _evaluate(experiment: Experiment, folder: Path, device: str, status: Status)
     run = load_run(folder, device=device)
     settings = experiment.settings
     run = run.with_data(settings.data if run.source == "folder" else settings.root)
-    split = "all" if experiment.kind == "discovery" else getattr(run, "default_split", "test")
     evaluate: Callable[..., dict[str, Any]] = run.evaluate
     protocols: dict[str, Any] = {}
     if experiment.kind == "detector":  # a folder of landmarks annotates no symmetries
         protocols = {"geodesic": True, "symmetry": "none" if run.source == "folder" else "all"}
-    metrics = evaluate(split, **protocols, progress=count)
+    metrics = evaluate(run.default_split, **protocols, progress=count)
     status.values["evaluate_seconds"] = time.monotonic() - start
     return metrics

@@ -110,9 +110,10 @@ def command(
         results = []
         with progress_bars() as bars:
             for one, kind in zip(opened, kinds, strict=True):
-                where = split or getattr(one, "default_split", "all" if kind == "discovery" else "test")
                 update = partial(bars.update, f"evaluating {one.folder.name}")
-                results.append(one.evaluate(where, seed=seed, progress=update, **options, **own[kind]))
+                results.append(
+                    one.evaluate(split or one.default_split, seed=seed, progress=update, **options, **own[kind])
+                )
                 write_metrics(results[-1], one.folder)
         if as_json:
             typer.echo(json.dumps(results[0] if len(results) == 1 else results))

@@ -44,10 +44,10 @@ class Figure(NamedTuple):
         """A number of it as it is written."""
         return f"{value:.{self.digits}f}"
 
-    def interval(self, low: float, high: float) -> str:
+    def interval(self, low: float, high: float, dash: str = "–") -> str:
         """The ends of its interval as they are written: with a digit less, so that a table fits into 80 columns."""
         digits = max(self.digits - 1, 1)
-        return "–".join(f"{end:.{digits}f}".replace("100.0", "100") for end in (low, high))
+        return dash.join(f"{end:.{digits}f}".replace("100.0", "100") for end in (low, high))
 
 
 def figures_of(metrics: dict[str, Any]) -> list[Figure]:
@@ -153,9 +153,7 @@ def _cell(figure: Figure, metrics: dict[str, Any], dash: str) -> str:
     if value is None:
         return "–"
     low, high = figure.value(metrics, "/low"), figure.value(metrics, "/high")
-    return figure.text(value) + (
-        "" if low is None or high is None else f"\n{figure.interval(low, high).replace('–', dash)}"
-    )
+    return figure.text(value) + ("" if low is None or high is None else f"\n{figure.interval(low, high, dash)}")
 
 
 def _print(table: Table) -> None:

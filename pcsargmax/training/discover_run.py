@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -61,6 +61,8 @@ class DiscoverRun(BaseRun):
     source: str
     trained_on: frozenset[str]
     merger: SkeletonMerger
+
+    default_split: ClassVar[str] = "all"
 
     @property
     def unit(self) -> str:

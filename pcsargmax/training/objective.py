@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -32,29 +32,11 @@ if TYPE_CHECKING:
 Objective = Callable[[Scores, Tensor, Tensor, float, torch.Generator | None], Tensor]
 
 
-class MapObjective(Protocol):
-    """The same of maps over any sites: (B, K) of logits (B, K, L) or (B, K, *shape) and target (B, K, D).
-
-    The mask and the spacing are those of `losses.variance_regularized_error`; objectives without a use for one, or for
-    basis, progress and generator, pass it over. The extent is what the object or image measures, in the unit of the
-    sites: the weights of the regularizers are those for 1, as in the paper.
-    """
-
-    def __call__(
-        self,
-        logits: Tensor,
-        sites: Sites,
-        target: Tensor,
-        basis: Basis | None,
-        progress: float,
-        generator: torch.Generator | None,
-        *,
-        mask: Tensor | None = None,
-        spacing: Spacing = "auto",
-        extent: float = 1.0,
-    ) -> Tensor:
-        """The loss of each item and keypoint."""
-
+_PLAIN: dict[str, Callable[..., Tensor]] = {"soft": error_of_expectation, "discrete": discrete_expected_error}
+_REGULARIZED: dict[str, Callable[..., Tensor]] = {
+    "soft_vr": variance_regularized_error,
+    "soft_dr": distribution_regularized_error,
+}
 
 #: The same as `Objective` of several targets (B, P, K, 3) -> (B, P, K), of one and the same samples, without gradient.
 Comparison = Callable[[Scores, Tensor, Tensor, float, torch.Generator | None], Tensor]
@@ -62,7 +44,7 @@ Comparison = Callable[[Scores, Tensor, Tensor, float, torch.Generator | None], T
 
 def make_objective(settings: TrainSettings) -> Objective:
     """Return the objective that `settings.objective` names, everything in the unit frame."""
-    objective, sampled = map_objective(settings), settings.objective in SAMPLED
+    objective, sampled = MapObjective(settings), settings.objective in SAMPLED
 
     def of_scores(
         scores: Scores, target: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
@@ -131,19 +113,20 @@ def make_temperature(settings: RunSettings) -> Schedule:
     )
 
 
-def map_objective(settings: TrainSettings | ImageSettings) -> MapObjective:
-    """Return the objective that `settings.objective` names, of maps over any sites: those of clouds and of images."""
-    arguments, kind = _sampling_arguments(settings), map_distance(settings)
-    plain: dict[str, Any] = {"soft": error_of_expectation, "discrete": discrete_expected_error}
-    regularized: dict[str, Any] = {
-        "soft_vr": variance_regularized_error,
-        "soft_dr": distribution_regularized_error,
-    }
-    name = settings.objective
-    # V.R. is a length to the fourth power, D.R. none at all: this brings them to the unit of the error.
-    power = (2 if kind == "squared_l2" else 1) - (4 if name == "soft_vr" else 0)
+class MapObjective:
+    """The objective that `settings.objective` names, of maps over any sites: those of clouds and of images.
 
-    def objective(
+    Args:
+        settings: of the training.
+    """
+
+    def __init__(self, settings: TrainSettings | ImageSettings) -> None:
+        """See the class."""
+        self.settings = settings
+        self.arguments, self.distance = _sampling_arguments(settings), map_distance(settings)
+
+    def __call__(
+        self,
         logits: Tensor,
         sites: Sites,
         target: Tensor,
@@ -155,21 +138,39 @@ def map_objective(settings: TrainSettings | ImageSettings) -> MapObjective:
         spacing: Spacing = "auto",
         extent: float = 1.0,
     ) -> Tensor:
+        """The loss of each item and keypoint.
+
+        What an objective has no use for it passes over.
+
+        Args:
+            logits: (B, K, L) or (B, K, *shape).
+            sites: of the maps.
+            target: (B, K, D) in their unit.
+            basis: of the samples.
+            progress: of the training, in [0, 1].
+            generator: of the samples.
+            mask: as in `losses.variance_regularized_error`.
+            spacing: as there.
+            extent: what the object or image measures, in the unit of the sites: the weights of the regularizers are
+                those for 1, as in the paper.
+
+        Returns:
+            (B, K).
+        """
+        settings, name = self.settings, self.settings.objective
         if name in SAMPLED:
-            drawn = arguments(basis, progress, mask)
+            drawn = self.arguments(basis, progress, mask)
             closed = name == "closed_form"
             return expected_error(
-                logits, sites, target, distance=kind, generator=generator, closed_form=closed, **drawn
+                logits, sites, target, generator=generator, distance=self.distance, closed_form=closed, **drawn
             )
-        if name in plain:
-            error: Tensor = plain[name](logits, sites, target, distance=kind, mask=mask)
-            return error
+        if name in _PLAIN:
+            return _PLAIN[name](logits, sites, target, distance=self.distance, mask=mask)
+        # V.R. is a length to the fourth power, D.R. none at all: this brings them to the unit of the error.
+        power = (2 if self.distance == "squared_l2" else 1) - (4 if name == "soft_vr" else 0)
         weight = settings.regularizer_weight * extent**power
         aim = {"weight": weight, "target_variance": settings.target_variance, "spacing": spacing}
-        total: Tensor = regularized[name](logits, sites, target, distance=kind, mask=mask, **aim)
-        return total
-
-    return objective
+        return _REGULARIZED[name](logits, sites, target, distance=self.distance, mask=mask, **aim)
 
 
 def _sampling_arguments(

@@ -6,7 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ class BaseRun:
     checkpoint: Path
     settings: Any
     source: str
+    #: The split that is measured if none is named.
+    default_split: ClassVar[str] = "test"
 
     def predict(
         self, item: Data, name: str = "", *, num_samples: int = 0, generator: torch.Generator | None = None

@@ -15,7 +15,7 @@ from pcsargmax.grid import Grid
 from pcsargmax.grid_argmax import GridArgmax
 from pcsargmax.relaxation import Relaxation
 from pcsargmax.training.images.settings import ImageSettings
-from pcsargmax.training.objective import make_temperature, map_distance, map_objective
+from pcsargmax.training.objective import MapObjective, make_temperature, map_distance
 
 #: logits (B, K, *shape), their grid, target (B, K, D) in its unit, progress in [0, 1], generator -> loss (B, K)
 GridObjective = Callable[[Tensor, Grid, Tensor, float, torch.Generator | None], Tensor]
@@ -31,7 +31,7 @@ def make_grid_objective(settings: ImageSettings) -> GridObjective:
     """
     if settings.coordinate_gradient == "sign":
         return _signed(settings)
-    objective, basis = map_objective(settings), BASIS_BY_NAME[settings.basis]
+    objective, basis = MapObjective(settings), BASIS_BY_NAME[settings.basis]
     return lambda logits, grid, target, progress, generator: objective(
         logits, grid, target, basis, progress, generator, extent=max(grid.shape)
     )

@@ -59,7 +59,7 @@ def measure_run(run: Run | DiscoverRun, split: str = "", **options: Any) -> RunR
     Args:
         run: of a detector or of a discovery. The truth of what a discovery predicts is the annotation that each
             keypoint is named after.
-        split: of its data; "" is "test" of a detector, "all" of a discovery.
+        split: of its data; "" is its `default_split`.
         options: of the `evaluate` of the run, such as `progress`; not `average` and `strict`, since curves and
             differences count every keypoint the same, with errors of at most the threshold.
 
@@ -71,12 +71,11 @@ def measure_run(run: Run | DiscoverRun, split: str = "", **options: Any) -> RunR
     if refused := {"average", "strict"} & options.keys():
         raise ValueError(f"{' and '.join(sorted(refused))}: a report counts in one way, got another")
     found: list[Prediction] = []
-    discovery = isinstance(run, DiscoverRun)
 
     def keep(item: Data, prediction: Prediction) -> None:
         found.append(_named(item, prediction, run) if isinstance(run, DiscoverRun) else prediction)
 
-    metrics = run.evaluate(split or ("all" if discovery else "test"), on_prediction=keep, **options)
+    metrics = run.evaluate(split or run.default_split, on_prediction=keep, **options)
     return RunReport(
         name=run.folder.resolve().name,
         metrics=metrics,
