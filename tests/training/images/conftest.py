@@ -1,4 +1,6 @@
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +56,8 @@ def dot_run(dot_settings, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def few_slices():
-    """Let the procedural slices be 8, 4 and 4."""
+@contextmanager
+def _few_slices() -> Iterator[None]:
     from pcsargmax.datasets.images import ProceduralSlices
 
     with pytest.MonkeyPatch.context() as patch:
@@ -64,13 +65,21 @@ def few_slices():
         yield
 
 
+@pytest.fixture
+def few_slices():
+    """Let the procedural slices be 8, 4 and 4."""
+    with _few_slices():
+        yield
+
+
 @pytest.fixture(scope="session")
-def slice_run(few_slices, tmp_path_factory) -> Path:
-    """The folder of a finished run on a few procedural slices."""
+def slice_run(tmp_path_factory) -> Path:
+    """The folder of a finished run on `few_slices`."""
     from pcsargmax.training.images.settings import ImageSettings
     from pcsargmax.training.images.train import train_images
 
     folder = tmp_path_factory.mktemp("slice-runs") / "slices"
     quick = {"epochs": 1, "size": "32x64", "channels": "4,8", "batch_size": 4, "num_samples": 2, "lr_steps": ""}
-    train_images(ImageSettings(data="slices", device="cpu", **quick), folder)
+    with _few_slices():
+        train_images(ImageSettings(data="slices", device="cpu", **quick), folder)
     return folder

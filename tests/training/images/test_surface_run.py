@@ -5,6 +5,8 @@ import torch
 from pcsargmax.training.images.data import slice_tensor
 from pcsargmax.training.run import load_run
 
+pytestmark = pytest.mark.usefixtures("few_slices")
+
 
 @pytest.fixture(scope="module")
 def run(slice_run):
