@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pcsargmax.datasets.images.coco_files import read_coco
+from pcsargmax.datasets.images.dropped import OUTSIDE, left_out, nothing_left
 from pcsargmax.datasets.images.item import ImageItem
 from pcsargmax.datasets.images.reading import read_image
 from pcsargmax.datasets.markups import read_json
@@ -23,8 +24,6 @@ COCO_NAMES = (
 )
 #: Each left keypoint and its right one.
 COCO_FLIP_PAIRS = ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
-#: Why a box is left out.
-_OUTSIDE = "box without a size or outside its image"
 
 
 class _Person(NamedTuple):
@@ -91,9 +90,7 @@ class CocoKeypoints:
             self._people = self._detected(truth, Path(boxes).expanduser(), min_score, dropped)
         self.dropped = dict(dropped)
         if not self._people:
-            raise ValueError(
-                f"{boxes or self.annotation_file}: nobody is left, of {sum(dropped.values())}: {self.dropped}"
-            )
+            raise nothing_left(boxes or self.annotation_file, "people", dropped)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -119,8 +116,7 @@ class CocoKeypoints:
 
     def __repr__(self) -> str:
         """Name the folder and its numbers."""
-        left_out = "".join(f", {number} left out ({reason})" for reason, number in self.dropped.items())
-        return f"CocoKeypoints({self.root}, {self.split}, {len(self)} people{left_out})"
+        return f"CocoKeypoints({self.root}, {self.split}, {len(self)} people{left_out(self.dropped)})"
 
     def _annotated(self, truth: Any, unlabelled: bool, dropped: Counter[str]) -> list[_Person]:
         people = []
@@ -132,7 +128,7 @@ class CocoKeypoints:
             elif not unlabelled and not (keypoints[:, 2] > 0).any():
                 dropped["no labelled keypoint"] += 1
             elif box is None:
-                dropped[_OUTSIDE] += 1
+                dropped[OUTSIDE] += 1
             else:
                 extra = {"annotation_id": annotation["id"], "score": 1.0, "area": float(annotation["area"])}
                 people.append(self._person(truth, annotation["image_id"], annotation["id"], box, keypoints, extra))
@@ -150,7 +146,7 @@ class CocoKeypoints:
             elif found["score"] < min_score:
                 dropped["score below min_score"] += 1
             elif box is None:
-                dropped[_OUTSIDE] += 1
+                dropped[OUTSIDE] += 1
             else:
                 extra = {"annotation_id": None, "score": float(found["score"]), "area": math.nan}
                 people.append(self._person(truth, found["image_id"], number, box, unknown, extra))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pcsargmax.datasets.images.coco import inside
+from pcsargmax.datasets.images.dropped import OUTSIDE, left_out, nothing_left
 from pcsargmax.datasets.images.human36m_files import Frame, find_files, read_frames
 from pcsargmax.datasets.images.item import ImageItem
 from pcsargmax.datasets.images.reading import read_image
@@ -105,7 +106,7 @@ class Human36m:
         self._poses = np.array([pose for pose in poses if pose is not None])
         self.dropped = dict(dropped)
         if not self._frames:
-            raise ValueError(f"{files[0]}: no frame is left, of those in steps of {step}; left out: {self.dropped}")
+            raise nothing_left(files[0], f"frames in steps of {step}", dropped)
 
     def _add(self, frame: Frame, faulty: bool, dropped: Counter[str]) -> np.ndarray | None:
         """Take up a frame: its keypoints (18, 3), or None for one left out."""
@@ -114,7 +115,7 @@ class Human36m:
             dropped["positions known not to fit"] += 1
             return None
         if box is None:
-            dropped["box without a size or outside its image"] += 1
+            dropped[OUTSIDE] += 1
             return None
         thorax = frame.joints[_SHOULDERS].mean(axis=0)
         depth = float(frame.joints[0, 2])
@@ -141,5 +142,4 @@ class Human36m:
 
     def __repr__(self) -> str:
         """Name the folder and its numbers."""
-        left_out = "".join(f", {number} left out ({reason})" for reason, number in self.dropped.items())
-        return f"Human36m({self.root}, {self.split}, {len(self)} frames{left_out})"
+        return f"Human36m({self.root}, {self.split}, {len(self)} frames{left_out(self.dropped)})"

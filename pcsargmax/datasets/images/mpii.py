@@ -11,6 +11,7 @@ import torch
 
 from pcsargmax.datasets.images.coco import inside
 from pcsargmax.datasets.images.coco_files import read_coco
+from pcsargmax.datasets.images.dropped import OUTSIDE, left_out, nothing_left
 from pcsargmax.datasets.images.human36m import HUMAN36M_FLIP_PAIRS, HUMAN36M_NAMES, Human36m
 from pcsargmax.datasets.images.item import ImageItem
 from pcsargmax.datasets.images.reading import read_image
@@ -72,13 +73,13 @@ class MpiiKeypoints:
             elif not (keypoints[:, 2] > 0).any():
                 dropped["no labelled joint"] += 1
             elif box is None:
-                dropped["box without a size or outside its image"] += 1
+                dropped[OUTSIDE] += 1
             else:
                 extra = {"image_id": annotation["image_id"], "annotation_id": annotation["id"]}
                 self._people.append((str(image["file_name"]), box, keypoints, extra))
         self.dropped = dict(dropped)
         if not self._people:
-            raise ValueError(f"{self.annotation_file}: nobody is left, of {sum(dropped.values())}: {self.dropped}")
+            raise nothing_left(self.annotation_file, "people", dropped)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,8 +109,7 @@ class MpiiKeypoints:
 
     def __repr__(self) -> str:
         """Name the folder and its numbers."""
-        left_out = "".join(f", {number} left out ({reason})" for reason, number in self.dropped.items())
-        return f"MpiiKeypoints({self.root}, {len(self)} people{left_out})"
+        return f"MpiiKeypoints({self.root}, {len(self)} people{left_out(self.dropped)})"
 
 
 class Human36mMpii:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset
 
 from pcsargmax.datasets.images.augment import ImageAugment
 from pcsargmax.datasets.images.crop import Crop
+from pcsargmax.datasets.images.dropped import left_out
 from pcsargmax.datasets.images.item import ImageItem, KeypointImages, can_flip
 from pcsargmax.training.data import mix_seed
 from pcsargmax.training.images.frame import MapFrame
@@ -74,6 +76,9 @@ def open_images(settings: ImageSettings, split: str, *, boxes: str | Path | None
 
     Raises:
         ValueError: neither a known name nor a folder; errors of the data sets themselves.
+
+    Warns:
+        UserWarning: items of official files that were left out; a folder says so itself.
     """
     from pcsargmax.datasets import images
 
@@ -96,10 +101,20 @@ def open_images(settings: ImageSettings, split: str, *, boxes: str | Path | None
             "mtfl": lambda: images.Mtfl(place, split),
             "retina": lambda: images.Mshc(place, split),
         }
-        return openers[name]()
+        dataset = openers[name]()
+        _say_what_lacks(dataset, f"{name}, split {split!r}")
+        return dataset
     if not place.is_dir():
         raise ValueError(f"{name}: no such folder, and not the name of a data set of images")
     return images.ImageFolder(place, split, shares=parse_shares(settings.shares), split_seed=settings.split_seed)
+
+
+def _say_what_lacks(dataset: Any, where: str) -> None:
+    """Warn of items that were left out and of subjects that have none, by reason and number."""
+    missing = getattr(dataset, "missing", ())
+    lacking = left_out(getattr(dataset, "dropped", {})) + (f", no slice of {', '.join(missing)}" if missing else "")
+    if lacking:
+        warnings.warn(f"{where}: {lacking.removeprefix(', ')}", UserWarning, stacklevel=3)
 
 
 def open_training_images(settings: ImageSettings, split: str) -> Any:
@@ -109,7 +124,9 @@ def open_training_images(settings: ImageSettings, split: str) -> Any:
         return dataset
     from pcsargmax.datasets.images.mpii import Human36mMpii, MpiiKeypoints
 
-    return Human36mMpii(dataset, MpiiKeypoints(Path(settings.mpii).expanduser(), human36m=True))
+    people = MpiiKeypoints(Path(settings.mpii).expanduser(), human36m=True)
+    _say_what_lacks(people, settings.mpii)
+    return Human36mMpii(dataset, people)
 
 
 def image_augmentation(settings: ImageSettings, dataset: KeypointImages) -> ImageAugment:

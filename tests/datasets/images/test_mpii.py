@@ -82,7 +82,7 @@ def test_nobody_left_is_an_error(root):
     content = annotations()
     content["annotations"] = [content["annotations"][1] | {"iscrowd": 1}]
     (root / "annotations" / "annot_mpii.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"annot_mpii\.json: nobody is left, of 1: {'crowd': 1}"):
+    with pytest.raises(ValueError, match=r"annot_mpii\.json: no people, 1 left out \(crowd\)"):
         MpiiKeypoints(root)
 
 

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pcsargmax.training.images.data import open_images
+from pcsargmax.training.images.settings import ImageSettings
+
 QUICK = ("--size", "64x64", "--trunk", "tiny", "--deconv-channels", 8, "--epochs", 1, "--batch-size", 2)
 RNG = np.random.default_rng(0)
 
@@ -154,8 +157,11 @@ def test_mtfl(trained, tmp_path):
     assert "% of the inter-ocular distance (left_eye to right_eye)" in text
 
 
+@pytest.mark.filterwarnings("ignore:retina, split")  # of the subjects that are not there
 def test_retina(trained, tmp_path):
     mshc(tmp_path)
+    with pytest.warns(UserWarning, match=r"retina, split 'val': no slice of "):
+        open_images(ImageSettings(data="retina", root=str(tmp_path)), "val")
     found, text = trained("retina", "--channels", "4,8", "--epochs", 1, "--num-samples", 2)
     assert (found["kind"], found["unit"], found["settings"]["lr"]) == ("image_surfaces", "micrometres", 1e-4)
     assert found["surfaces"]["num_subjects"] == 2
