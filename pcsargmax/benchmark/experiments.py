@@ -30,15 +30,15 @@ SETTINGS: dict[str, type[RunSettings]] = {
 _RECIPES: dict[str, dict[str, dict[str, Any]]] = {"detector": RECIPES, "discovery": DISCOVER_RECIPES}
 
 _REGULARIZED = ("regularizer_weight", "target_variance")
+_BESIDE = ("expectation_weight",)
 _RELAXED = ("relaxation", "temperature_schedule", "temperature_start", "temperature_end", "temperature_share")
 
 #: Settings that have an effect on some objectives only, by objective; those of others have their defaults.
 OWN: dict[str, tuple[str, ...]] = {
     "soft_vr": _REGULARIZED,
     "soft_dr": _REGULARIZED,
-    "sampling": _RELAXED,
-    "closed_form": _RELAXED,
-    **dict.fromkeys(BASES, _RELAXED),
+    "discrete": _BESIDE,
+    **dict.fromkeys((*SAMPLED, *BASES), _RELAXED + _BESIDE),
 }
 
 #: Settings that came later with another default than what the code did before.
@@ -204,7 +204,7 @@ def _experiment(
         num_samples=samples,
         seed=seed,
         **({"basis": method.basis} if method.basis else {}),
-        **{name: getattr(defaults, name) for name in idle},
+        **{name: getattr(defaults, name) for name in idle if hasattr(defaults, name)},
     )
     method_name = f"{name}-{samples}" if method.objective in SAMPLED else name
     return Experiment(kind, source.name, method_name, seed, settings, data)

@@ -240,7 +240,7 @@ def grouped(results: Iterable[Result], kind: str) -> list[Group]:
 def _variant(result: Result, settings: dict[str, Any]) -> Variant:
     defaults = _DEFAULTS[result.kind]
     names = sorted(OWN.get(result.objective, ()))
-    changes = [f"{name}={settings[name]}" for name in names if settings[name] != defaults[name]]
+    changes = [f"{name}={settings[name]}" for name in names if name in settings and settings[name] != defaults[name]]
     return Variant(result.method, ", ".join(changes))
 
 

@@ -22,7 +22,7 @@ from pcsargmax.models.keypoint_detector import Scores
 from pcsargmax.regularizers import Spacing
 from pcsargmax.relaxation import Relaxation, Schedule, make_schedule
 from pcsargmax.sampler import Sampler
-from pcsargmax.training.run_settings import SAMPLED, RunSettings
+from pcsargmax.training.run_settings import SAMPLED, SINGLE_SITE, RunSettings
 from pcsargmax.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -62,17 +62,20 @@ def make_comparison(settings: TrainSettings) -> Comparison:
     With a generator in the same state it draws the same samples as the objective, once for all targets. What is the
     same for all of them, a regularizer, is left out.
     """
-    if settings.objective in ("sampling", "closed_form"):
-        return _samples_compared(settings)
-    error = discrete_expected_error if settings.objective == "discrete" else error_of_expectation
+    drawn = _samples_compared(settings) if settings.objective in SAMPLED else None
+    plain, weight = _PLAIN.get(settings.objective, error_of_expectation), expectation_weight(settings)
     kind = map_distance(settings)
 
     @torch.no_grad()
     def compare(
         scores: Scores, targets: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
     ) -> Tensor:
-        each = [error(scores.logits, scores.sites, t, distance=kind, mask=scores.mask) for t in targets.unbind(1)]
-        return torch.stack(each, dim=1)
+        def each(error: Callable[..., Tensor]) -> Tensor:
+            of = [error(scores.logits, scores.sites, t, distance=kind, mask=scores.mask) for t in targets.unbind(1)]
+            return torch.stack(of, dim=1)
+
+        errors = each(plain) if drawn is None else drawn(scores, targets, sigma, progress, generator)
+        return errors + weight * each(error_of_expectation) if weight else errors
 
     return compare
 
@@ -81,11 +84,10 @@ def _samples_compared(settings: TrainSettings) -> Comparison:
     arguments, kind = _sampling_arguments(settings), map_distance(settings)
     closed_form = settings.objective == "closed_form"
 
-    @torch.no_grad()
     def compare(
         scores: Scores, targets: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
     ) -> Tensor:
-        sampler = Sampler.of(scores.logits, scores.sites, **arguments(Gaussian(sigma), progress, scores.mask))
+        sampler = Sampler.of(scores.logits, scores.sites, mask=scores.mask, **arguments(Gaussian(sigma), progress))
         normal = None if closed_form else sampler.normal(generator)
         mean, squares = sampler.moments(generator)  # (B, K, S, 3)
         std = sampler.std(squares)
@@ -100,6 +102,17 @@ def _samples_compared(settings: TrainSettings) -> Comparison:
         return torch.stack(each, dim=1)
 
     return compare
+
+
+def expectation_weight(settings: TrainSettings | ImageSettings) -> float:
+    """What the error of the expectation weighs beside the objective: nothing where it is the objective itself.
+
+    The expected error of sites is linear in the map, so that a map with all its mass on one site makes it least, and
+    the expectation lies on that site, wherever between the sites the keypoint is. With distances that grow by at most
+    the step, as "l1" does along each axis, a weight of 1 makes a map least whose expectation is the keypoint: mass
+    that moves to the next site costs the samples no more than it brings the expectation nearer.
+    """
+    return settings.expectation_weight if settings.objective in SINGLE_SITE else 0.0
 
 
 def make_temperature(settings: RunSettings) -> Schedule:
@@ -158,32 +171,35 @@ class MapObjective:
             (B, K).
         """
         settings, name = self.settings, self.settings.objective
+        about: dict[str, Any] = {"distance": self.distance, "mask": mask}
         if name in SAMPLED:
-            drawn = self.arguments(basis, progress, mask)
-            closed = name == "closed_form"
-            return expected_error(
-                logits, sites, target, generator=generator, distance=self.distance, closed_form=closed, **drawn
-            )
-        if name in _PLAIN:
-            return _PLAIN[name](logits, sites, target, distance=self.distance, mask=mask)
+            drawn = self.arguments(basis, progress) | {"closed_form": name == "closed_form"}
+            error = expected_error(logits, sites, target, generator=generator, **about, **drawn)
+        elif name in _PLAIN:
+            error = _PLAIN[name](logits, sites, target, **about)
+        else:
+            about |= {"weight": self._regularizer_weight(extent), "spacing": spacing}
+            return _REGULARIZED[name](logits, sites, target, target_variance=settings.target_variance, **about)
+        if weight := expectation_weight(settings):
+            error = error + weight * error_of_expectation(logits, sites, target, **about)
+        return error
+
+    def _regularizer_weight(self, extent: float) -> float:
         # V.R. is a length to the fourth power, D.R. none at all: this brings them to the unit of the error.
-        power = (2 if self.distance == "squared_l2" else 1) - (4 if name == "soft_vr" else 0)
-        weight = settings.regularizer_weight * extent**power
-        aim = {"weight": weight, "target_variance": settings.target_variance, "spacing": spacing}
-        return _REGULARIZED[name](logits, sites, target, distance=self.distance, mask=mask, **aim)
+        power = (2 if self.distance == "squared_l2" else 1) - (4 if self.settings.objective == "soft_vr" else 0)
+        return self.settings.regularizer_weight * extent**power
 
 
 def _sampling_arguments(
     settings: TrainSettings | ImageSettings,
-) -> Callable[[Basis | None, float, Tensor | None], dict[str, Any]]:
-    """What sampling takes besides logits and sites, of basis, progress and mask."""
+) -> Callable[[Basis | None, float], dict[str, Any]]:
+    """What sampling takes besides logits, sites and mask, of basis and progress."""
     schedule = make_temperature(settings)
-    return lambda basis, progress, mask: {
+    return lambda basis, progress: {
         "basis": basis,
         "num_samples": settings.num_samples,
         "temperature": schedule(progress),
         "relaxation": cast(Relaxation, settings.relaxation),
-        "mask": mask,
     }
 
 

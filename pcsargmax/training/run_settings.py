@@ -24,6 +24,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 #: Objectives whose loss draws samples.
 SAMPLED = ("sampling", "closed_form")
 
+#: Objectives that a map with all its mass on one site makes least; see `objective.expectation_weight`.
+SINGLE_SITE = (*SAMPLED, "discrete")
+
 #: Densities around a cell of a map; among the methods of images each stands for sampling-argmax with it.
 BASES = ("uniform", "triangular", "gaussian")
 
@@ -55,6 +58,8 @@ _HELP = {
     "temperature_start": "Relaxation temperature at the start.",
     "temperature_end": "Relaxation temperature at the end.",
     "temperature_share": "Share of the training over which the temperature anneals.",
+    "expectation_weight": "Weight of the expectation's error beside that of samples or sites (1 lets keypoints lie "
+    "between sites); 0 is the paper's.",
     "regularizer_weight": "Weight of the regularizer of soft_vr and soft_dr.",
     "target_variance": "Variance that soft_vr and soft_dr aim at, in squares of the basis' width.",
     "epochs": "Passes over the training split.",

@@ -69,6 +69,7 @@ class TrainSettings(RunSettings):
     temperature_share: float = _setting(0.5)
     distance: str = _setting("l1", "Error that is minimised: l1, l2, squared_l2 or smooth_l1.")
     smooth_l1_beta: float = _setting(0.01, "Error per axis below which smooth_l1 is a parabola, in the unit frame.")
+    expectation_weight: float = _setting(0.0)
     regularizer_weight: float = _setting(1.0)
     target_variance: float = _setting(1.0)
     symmetry: str = _setting(
@@ -117,7 +118,8 @@ class TrainSettings(RunSettings):
         self.check_counts("num_points", "num_samples", "epochs", "batch_size", "lr_period", "devices", "nodes")
         self.check_positive("lr", "temperature_start", "temperature_end", "smooth_l1_beta", "target_variance")
         self.check_shares("scale", "stretch", "drop_points", "ema")
-        self.check_not_negative("rotate", "jitter", "patience", "presence_weight", "regularizer_weight", "weight_decay")
+        self.check_not_negative("rotate", "jitter", "patience", "presence_weight", "weight_decay")
+        self.check_not_negative("expectation_weight", "regularizer_weight")
         self.check_common()
         parse_ids(self.ids)
 

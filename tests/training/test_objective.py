@@ -7,6 +7,7 @@ from pcsargmax.distances import SmoothL1, distance
 from pcsargmax.losses import (
     discrete_expected_error,
     distribution_regularized_error,
+    error_of_expectation,
     expected_error,
     variance_regularized_error,
 )
@@ -115,8 +116,18 @@ def test_the_closed_form_is_the_mean_over_the_basis_noise(scores, kind):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_expectation_s_error_stands_beside_that_of_samples_and_sites(scores, name):
+    plain, with_it = (
+        make_objective(TrainSettings(objective=name, expectation_weight=weight))(scores, TARGET, SIGMA, 0.3, seeded())
+        for weight in (0.0, 0.5)
+    )
+    own = error_of_expectation(scores.logits, scores.sites, TARGET, mask=scores.mask)
+    torch.testing.assert_close(with_it, plain if name.startswith("soft") else plain + 0.5 * own)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
 def test_padding_has_no_effect(scores, name):
-    objective = make_objective(TrainSettings(objective=name))
+    objective = make_objective(TrainSettings(objective=name, expectation_weight=0.5))
     found = objective(scores, TARGET, SIGMA, 0.0, seeded())
     assert found.shape == (2, 2)
     found.sum().backward()
@@ -139,10 +150,12 @@ TARGETS = torch.stack([TARGET, TARGET.flip(1), TARGET + 0.1], dim=1)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("weight", [0.0, 0.7])
 @pytest.mark.parametrize("relaxation", ["gumbel_softmax", "published", "straight_through"])
-def test_targets_are_compared_by_the_objective_itself(scores, name, relaxation):
+def test_targets_are_compared_by_the_objective_itself(scores, name, relaxation, weight):
     kind = "l1" if name == "closed_form" else "smooth_l1"
-    settings = TrainSettings(objective=name, relaxation=relaxation, distance=kind, smooth_l1_beta=0.3, num_samples=4)
+    changes = {"distance": kind, "smooth_l1_beta": 0.3, "num_samples": 4, "expectation_weight": weight}
+    settings = TrainSettings(objective=name, relaxation=relaxation, **changes)
     found = make_comparison(settings)(scores, TARGETS, SIGMA, 0.3, seeded())
     objective = make_objective(settings)
     each = torch.stack([objective(scores, target, SIGMA, 0.3, seeded()) for target in TARGETS.unbind(1)], dim=1)

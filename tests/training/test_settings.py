@@ -97,6 +97,7 @@ def test_a_broken_settings_file_is_named(tmp_path, text):
         ({"smooth_l1_beta": 0.0}, "smooth_l1_beta must be positive, got 0.0"),
         ({"target_variance": -1.0}, "target_variance must be positive, got -1.0"),
         ({"regularizer_weight": -1.0}, "regularizer_weight must not be negative, got -1.0"),
+        ({"expectation_weight": -1.0}, "expectation_weight must not be negative, got -1.0"),
         ({"regularizer_weight": float("nan")}, "regularizer_weight must be finite, got nan"),
         ({"temperature_share": 0.0}, "temperature_share must be above 0 and at most 1, got 0.0"),
         ({"scale": 1.0}, "scale must be at least 0 and below 1, got 1.0"),

@@ -78,6 +78,7 @@ class ImageSettings(RunSettings):
     coordinate_gradient: str = _setting(
         "exact", "exact, or sign: the sign trick of the authors' code for COCO (soft and sampling)."
     )
+    expectation_weight: float = _setting(0.0)
     regularizer_weight: float = _setting(
         1.0, "Weight of the regularizer of soft_vr and soft_dr, of a map whose longest axis measures 1."
     )
@@ -126,9 +127,8 @@ class ImageSettings(RunSettings):
             "lr", "temperature_start", "temperature_end", "smooth_l1_beta", "target_variance", "padding", "depth_range"
         )
         self.check_shares("scale", "ema")
-        self.check_not_negative(
-            "rotate", "shift", "patience", "regularizer_weight", "label_weight", "weight_decay", "workers", "depth_bins"
-        )
+        self.check_not_negative("rotate", "shift", "patience", "label_weight", "weight_decay", "workers", "depth_bins")
+        self.check_not_negative("expectation_weight", "regularizer_weight")
         for name in ("flip", "rotate_probability", "lr_decay", "temperature_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be at least 0 and at most 1, got {getattr(self, name)}")
@@ -146,6 +146,8 @@ class ImageSettings(RunSettings):
             raise ValueError(f"objective closed_form needs the basis gaussian, got {self.basis!r}")
         if self.coordinate_gradient == "sign" and self.objective not in ("sampling", "soft"):
             raise ValueError(f"coordinate_gradient 'sign' is for sampling and soft, got objective {self.objective!r}")
+        if self.coordinate_gradient == "sign" and self.expectation_weight:
+            raise ValueError(f"coordinate_gradient 'sign' needs expectation_weight 0, got {self.expectation_weight}")
         if self.coordinate_gradient == "sign" and self.surfaces:
             raise ValueError(f"coordinate_gradient 'sign' is for keypoints, got data {self.data!r}")
         if self.depth_bins and self.data and not self.spatial:

@@ -65,6 +65,23 @@ def test_the_closed_form_has_the_same_expectation():
     torch.testing.assert_close(drawn, loss(objective="closed_form", **options), rtol=0.03, atol=0)
 
 
+@pytest.mark.parametrize("objective", ["discrete", "sampling"])
+@pytest.mark.parametrize(("weight", "where"), [(0.0, (1.0, 2.0)), (1.0, (1.3, 2.4))])
+def test_the_expectation_s_error_lets_keypoints_lie_between_cells(objective, weight, where):
+    # A map that is learnt by itself: the best one of samples alone has its mass on the cell next to the keypoint.
+    options = {"temperature_start": 0.1, "temperature_schedule": "constant", "num_samples": 64}
+    settings = ImageSettings(objective=objective, expectation_weight=weight, **options)
+    learnt, generator = make_grid_objective(settings), torch.Generator().manual_seed(3)
+    logits = torch.zeros(1, 1, 5, 4, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.05)
+    for _ in range(600):
+        optimizer.zero_grad()
+        learnt(logits, GRID, torch.tensor([[[1.3, 2.4]]]), 0.5, generator).sum().backward()
+        optimizer.step()
+    found = GridArgmax(GRID).eval()(logits).flatten()
+    torch.testing.assert_close(found, torch.tensor(where), atol=0.05, rtol=0)
+
+
 def test_the_distances_and_the_beta_in_cells():
     smooth = loss(objective="soft", distance="smooth_l1", smooth_l1_beta=0.5)
     torch.testing.assert_close(smooth, core.error_of_expectation(LOGITS, GRID, TARGET, distance=SmoothL1(0.5)))
