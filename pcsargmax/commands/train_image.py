@@ -39,6 +39,7 @@ def train_command(
         folder = run or Path("runs") / f"{Path(settings.data).name}-image-{settings.objective}-seed{settings.seed}"
         if resume:
             settings = resumed(ImageSettings, folder, said)
+        settings.check_effect(said)
         from pcsargmax.training.images.train import train_images
 
         make_run(train_images, "Trained", settings, folder, resume, as_json)

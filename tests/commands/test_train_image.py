@@ -124,6 +124,7 @@ def test_presets_go_by_the_data(cli_error, tmp_path, monkeypatch):
     known = "preset must be one of auto, coco, h36m, mtfl, retina, light"
     assert known in cli_error("train-image", "x", "--preset", "y")
     assert "size must be two multiples of 32, got '50x50'" in cli_error("train-image", "faces", "--size", "50x50")
+    assert "trunk: no effect on slices" in cli_error("train-image", "slices", "--trunk", "tiny")
     assert "no/such: no such folder" in cli_error("train-image", "no/such")
     assert "depth_bins must be 0 for 'coco'" in cli_error("train-image", "coco", "--preset", "h36m")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,13 @@ SURFACES = ("retina", "slices")
 
 #: Data whose keypoints have a depth.
 SPATIAL = ("h36m", "figures3d")
+
+#: Settings that networks for keypoints alone know, and those of networks for surfaces alone.
+FOR_KEYPOINTS = (
+    *("trunk", "weights", "deconv_channels", "depth_range", "padding"),
+    *("scale", "rotate", "rotate_probability", "rotate_law", "shift"),
+)
+FOR_SURFACES = ("channels", "label_weight")
 
 #: Names that `trunk` can take; `backbones.resnet` holds what they are.
 TRUNK_NAMES = ("resnet18", "resnet50", "tiny")
@@ -155,6 +163,13 @@ class ImageSettings(RunSettings):
         for name, owner in (("boxes", "coco"), ("mpii", "h36m")):
             if getattr(self, name) and self.data and self.data != owner:
                 raise ValueError(f"{name} is for {owner} alone, got {getattr(self, name)!r} with data {self.data!r}")
+
+    def check_effect(self, names: Iterable[str]) -> None:
+        """Raise ValueError for a setting, of those that somebody chose, that has no effect on these data."""
+        idle = {*FOR_KEYPOINTS, *(("size",) if self.source == "official" else ())} if self.surfaces else {*FOR_SURFACES}
+        if wrong := [name for name in names if name in idle]:
+            what = "slices with surfaces" if self.surfaces else "keypoints"
+            raise ValueError(f"{', '.join(wrong)}: no effect on {self.data}, a data set of {what}")
 
     @property
     def surfaces(self) -> bool:

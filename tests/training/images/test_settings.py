@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import re
 
@@ -60,6 +61,26 @@ def test_no_field_is_of_clouds():
 def test_a_wrong_setting_is_named(changes, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         ImageSettings(**changes)
+
+
+@pytest.mark.parametrize(
+    ("data", "names", "wrong"),
+    [
+        (
+            "slices",
+            ["trunk", "epochs", "rotate"],
+            "trunk, rotate: no effect on slices, a data set of slices with surfaces",
+        ),
+        ("slices", ["size", "channels", "label_weight", "flip"], ""),
+        ("retina", ["size"], "size: no effect on retina, a data set of slices with surfaces"),
+        ("coco", ["size", "trunk", "rotate", "flip"], ""),
+        ("faces", ["channels"], "channels: no effect on faces, a data set of keypoints"),
+    ],
+)
+def test_a_setting_without_effect_is_named(data, names, wrong):
+    settings = ImageSettings(data=data)
+    with pytest.raises(ValueError, match=f"^{re.escape(wrong)}$") if wrong else contextlib.nullcontext():
+        settings.check_effect(names)
 
 
 def test_data_say_what_they_are():
