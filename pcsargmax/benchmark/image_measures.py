@@ -11,6 +11,7 @@ from pcsargmax.benchmark import paper
 from pcsargmax.benchmark.groups import Group, Result
 from pcsargmax.benchmark.measures import Measure, number_rows
 from pcsargmax.benchmark.scores import correlation_statistic
+from pcsargmax.metrics.coco_matches import CocoMatches
 from pcsargmax.metrics.normalized_error import normalized_errors
 from pcsargmax.metrics.paired import Statistic, ratio_statistic
 
@@ -40,8 +41,35 @@ def image_measures(table: str, group: Group, threshold: float | None) -> list[Me
         return [] if surfaces else [_peak(group, _THRESHOLD if threshold is None else threshold)]
     if surfaces:
         return [_deviation(group.unit)]
+    people = all((result.metrics.get("people") or {}).get("matches") for result in group.results)
     spatial = all("mpjpe" in result.items for result in group.results)
-    return [_normalized(group.unit), *([_joints("mpjpe"), _joints("pa_mpjpe")] if spatial else [])]
+    return [
+        *([_precision()] if people else []),
+        _normalized(group.unit),
+        *([_joints("mpjpe"), _joints("pa_mpjpe")] if spatial else []),
+    ]
+
+
+def _precision() -> Measure:
+    def matches(result: Result) -> CocoMatches:
+        return CocoMatches.from_dict(result.metrics["people"]["matches"])
+
+    def statistic(result: Result) -> Statistic:
+        found = matches(result)
+        return lambda weights: found.average_precision(weights).mean(dim=1)
+
+    return Measure(
+        title="COCO's average precision (OKS 0.5 to 0.95), %",
+        kind="images",
+        statistic=statistic,
+        scale=100,
+        digits=1,
+        split="val",
+        definition="Of people of all sizes; intervals are over images.",
+        source="Paper: SimplePose with a ResNet-50, 256x192 pixels; Table 2 of the numbers of samples.",
+        images=paper.AP,
+        models=lambda result: [str(number) for number in matches(result).image_id],
+    )
 
 
 def _normalized(unit: str) -> Measure:
@@ -51,7 +79,7 @@ def _normalized(unit: str) -> Measure:
         scale=100,
         digits=2,
         definition="Mean over images of the mean error of their annotated keypoints, in x and y.",
-        source="Paper: MTFL, five points, relative to the inter-ocular distance.",
+        source="Paper: MTFL, five points, 30 samples, relative to the inter-ocular distance.",
         images=paper.NME if unit == "inter-ocular" else {},
         images_name="MTFL",
     )
@@ -69,7 +97,7 @@ def _joints(key: str) -> Measure:
         scale=1,
         digits=1,
         definition=f"Mean over poses of the mean error of their joints in space, {aligned}.",
-        source="Paper: Human3.6M, trained with MPII.",
+        source="Paper: Human3.6M, trained with MPII, 10 samples.",
         images=paper.PA_MPJPE if key == "pa_mpjpe" else paper.MPJPE,
         images_name="Human3.6M",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from statistics import fmean
 from typing import Any
 
@@ -52,9 +53,10 @@ class Measure:
         definition: what of it the title does not say; may be empty.
         source: where the paper's numbers are from.
         errors: which they are, plain or up to symmetry; empty where it has none.
-        images: its numbers on images, by objective and for sampling by basis; empty where it has none.
+        images: its numbers on images, by method or by objective, of sampling by basis; empty where it has none.
         images_name: what these images are.
         lower_is_better: whether it is an error.
+        models: names of what the statistic resamples.
     """
 
     title: str
@@ -71,6 +73,7 @@ class Measure:
     images: dict[str, float] = field(default_factory=dict)
     images_name: str = "COCO"
     lower_is_better: bool = False
+    models: Callable[[Result], Sequence[str]] = attrgetter("models")
 
     def number(self, method: str, data: Sequence[str]) -> float | None:
         """The paper's number, the mean over several data; None where any is missing."""
@@ -83,7 +86,7 @@ class Measure:
     def score(self, results: list[Result]) -> Score:
         """The score of results that differ in nothing but the seed."""
         by_seed = {result.seed: self.statistic(result) for result in results}
-        return Score.of_seeds(by_seed, tuple(results[0].models))
+        return Score.of_seeds(by_seed, tuple(self.models(results[0])))
 
 
 def pck_measure(estimate: str, threshold: float | None = None, distance: str = "euclidean") -> Measure:

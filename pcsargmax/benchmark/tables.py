@@ -260,7 +260,8 @@ def _by_method(
         cells, numbers = zip(*(found[one, where] for where in columns), strict=True)
         if images:
             # The paper's basis on images that is like the one on clouds.
-            number = images.get("gaussian" if one.objective == "sampling" else one.objective)
+            by_objective = images.get("gaussian" if one.objective == "sampling" else one.objective)
+            number = images.get(one.method, by_objective)
             cells, numbers = (*cells, None), (*numbers, number)
         rows.append(Row(one.label, cells, numbers))
     return rows

@@ -16,6 +16,7 @@ from torchmetrics import Metric
 
 from pcsargmax.datasets.images.coco_files import coco_index, read_coco
 from pcsargmax.metrics.bootstrap import basic_interval, check_num_bootstrap, flat_rows, resample_weights
+from pcsargmax.metrics.coco_matches import CocoMatches
 from pcsargmax.metrics.oks import COCO_SIGMAS, checked_sigmas
 
 #: Names of the ten numbers that the evaluation summarises keypoints by, in its order.
@@ -128,18 +129,22 @@ class CocoKeypointAP(Metric):
         results = self.results()
         evaluation = _evaluated(self.ground_truth, results, self.image_ids, self.sigmas)
         figures = dict(zip(COCO_FIGURES, torch.from_numpy(evaluation.stats), strict=True))
-        matches = _Matches(evaluation)
+        matches = CocoMatches.of(evaluation)
         if self.num_bootstrap:
             figures |= self._intervals(figures, matches)
         figures = {name: value.to(self.device, self.dtype) for name, value in figures.items()}
         counts = {
             "num_images": len(self.image_ids),
             "num_poses": len(results),
-            "num_objects": int(matches.positives.sum()),
+            "num_objects": int(matches.objects.sum()),
         }
         return figures | {name: torch.tensor(count, device=self.device) for name, count in counts.items()}
 
-    def _intervals(self, figures: dict[str, Tensor], matches: _Matches) -> dict[str, Tensor]:
+    def matches(self) -> CocoMatches:
+        """Which poses were matched to a person, for average precision that is counted anew."""
+        return CocoMatches.of(_evaluated(self.ground_truth, self.results(), self.image_ids, self.sigmas))
+
+    def _intervals(self, figures: dict[str, Tensor], matches: CocoMatches) -> dict[str, Tensor]:
         weights = resample_weights(len(self.image_ids), self.num_bootstrap, seed=self.seed)
         precision = matches.average_precision(weights)  # (R, T)
         ends: dict[str, Tensor] = {}
@@ -168,50 +173,3 @@ def _evaluated(truth: Any, results: list[dict[str, Any]], image_ids: list[int], 
         evaluation.accumulate()
         evaluation.summarize()
     return evaluation
-
-
-class _Matches:
-    """Which poses were matched to an object, of all sizes, so that precision can be counted anew of a resample.
-
-    Attributes:
-        image: (n,) number of the image of each pose, poses in the order of their scores.
-        hit, counted: (T, n) whether it is right at each OKS, and whether it counts at all.
-        positives: (M,) float64, objects to be found in each image.
-        recalls: (101,) where precision is read.
-    """
-
-    def __init__(self, evaluation: Any) -> None:
-        images = evaluation.evalImgs[: len(evaluation.params.imgIds)]  # the first range of areas is all
-        some = [(number, entry) for number, entry in enumerate(images) if entry is not None]
-        self.positives = torch.zeros(len(images), dtype=torch.float64)
-        for number, entry in some:
-            self.positives[number] = float(np.count_nonzero(entry["gtIgnore"] == 0))
-        num = len(evaluation.params.iouThrs)
-        score = np.concatenate([np.zeros(0), *(entry["dtScores"] for _, entry in some)])
-        order = np.argsort(-score, kind="mergesort")
-        numbers = [np.full(len(entry["dtScores"]), number) for number, entry in some]
-        self.image = torch.from_numpy(np.concatenate([np.zeros(0, int), *numbers])[order])
-        matched = np.concatenate([np.zeros((num, 0)), *(entry["dtMatches"] for _, entry in some)], axis=1)[:, order]
-        ignored = np.concatenate([np.zeros((num, 0), bool), *(e["dtIgnore"] for _, e in some)], axis=1)[:, order]
-        self.hit = torch.from_numpy((matched != 0) & ~ignored)
-        self.counted = torch.from_numpy(~ignored)
-        self.recalls = torch.from_numpy(evaluation.params.recThrs)
-
-    def average_precision(self, weights: Tensor) -> Tensor:
-        """COCO's 101-point average precision under weights (R, M) of the images: (R, T), NaN without any object."""
-        step = max(1, 4_000_000 // max(len(self.image), 1))
-        return torch.cat([self._average_precision(part) for part in weights.split(step)])
-
-    def _average_precision(self, weights: Tensor) -> Tensor:
-        often = weights[:, self.image]  # (R, n)
-        positives = weights @ self.positives
-        found = []
-        for hit, counted in zip(self.hit, self.counted, strict=True):
-            right = (often * hit).cumsum(dim=1)
-            precision = right / ((often * counted).cumsum(dim=1) + np.spacing(1))
-            envelope = precision.flip(1).cummax(dim=1).values.flip(1)
-            recall = right / positives[:, None]
-            place = torch.searchsorted(recall.contiguous(), self.recalls.expand(len(recall), -1).contiguous())
-            padded = torch.nn.functional.pad(envelope, (0, 1))  # precision is 0 at a recall that is never reached
-            found.append(padded.gather(1, place).mean(dim=1).masked_fill(positives == 0, torch.nan))
-        return torch.stack(found, dim=1)

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+import torch
 from reference.benchmark_results import detector_result, image_result, surface_result, write_results
 from scipy.stats import pearsonr
 
 from pcsargmax.benchmark.formats import as_markdown
 from pcsargmax.benchmark.groups import open_results
 from pcsargmax.benchmark.tables import make_tables
+from pcsargmax.metrics.coco_matches import CocoMatches
 
 METHODS = ("soft", "soft_vr", "uniform-5", "triangular-5", "gaussian-5")
 
@@ -70,6 +72,31 @@ def test_an_image_without_keypoints_or_length_does_not_count(tmp_path):
     kept["length"][1] = None
     each = np.nanmean(rows_of(result, "errors")[2:], axis=1) / rows_of(result, "length")[2:]
     assert the_table(tmp_path, [result]).rows[0].cells[0].mean == pytest.approx(100 * each.mean())
+
+
+def of_coco(method, hits):
+    """A network for people, one in each of 6 images; a pose is right up to so many of the ten levels of OKS."""
+    result = image_result("coco", method, images=6, length="box")
+    levels = torch.arange(10)[:, None] < torch.tensor(hits)
+    ones = torch.ones(6, dtype=torch.float64)
+    matches = CocoMatches(tuple(range(6)), ones, torch.arange(6), levels, torch.ones(10, 6, dtype=torch.bool))
+    result["metrics"] |= {"split": "val", "people": {"ap": {}, "oks": None, "matches": matches.to_dict()}}
+    return result
+
+
+def test_people_have_average_precision_with_the_papers_row_of_as_many_samples(tmp_path):
+    methods = {"soft": [10, 5, 5, 5, 5, 0], "triangular-10": [10] * 5 + [0], "triangular-7": [10] * 6}
+    found = tables(tmp_path, [of_coco(method, hits) for method, hits in methods.items()], against="soft")
+    table = found[0]
+    assert [table.title.partition(",")[0] for table in found] == ["COCO's average precision (OKS 0.5 to 0.95)", "NME"]
+    assert table.columns == ("coco", "COCO")
+    # levels 1 to 5: five of six are found, 84 of 101 recalls have a precision of 1; levels 6 to 10: one of six, 17
+    means = {row.label: row.cells[0].mean for row in table.rows}
+    expected = {"soft-argmax": 50 * (84 + 17) / 101, "triangular basis, N_s = 7": 100.0}
+    expected["triangular basis, N_s = 10"] = 100 * 84 / 101
+    assert means == pytest.approx(expected)
+    assert [row.paper[1] for row in table.rows] == [64.5, None, 69.6]
+    assert table.rows[1].cells[0].against.difference > 0
 
 
 def test_the_distance_of_surfaces_is_a_mean_over_those_that_are_known(tmp_path):

@@ -11,7 +11,8 @@ import torch
 
 pytest.importorskip("pycocotools")
 from pcsargmax.metrics.bootstrap import resample_weights
-from pcsargmax.metrics.coco_ap import COCO_FIGURES, CocoKeypointAP, _evaluated, _Matches, coco_results, coco_score
+from pcsargmax.metrics.coco_ap import COCO_FIGURES, CocoKeypointAP, coco_results, coco_score
+from pcsargmax.metrics.coco_matches import CocoMatches
 
 
 def annotations(num_images: int = 12, seed: int = 0) -> dict:
@@ -139,10 +140,13 @@ def test_resamples_count_images_as_often_as_they_are_drawn(tmp_path):
     content = annotations()
     ids, poses, score = found(content)
     results = coco_results(ids, poses, score)
-    image_ids = [image["id"] for image in content["images"]]
-    sigmas = CocoKeypointAP(content).sigmas
-    matches = _Matches(_evaluated(CocoKeypointAP(content).ground_truth, results, image_ids, sigmas))
+    metric = CocoKeypointAP(content)
+    metric.update(ids, poses, score)
+    matches = metric.matches()
+    assert list(matches.image_id) == [image["id"] for image in content["images"]]
+    again = CocoMatches.from_dict(json.loads(json.dumps(matches.to_dict())))
     weights = torch.cat([torch.ones(1, 12, dtype=torch.float64), resample_weights(12, 4)])
+    assert torch.equal(again.average_precision(weights), matches.average_precision(weights))
     for row, drawn in zip(matches.average_precision(weights), weights.long().tolist(), strict=True):
         images, people, poses_drawn = [], [], []
         for image, often in zip(content["images"], drawn, strict=True):

@@ -123,13 +123,15 @@ class _People:
 
     "ap" is what `CocoKeypointAP` computes; the score of a pose is the mean and the maximum of its peaks, plus that of a
     detector's box. "oks" is what `OksCorrelation` computes, None with a detector's boxes, whose people are not known.
+    "matches" is what `CocoMatches.to_dict` gives, from which tables count average precision of resamples.
     """
 
     def __init__(self, dataset: Any, seed: int) -> None:
         from pcsargmax.metrics.coco_ap import CocoKeypointAP
         from pcsargmax.metrics.oks import OksCorrelation
 
-        self.precision = CocoKeypointAP(dataset.annotation_file, seed=seed).set_dtype(torch.float64)
+        self.precision = CocoKeypointAP(dataset.annotation_file, seed=seed)
+        self.precision.set_dtype(torch.float64)
         self.correlation = OksCorrelation(seed=seed).set_dtype(torch.float64)
         self.known = False
 
@@ -150,7 +152,11 @@ class _People:
 
     def compute(self) -> dict[str, Any]:
         """The values."""
-        return {"ap": computed(self.precision), "oks": computed(self.correlation) if self.known else None}
+        return {
+            "ap": computed(self.precision),
+            "oks": computed(self.correlation) if self.known else None,
+            "matches": self.precision.matches().to_dict(),
+        }
 
 
 class _Joints:

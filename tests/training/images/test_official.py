@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from pcsargmax.metrics.coco_matches import CocoMatches
 from pcsargmax.training.images.data import open_images
 from pcsargmax.training.images.settings import ImageSettings
 
@@ -120,6 +122,8 @@ def test_coco(trained, tmp_path):
     assert (found["split"], found["settings"]["epochs"], found["settings"]["val_split"]) == ("val", 1, "none")
     assert found["people"]["ap"]["num_objects"] == 3
     assert found["people"]["oks"]["num_items"] == 3
+    again = CocoMatches.from_dict(found["people"]["matches"]).average_precision(torch.ones(1, 3, dtype=torch.float64))
+    assert again.mean().item() == pytest.approx(found["people"]["ap"]["ap"])
     assert found["joints"] is None
     assert "AP AP@.5 AP@.75 AR r with OKS" in text
 
