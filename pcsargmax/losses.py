@@ -13,6 +13,11 @@ All return one value per item and keypoint, (B, K): the caller reduces, and leav
 selecting, `loss[visible].mean()`. Multiplying by 0 does not leave out a NaN target, and a NaN that was
 computed before the selection still reaches the gradient: give absent keypoints any finite target, such as 0.
 
+An expected error, as the temperature of its samples goes to 0, is linear in the map. So a map with all its mass on one
+site makes it least, and the expectation of what is learnt lies on a site. `expected_error(…) + error_of_expectation(…)`
+is least, for "l1", where the expectation is the target: mass that moves to the next site costs the first term no more
+than the second gains.
+
 On a periodic grid all distances are those of the embedded positions (`Grid.embed`), between the target on its
 circle and averages of sites inside it: so they grow with the spread of a map as well.
 """

@@ -53,7 +53,7 @@ class Compared(NamedTuple):
             Cell(told(self.second, self.kind)),
             number_cell(difference, self.kind, low, high, signed=True),
             Cell(NONE) if few else number_cell(p, "plain"),
-            Cell(f"fewer than {MIN_SHAPES} shapes" if few else self._verdict(labels)),
+            Cell("too few to tell" if few else self._verdict(labels)),
         ]
 
     def _verdict(self, labels: tuple[str, str]) -> str:

@@ -62,7 +62,7 @@ def test_few_shapes_make_nothing_certain(make_report):
     (error,) = [one for one in detector_differences(first, second) if one.label == "mean error"]
     assert error.found.low > 0
     assert error.found.p < 0.01  # what the bootstrap makes of five shapes
-    assert [cell.text for cell in error.cells(("a", "b"))][3:] == ["–", "fewer than 6 shapes"]
+    assert [cell.text for cell in error.cells(("a", "b"))][3:] == ["–", "too few to tell"]
 
 
 def test_confidence_about_unlike_errors_is_not_compared(make_report):
