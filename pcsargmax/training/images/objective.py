@@ -15,7 +15,7 @@ from pcsargmax.grid import Grid
 from pcsargmax.grid_argmax import GridArgmax
 from pcsargmax.relaxation import Relaxation
 from pcsargmax.training.images.settings import ImageSettings
-from pcsargmax.training.objective import MapObjective, make_temperature, map_distance
+from pcsargmax.training.objective import MapObjective, expectation_weight, make_temperature, map_distance
 
 #: logits (B, K, *shape), their grid, target (B, K, D) in its unit, progress in [0, 1], generator -> loss (B, K)
 GridObjective = Callable[[Tensor, Grid, Tensor, float, torch.Generator | None], Tensor]
@@ -39,7 +39,7 @@ def make_grid_objective(settings: ImageSettings) -> GridObjective:
 
 def _signed(settings: ImageSettings) -> GridObjective:
     """The error of soft-argmax or of samples with the sign in place of the coordinate's gradient; see `GridArgmax`."""
-    temperature, sampled = make_temperature(settings), settings.objective == "sampling"
+    temperature, weight = make_temperature(settings), expectation_weight(settings)
 
     def objective(
         logits: Tensor, grid: Grid, target: Tensor, progress: float, generator: torch.Generator | None
@@ -51,8 +51,13 @@ def _signed(settings: ImageSettings) -> GridObjective:
             temperature(progress),
             cast(Relaxation, settings.relaxation),
             "sign",
-        ).train(sampled)
-        samples = layer(logits, generator=generator)  # (B, S, K, D)
-        return distance(samples, target.unsqueeze(1).to(samples), map_distance(settings)).mean(dim=1)
+        )
+
+        def error(sampled: bool) -> Tensor:
+            found = layer.train(sampled)(logits, generator=generator)  # (B, S, K, D)
+            return distance(found, target.unsqueeze(1).to(found), map_distance(settings)).mean(dim=1)
+
+        own = error(settings.objective == "sampling")
+        return own + weight * error(False) if weight else own
 
     return objective

@@ -154,8 +154,6 @@ class ImageSettings(RunSettings):
             raise ValueError(f"objective closed_form needs the basis gaussian, got {self.basis!r}")
         if self.coordinate_gradient == "sign" and self.objective not in ("sampling", "soft"):
             raise ValueError(f"coordinate_gradient 'sign' is for sampling and soft, got objective {self.objective!r}")
-        if self.coordinate_gradient == "sign" and self.expectation_weight:
-            raise ValueError(f"coordinate_gradient 'sign' needs expectation_weight 0, got {self.expectation_weight}")
         if self.coordinate_gradient == "sign" and self.surfaces:
             raise ValueError(f"coordinate_gradient 'sign' is for keypoints, got data {self.data!r}")
         if self.depth_bins and self.data and not self.spatial:

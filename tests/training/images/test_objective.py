@@ -116,6 +116,16 @@ def test_the_sign_changes_the_gradient_and_not_the_value(objective):
     torch.testing.assert_close(gradients[1], logits.grad)
 
 
+def test_the_sign_goes_with_the_expectation_s_error_too():
+    logits = LOGITS.clone().requires_grad_()
+    options = {"coordinate_gradient": "sign", "num_samples": 3}
+    both = loss(logits=logits, expectation_weight=0.5, **options)
+    parts = loss(logits=logits, **options), loss(logits=logits, objective="soft", coordinate_gradient="sign")
+    torch.testing.assert_close(both, parts[0] + 0.5 * parts[1])
+    gradients = [torch.autograd.grad(value.sum(), logits)[0] for value in (both, *parts)]
+    torch.testing.assert_close(gradients[0], gradients[1] + 0.5 * gradients[2])
+
+
 def test_the_temperature_follows_the_schedule():
     published = make_temperature(ImageSettings(epochs=100, temperature_schedule="published"))
     assert [published(p) for p in (0.0, 0.1, 0.5)] == [2.0, 2 - 3 * 10 / 50, 0.5]

@@ -43,10 +43,6 @@ def test_no_field_is_of_clouds():
             {"objective": "soft_vr", "coordinate_gradient": "sign"},
             "coordinate_gradient 'sign' is for sampling and soft, got objective 'soft_vr'",
         ),
-        (
-            {"expectation_weight": 1.0, "coordinate_gradient": "sign"},
-            "coordinate_gradient 'sign' needs expectation_weight 0, got 1.0",
-        ),
         ({"expectation_weight": -0.5}, "expectation_weight must not be negative, got -0.5"),
         (
             {"data": "slices", "coordinate_gradient": "sign"},
