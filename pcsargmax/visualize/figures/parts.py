@@ -28,12 +28,12 @@ _SAVED: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "s
 _UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
-def empty_figure(width: float, height: float) -> Figure:
+def empty_figure(width: float, height: float, dpi: float = 150) -> Figure:
     """A figure of that size in inches, its panels laid out by constraints; made by hand, since pyplot would keep it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=dpi)
     FigureCanvasAgg(figure)
     return figure
 

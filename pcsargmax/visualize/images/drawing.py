@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Dots a length unit of a figure.
+#: Dots an inch of a file.
 DPI = 150
 #: Pictures wider than this many times their height, as slices are, are stretched upwards.
 WIDEST = 3.0
 #: Height of a picture in a file, in inches, if nothing is said; the longest width it may have; width of the legend.
 _HEIGHT, _WIDTH, _PANEL = 5.6, 8.0, 2.5
+#: Inches that picture and legend need side by side: where a file has fewer pixels, all letters are smaller.
+_NARROWEST = 6.25
 #: Margins, and the room for the name of a method, in inches; colours of these names, as on a page.
 _GAP, _HEAD, _TITLES = 0.12, 0.34, ("#0072b2", "#b35c00")
 
@@ -123,8 +125,9 @@ def draw_pair(
     if same_scale and peak is None and options.get("map", True):
         peak = common_peak(pictures, options.get("keypoint"))
     half = None if size is None else (size[0] // 2, size[1])
-    wide, high = _inches(pictures[0], half)
-    figure = empty_figure(2 * wide, high + _HEAD)
+    wide, high, dpi = _measures(pictures[0], half)
+    high -= 0.0 if size is None else _HEAD
+    figure = empty_figure(2 * wide, high + _HEAD, dpi)
     figure.set_layout_engine("none")
     told = {name: options[name] for name in ("keypoint", "truth", "ellipsoids") if name in options}
     for number, (picture, name) in enumerate(zip(pictures, names, strict=True)):
@@ -200,10 +203,10 @@ def common_peak(pictures: Sequence[Picture | SlicePicture], keypoint: str | int 
 
 def _page(picture: Picture | SlicePicture, size: tuple[int, int] | None) -> tuple[Figure, Axes, Axes]:
     """A figure with room for the picture and, at its right, for the legend."""
-    inches = _inches(picture, size)
-    figure = empty_figure(*inches)
+    width, height, dpi = _measures(picture, size)
+    figure = empty_figure(width, height, dpi)
     figure.set_layout_engine("none")
-    return figure, *_place(figure, (0.0, 0.0, *inches))
+    return figure, *_place(figure, (0.0, 0.0, width, height))
 
 
 def proportion(picture: Picture | SlicePicture) -> float:
@@ -212,15 +215,16 @@ def proportion(picture: Picture | SlicePicture) -> float:
     return (right - left) / (stretch(picture) * (bottom - top))
 
 
-def _inches(picture: Picture | SlicePicture, size: tuple[int, int] | None) -> tuple[float, float]:
-    """Width and height of a picture with its legend."""
+def _measures(picture: Picture | SlicePicture, size: tuple[int, int] | None) -> tuple[float, float, float]:
+    """Width and height in inches of a picture with its legend, and dots an inch."""
     if size is not None:
         if min(size) < 200:
             raise ValueError(f"size: expected a width and a height of 200 pixels or more, got {size[0]}x{size[1]}")
-        return size[0] / DPI, size[1] / DPI
+        dpi = min(DPI, size[0] / _NARROWEST)
+        return size[0] / dpi, size[1] / dpi, dpi
     ratio = proportion(picture)
     high = min(_HEIGHT, _WIDTH / ratio)
-    return high * ratio + _PANEL + 3 * _GAP, max(high + 2 * _GAP, needed_height(picture))
+    return high * ratio + _PANEL + 3 * _GAP, max(high + 2 * _GAP, needed_height(picture)), DPI
 
 
 def _place(figure: Figure, box: tuple[float, float, float, float]) -> tuple[Axes, Axes]:

@@ -3,7 +3,7 @@ import pytest
 
 from pcsargmax.datasets.images.item import ImageItem
 from pcsargmax.visualize.figures.parts import empty_figure
-from pcsargmax.visualize.images.drawing import DPI, draw_image, draw_pair, stretch
+from pcsargmax.visualize.images.drawing import draw_image, draw_pair, stretch
 from pcsargmax.visualize.images.legend import listed
 from pcsargmax.visualize.images.picture import SlicePicture, picture_of
 from pcsargmax.visualize.palette import TRUTH_COLOR, hex_to_rgb, keypoint_color
@@ -83,9 +83,16 @@ def test_a_file_has_the_size_that_was_asked_for(face, oct_slice, tmp_path, pictu
     draw_image(oct_slice(), tmp_path / "c.pdf")
     assert (tmp_path / "c.pdf").read_bytes().startswith(b"%PDF")
     draw_pair(face(), face(off=3), tmp_path / "pair.png", names=("a", "b"), size=(1200, 500))
-    height, width, _ = picture_of(tmp_path / "pair.png").shape
-    assert width == 1200
-    assert height == 500 + round(0.34 * DPI)
+    assert picture_of(tmp_path / "pair.png").shape == (500, 1200, 3)
+
+
+@pytest.mark.parametrize("size", [(450, 300), (900, 600), (2400, 900)])
+def test_letters_fit_the_size_that_was_asked_for(face, tmp_path, size):
+    figure = draw_pair(face(), face(off=3), tmp_path / "pair.png", names=("a", "b"), size=size)
+    for ax in figure.axes[1::2]:
+        boxes = {text.get_text(): text.get_window_extent() for text in ax.texts}
+        assert boxes["confidence"].x1 < boxes["error (px)"].x0
+        assert all(box.x1 <= ax.bbox.x1 + 1 for box in boxes.values())
 
 
 def test_surfaces_are_lines_with_bands(oct_slice):
