@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,9 @@ def lasting(results: Path) -> dict[str, dict]:
 
 
 def tables(results: Path) -> str:
-    """All tables that are made of the results."""
-    return as_json(make_tables(open_results([results]), "all", num_bootstrap=50))
+    """All tables that are made of the results, whatever commits these name."""
+    found = [replace(result, commit=None) for result in open_results([results])]
+    return as_json(make_tables(found, "all", num_bootstrap=50))
 
 
 @pytest.fixture
