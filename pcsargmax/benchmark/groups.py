@@ -100,6 +100,11 @@ class Variant:
         return int(number) if number.isdigit() else 0
 
     @property
+    def in_paper(self) -> bool:
+        """Whether the paper has its loss: it sets no error of the expectation beside that of samples."""
+        return "expectation_weight" not in self.changes
+
+    @property
     def label(self) -> str:
         """As a table names it."""
         name = method_name(self.objective, self.num_samples)

@@ -246,7 +246,7 @@ def _scores(measure: Measure, group: Group, variant: Variant, data: Sequence[str
 def _paper(measure: Measure, group: Group, variant: Variant, data: tuple[str, ...]) -> float | None:
     """The paper's number of a method on data, the mean of several; None where it has none that may be held against."""
     others = {result.data for result in group.results if not result.in_paper}
-    if group.split != measure.split or others & set(data):
+    if group.split != measure.split or others & set(data) or not variant.in_paper:
         return None
     return measure.number(variant.method, data)
 
@@ -261,7 +261,7 @@ def _by_method(
         if images:
             # The paper's basis on images that is like the one on clouds.
             by_objective = images.get("gaussian" if one.objective == "sampling" else one.objective)
-            number = images.get(one.method, by_objective)
+            number = images.get(one.method, by_objective) if one.in_paper else None
             cells, numbers = (*cells, None), (*numbers, number)
         rows.append(Row(one.label, cells, numbers))
     return rows

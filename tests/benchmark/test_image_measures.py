@@ -51,6 +51,14 @@ def test_the_error_of_keypoints_is_a_share_of_a_length_with_the_papers_row_besid
     assert table.rows[1].cells[0].against.difference == pytest.approx(table.rows[1].cells[0].mean - first)
 
 
+def test_a_loss_that_is_not_the_papers_has_none_of_its_numbers(tmp_path):
+    results = [image_result(method="gaussian-5", expectation_weight=weight) for weight in (0.0, 1.0)]
+    table = the_table(tmp_path, results)
+    labels = ["Gaussian basis, N_s = 5", "Gaussian basis, N_s = 5, expectation_weight=1.0"]
+    assert [row.label for row in table.rows] == labels
+    assert [row.paper for row in table.rows] == [(None, 6.96), (None, None)]
+
+
 def test_the_smallest_error_is_the_best(tmp_path):
     results = [image_result(method=method, shift=shift) for method, shift in (("soft", 1), ("gaussian-5", 0.5))]
     text = as_markdown([the_table(tmp_path, results)])
