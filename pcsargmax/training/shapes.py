@@ -59,6 +59,6 @@ class Shapes:
             self.presence.append(rounded(torch.from_numpy(found.visibility)))
 
 
-def rounded(values: Tensor) -> list[float | None]:
-    """The values (n,) with six significant digits, None where not finite."""
-    return [float(f"{value:.6g}") if abs(value) < float("inf") else None for value in values.tolist()]
+def rounded(values: Tensor, digits: int = 6) -> list[float | None]:
+    """The values (n,) with so many significant digits, None where not finite."""
+    return [float(f"{value:.{digits}g}") if abs(value) < float("inf") else None for value in values.tolist()]

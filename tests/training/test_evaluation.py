@@ -77,6 +77,7 @@ def test_six_digits_and_none_are_kept():
         1234570.0,
         0.0,
     ]
+    assert rounded(torch.tensor([1 / 3]).double(), 4) == [0.3333]
 
 
 def test_presence_is_told_with_its_effect_on_pck(metrics):

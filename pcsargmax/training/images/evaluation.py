@@ -19,6 +19,8 @@ from pcsargmax.training.shapes import rounded
 
 #: Data whose keypoints have names of eyes and are bodies all the same.
 _BODIES = ("coco", "h36m", "figures", "figures3d")
+#: Significant digits of what is kept of every keypoint: of hundreds of images with 68 each these are most of a result.
+_DIGITS = 4
 
 
 class ImageEvaluation:
@@ -67,8 +69,8 @@ class ImageEvaluation:
         confidence = torch.from_numpy(found.confidence)[None]
         self.names.append(item.name)
         self.kept["length"] += rounded(length)
-        self.kept["errors"].append(rounded(errors[0]))
-        self.kept["confidence"].append(rounded(confidence[0]))
+        self.kept["errors"].append(rounded(errors[0], _DIGITS))
+        self.kept["confidence"].append(rounded(confidence[0], _DIGITS))
         self.nme.update(position, target.nan_to_num(), visible, length)
         if visible.any() and length.isfinite().all():
             self.known = True
@@ -90,7 +92,7 @@ class ImageEvaluation:
           "confidence": what `ConfidenceCalibration` does at "threshold", confidence being the peak of the maps. Each
           None where no truth is known;
         - "people": of COCO, see `_People`; "joints": of keypoints with depth, see `_Joints`; else None;
-        - "images": "name" (M), "length" (M), and per keypoint "errors" (M, K), pixels, and "confidence" (M, K), six
+        - "images": "name" (M), "length" (M), and per keypoint "errors" (M, K), pixels, and "confidence" (M, K), four
           digits, None where unknown; of keypoints with depth also "mpjpe" and "pa_mpjpe" (M), millimetres.
         """
         between = None if self.pair is None else [self.dataset.keypoint_names[k] for k in self.pair]
