@@ -178,7 +178,8 @@ def test_on_images_sampling_goes_by_its_basis_and_the_recipe_by_the_data():
     assert [e.settings.temperature_start for e in planned] == [ImageSettings().temperature_start, 3.0, 3.0, 3.0]
     assert {e.settings.trunk for e in planned} == {"tiny"}  # the light preset, as for every folder
     # nothing but the method and what it alone reads tells them apart
-    alike = [other_settings(e.counted) | {"temperature_start": None} for e in planned]
+    assert [e.settings.expectation_weight for e in planned] == [0.0, 1.0, 1.0, 1.0]
+    alike = [other_settings(e.counted) | {"temperature_start": None, "expectation_weight": None} for e in planned]
     assert alike[0] == alike[1] == alike[2] == alike[3]
 
     (official,) = plan([Source("mtfl", "mtfl", "/data")], ["soft"], [0], kind="images")

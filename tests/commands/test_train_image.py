@@ -134,7 +134,7 @@ def test_a_run_goes_on(trained, cli, images, tmp_path):
     result = cli("train-image", images, "--run", tmp_path / "run", "--resume", "--workers", 0)
     assert result.exit_code == 0, result.output
     result = cli("train-image", images, "--run", tmp_path / "run", "--resume", "--basis", "uniform")
-    assert "cannot resume with other settings: basis was 'triangular', now 'uniform'" in result.stderr
+    assert "cannot resume with other settings: basis was 'gaussian', now 'uniform'" in result.stderr
 
 
 def test_the_run_is_named_after_data_objective_and_seed(cli, images, tmp_path, monkeypatch):

@@ -77,7 +77,9 @@ LIGHT: dict[str, Any] = {
     "trunk": "tiny",
     "size": "96x96",
     "deconv_channels": 64,
+    "basis": "gaussian",
     "num_samples": 5,
+    "expectation_weight": 1.0,  # maps of 24x24 cells are coarse
     "batch_size": 16,
     "epochs": 20,
     "lr": 4e-3,
@@ -91,9 +93,10 @@ LIGHT: dict[str, Any] = {
     "padding": 1.125,
 }
 
-#: What the light preset has else for 3-D keypoints, and for surfaces.
+#: What the light preset has else for 3-D keypoints, and for surfaces, whose maps are as fine as the image.
 _LIGHT_SPATIAL: dict[str, Any] = {"depth_bins": 16, "num_samples": 2}
 _LIGHT_SURFACES: dict[str, Any] = {
+    "expectation_weight": 0.0,
     "channels": "8,16,32",
     "distance": "smooth_l1",
     "batch_size": 8,
