@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 #: Recalls where COCO reads precision.
-_RECALLS = torch.linspace(0, 1, 101, dtype=torch.float64)
+RECALLS = torch.from_numpy(np.linspace(0, 1, 101))
 
 #: The OKS at which a pose is right, 0.50 to 0.95: T of them.
-_LEVELS = 10
+LEVELS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +44,8 @@ class CocoMatches:
         score = np.concatenate([np.zeros(0), *(entry["dtScores"] for _, entry in some)])
         order = np.argsort(-score, kind="mergesort")
         numbers = [np.full(len(entry["dtScores"]), number) for number, entry in some]
-        matched = np.concatenate([np.zeros((_LEVELS, 0)), *(entry["dtMatches"] for _, entry in some)], axis=1)
-        ignored = np.concatenate([np.zeros((_LEVELS, 0), bool), *(e["dtIgnore"] for _, e in some)], axis=1)
+        matched = np.concatenate([np.zeros((LEVELS, 0)), *(entry["dtMatches"] for _, entry in some)], axis=1)
+        ignored = np.concatenate([np.zeros((LEVELS, 0), bool), *(e["dtIgnore"] for _, e in some)], axis=1)
         return cls(
             image_id=tuple(int(number) for number in evaluation.params.imgIds),
             objects=objects,
@@ -68,7 +68,7 @@ class CocoMatches:
             precision = right / ((often * counted).cumsum(dim=1) + np.spacing(1))
             envelope = precision.flip(1).cummax(dim=1).values.flip(1)
             recall = right / positives[:, None]
-            place = torch.searchsorted(recall.contiguous(), _RECALLS.expand(len(recall), -1).contiguous())
+            place = torch.searchsorted(recall.contiguous(), RECALLS.expand(len(recall), -1).contiguous())
             padded = torch.nn.functional.pad(envelope, (0, 1))  # precision is 0 at a recall that is never reached
             found.append(padded.gather(1, place).mean(dim=1).masked_fill(positives == 0, torch.nan))
         return torch.stack(found, dim=1)
@@ -97,9 +97,9 @@ class CocoMatches:
 
 def _packed(bits: Tensor) -> list[int]:
     """Numbers (n) whose bit t is that of level t, of bits (T, n)."""
-    found: list[int] = (bits.long() << torch.arange(_LEVELS)[:, None]).sum(dim=0).tolist()
+    found: list[int] = (bits.long() << torch.arange(LEVELS)[:, None]).sum(dim=0).tolist()
     return found
 
 
 def _unpacked(numbers: list[int]) -> Tensor:
-    return (torch.tensor(numbers, dtype=torch.long) >> torch.arange(_LEVELS)[:, None]) & 1 == 1
+    return (torch.tensor(numbers, dtype=torch.long) >> torch.arange(LEVELS)[:, None]) & 1 == 1

@@ -12,7 +12,7 @@ import torch
 pytest.importorskip("pycocotools")
 from pcsargmax.metrics.bootstrap import resample_weights
 from pcsargmax.metrics.coco_ap import COCO_FIGURES, CocoKeypointAP, coco_results, coco_score
-from pcsargmax.metrics.coco_matches import CocoMatches
+from pcsargmax.metrics.coco_matches import LEVELS, RECALLS, CocoMatches
 
 
 def annotations(num_images: int = 12, seed: int = 0) -> dict:
@@ -161,6 +161,13 @@ def test_resamples_count_images_as_often_as_they_are_drawn(tmp_path):
                 poses_drawn += [r | {"image_id": own} for r in results if r["image_id"] == image["id"]]
         wanted = peer(tmp_path, content | {"images": images, "annotations": people}, poses_drawn)
         assert [float(row.mean()), float(row[0]), float(row[5])] == pytest.approx(wanted[:3].tolist())
+
+
+def test_precision_is_read_at_cocos_recalls_to_the_last_bit():
+    from pycocotools.cocoeval import Params
+
+    assert np.array_equal(RECALLS.numpy(), Params("keypoints").recThrs)
+    assert len(Params("keypoints").iouThrs) == LEVELS
 
 
 PROCESS = """
