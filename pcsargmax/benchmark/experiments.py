@@ -113,6 +113,12 @@ def other_settings(counted: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in counted.items() if name not in _NAMED}
 
 
+def own_settings(kind: str, objective: str) -> list[str]:
+    """Settings of a kind of experiment that have an effect on this objective and not on all, by name."""
+    known = setting_types(SETTINGS[kind])
+    return sorted(name for name in OWN.get(objective, ()) if name in known)
+
+
 def plan(
     sources: Sequence[Source],
     methods: Sequence[str],
@@ -195,7 +201,8 @@ def _experiment(
     defaults = SETTINGS[kind]()
     samples = method.num_samples or base.num_samples if method.objective in SAMPLED else defaults.num_samples
     name = method.basis if method.objective == "sampling" and method.basis else method.objective
-    idle = set().union(*OWN.values()) - set(OWN.get(method.objective, ()))
+    others = {name for objective in OWN for name in own_settings(kind, objective)}
+    idle = others - set(own_settings(kind, method.objective))
     settings = replace(  # type: ignore[type-var]
         base,
         data=source.data,
@@ -204,7 +211,7 @@ def _experiment(
         num_samples=samples,
         seed=seed,
         **({"basis": method.basis} if method.basis else {}),
-        **{name: getattr(defaults, name) for name in idle if hasattr(defaults, name)},
+        **{name: getattr(defaults, name) for name in idle},
     )
     method_name = f"{name}-{samples}" if method.objective in SAMPLED else name
     return Experiment(kind, source.name, method_name, seed, settings, data)

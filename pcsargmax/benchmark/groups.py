@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pcsargmax.benchmark import paper
-from pcsargmax.benchmark.experiments import BEFORE, OWN, SETTINGS, counted_settings, other_settings
+from pcsargmax.benchmark.experiments import BEFORE, OWN, SETTINGS, counted_settings, other_settings, own_settings
 from pcsargmax.benchmark.results import read_results
 from pcsargmax.training.run_settings import METHODS, method_name
 
@@ -244,8 +244,8 @@ def grouped(results: Iterable[Result], kind: str) -> list[Group]:
 
 def _variant(result: Result, settings: dict[str, Any]) -> Variant:
     defaults = _DEFAULTS[result.kind]
-    names = sorted(OWN.get(result.objective, ()))
-    changes = [f"{name}={settings[name]}" for name in names if name in settings and settings[name] != defaults[name]]
+    names = own_settings(result.kind, result.objective)
+    changes = [f"{name}={settings[name]}" for name in names if settings[name] != defaults[name]]
     return Variant(result.method, ", ".join(changes))
 
 

@@ -51,12 +51,9 @@ def image_measures(table: str, group: Group, threshold: float | None) -> list[Me
 
 
 def _precision() -> Measure:
-    def matches(result: Result) -> CocoMatches:
-        return CocoMatches.from_dict(result.metrics["people"]["matches"])
-
     def statistic(result: Result) -> Statistic:
-        found = matches(result)
-        return lambda weights: found.average_precision(weights).mean(dim=1)
+        matches = CocoMatches.from_dict(result.metrics["people"]["matches"])
+        return lambda weights: matches.average_precision(weights).mean(dim=1)
 
     return Measure(
         title="COCO's average precision (OKS 0.5 to 0.95), %",
@@ -68,7 +65,7 @@ def _precision() -> Measure:
         definition="Of people of all sizes; intervals are over images.",
         source="Paper: SimplePose with a ResNet-50, 256x192 pixels; Table 2 of the numbers of samples.",
         images=paper.AP,
-        models=lambda result: [str(number) for number in matches(result).image_id],
+        models=lambda result: [str(number) for number in result.metrics["people"]["matches"]["image_id"]],
     )
 
 

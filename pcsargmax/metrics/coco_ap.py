@@ -60,6 +60,9 @@ class CocoKeypointAP(Metric):
 
     Every image asked for counts: a person of an image without poses is missed.
 
+    Attributes:
+        matches: which poses were matched to a person when `compute` last counted; None before.
+
     Args:
         ground_truth: the annotation file, such as person_keypoints_val2017.json, or what it holds.
         sigmas: K widths, see `keypoint_similarity`.
@@ -92,6 +95,7 @@ class CocoKeypointAP(Metric):
         if unknown or not self.image_ids:
             raise ValueError(f"image_ids must be at least one, of the ground truth's images, got {unknown or 'none'}")
         self.num_bootstrap = num_bootstrap
+        self.matches: CocoMatches | None = None
         self.seed = seed
         self.add_state("flat_poses", default=[], dist_reduce_fx="cat")
 
@@ -129,7 +133,7 @@ class CocoKeypointAP(Metric):
         results = self.results()
         evaluation = _evaluated(self.ground_truth, results, self.image_ids, self.sigmas)
         figures = dict(zip(COCO_FIGURES, torch.from_numpy(evaluation.stats), strict=True))
-        matches = CocoMatches.of(evaluation)
+        self.matches = matches = CocoMatches.of(evaluation)
         if self.num_bootstrap:
             figures |= self._intervals(figures, matches)
         figures = {name: value.to(self.device, self.dtype) for name, value in figures.items()}
@@ -139,10 +143,6 @@ class CocoKeypointAP(Metric):
             "num_objects": int(matches.objects.sum()),
         }
         return figures | {name: torch.tensor(count, device=self.device) for name, count in counts.items()}
-
-    def matches(self) -> CocoMatches:
-        """Which poses were matched to a person, for average precision that is counted anew."""
-        return CocoMatches.of(_evaluated(self.ground_truth, self.results(), self.image_ids, self.sigmas))
 
     def _intervals(self, figures: dict[str, Tensor], matches: CocoMatches) -> dict[str, Tensor]:
         weights = resample_weights(len(self.image_ids), self.num_bootstrap, seed=self.seed)

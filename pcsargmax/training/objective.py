@@ -105,13 +105,7 @@ def _samples_compared(settings: TrainSettings) -> Comparison:
 
 
 def expectation_weight(settings: TrainSettings | ImageSettings) -> float:
-    """What the error of the expectation weighs beside the objective: nothing where it is the objective itself.
-
-    The expected error of sites is linear in the map, so that a map with all its mass on one site makes it least, and
-    the expectation lies on that site, wherever between the sites the keypoint is. With distances that grow by at most
-    the step, as "l1" does along each axis, a weight of 1 makes a map least whose expectation is the keypoint: mass
-    that moves to the next site costs the samples no more than it brings the expectation nearer.
-    """
+    """Weight of the expectation's error beside the objective (see `losses`); 0 of one that has no single best site."""
     return settings.expectation_weight if settings.objective in SINGLE_SITE else 0.0
 
 

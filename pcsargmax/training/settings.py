@@ -118,8 +118,8 @@ class TrainSettings(RunSettings):
         self.check_counts("num_points", "num_samples", "epochs", "batch_size", "lr_period", "devices", "nodes")
         self.check_positive("lr", "temperature_start", "temperature_end", "smooth_l1_beta", "target_variance")
         self.check_shares("scale", "stretch", "drop_points", "ema")
-        self.check_not_negative("rotate", "jitter", "patience", "presence_weight", "weight_decay")
-        self.check_not_negative("expectation_weight", "regularizer_weight")
+        self.check_not_negative("rotate", "jitter", "patience")
+        self.check_not_negative("expectation_weight", "regularizer_weight", "presence_weight", "weight_decay")
         self.check_common()
         parse_ids(self.ids)
 

@@ -142,7 +142,9 @@ def test_resamples_count_images_as_often_as_they_are_drawn(tmp_path):
     results = coco_results(ids, poses, score)
     metric = CocoKeypointAP(content)
     metric.update(ids, poses, score)
-    matches = metric.matches()
+    assert metric.matches is None
+    metric.compute()
+    matches = metric.matches
     assert list(matches.image_id) == [image["id"] for image in content["images"]]
     again = CocoMatches.from_dict(json.loads(json.dumps(matches.to_dict())))
     weights = torch.cat([torch.ones(1, 12, dtype=torch.float64), resample_weights(12, 4)])

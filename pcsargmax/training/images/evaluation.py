@@ -154,10 +154,11 @@ class _People:
 
     def compute(self) -> dict[str, Any]:
         """The values."""
+        precision, matches = computed(self.precision), self.precision.matches
         return {
-            "ap": computed(self.precision),
+            "ap": precision,
             "oks": computed(self.correlation) if self.known else None,
-            "matches": self.precision.matches().to_dict(),
+            "matches": None if matches is None else matches.to_dict(),
         }
 
 

@@ -135,8 +135,8 @@ class ImageSettings(RunSettings):
             "lr", "temperature_start", "temperature_end", "smooth_l1_beta", "target_variance", "padding", "depth_range"
         )
         self.check_shares("scale", "ema")
-        self.check_not_negative("rotate", "shift", "patience", "label_weight", "weight_decay", "workers", "depth_bins")
-        self.check_not_negative("expectation_weight", "regularizer_weight")
+        self.check_not_negative("rotate", "shift", "patience", "workers", "depth_bins")
+        self.check_not_negative("expectation_weight", "regularizer_weight", "label_weight", "weight_decay")
         for name in ("flip", "rotate_probability", "lr_decay", "temperature_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be at least 0 and at most 1, got {getattr(self, name)}")
@@ -164,7 +164,9 @@ class ImageSettings(RunSettings):
 
     def check_effect(self, names: Iterable[str]) -> None:
         """Raise ValueError for a setting, of those that somebody chose, that has no effect on these data."""
-        idle = {*FOR_KEYPOINTS, *(("size",) if self.source == "official" else ())} if self.surfaces else {*FOR_SURFACES}
+        idle: tuple[str, ...] = FOR_KEYPOINTS if self.surfaces else FOR_SURFACES
+        if self.data == "retina":  # its slices have the size of their files
+            idle += ("size",)
         if wrong := [name for name in names if name in idle]:
             what = "slices with surfaces" if self.surfaces else "keypoints"
             raise ValueError(f"{', '.join(wrong)}: no effect on {self.data}, a data set of {what}")

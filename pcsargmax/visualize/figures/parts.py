@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: What a figure is written as, by the ending of its file.
 FORMATS = ("pdf", "svg", "eps", "png", "jpg", "jpeg", "tif", "tiff", "webp")
 
+#: Dots an inch of a figure's file.
+DPI = 150
+
 #: Beside its colour, so that lines are told apart in print and by every eye.
 _MARKERS = "osD^vPX*"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
@@ -28,7 +31,7 @@ _SAVED: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "s
 _UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
-def empty_figure(width: float, height: float, dpi: float = 150) -> Figure:
+def empty_figure(width: float, height: float, dpi: float = DPI) -> Figure:
     """A figure of that size in inches, its panels laid out by constraints; made by hand, since pyplot would keep it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

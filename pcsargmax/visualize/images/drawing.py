@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcsargmax.visualize.figures.parts import bare, check_figure_path, empty_figure, save_figure
+from pcsargmax.visualize.figures.parts import DPI, bare, check_figure_path, empty_figure, save_figure
 from pcsargmax.visualize.images.legend import draw_legend, needed_height
 from pcsargmax.visualize.images.marks import draw_keypoints, draw_map, draw_surfaces
 from pcsargmax.visualize.images.picture import (
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Dots an inch of a file.
-DPI = 150
 #: Pictures wider than this many times their height, as slices are, are stretched upwards.
 WIDEST = 3.0
 #: Height of a picture in a file, in inches, if nothing is said; the longest width it may have; width of the legend.
@@ -125,17 +123,16 @@ def draw_pair(
     if same_scale and peak is None and options.get("map", True):
         peak = common_peak(pictures, options.get("keypoint"))
     half = None if size is None else (size[0] // 2, size[1])
-    wide, high, dpi = _measures(pictures[0], half)
-    high -= 0.0 if size is None else _HEAD
-    figure = empty_figure(2 * wide, high + _HEAD, dpi)
+    wide, high, dpi = _measures(pictures[0], half, head=_HEAD)
+    figure = empty_figure(2 * wide, high, dpi)
     figure.set_layout_engine("none")
     told = {name: options[name] for name in ("keypoint", "truth", "ellipsoids") if name in options}
     for number, (picture, name) in enumerate(zip(pictures, names, strict=True)):
         x = number * wide
-        ax, side = _place(figure, (x, 0.0, wide, high))
+        ax, side = _place(figure, (x, 0.0, wide, high - _HEAD))
         colors = draw_on(ax, picture, peak=peak, **options)
         draw_legend(side, picture, colors, **told)
-        at = (x + _GAP) / (2 * wide), 1 - 0.55 * _HEAD / (high + _HEAD)
+        at = (x + _GAP) / (2 * wide), 1 - 0.55 * _HEAD / high
         figure.text(*at, name, fontsize=11, fontweight="bold", color=_TITLES[number], va="center")
     return save_figure(figure, path)
 
@@ -215,8 +212,10 @@ def proportion(picture: Picture | SlicePicture) -> float:
     return (right - left) / (stretch(picture) * (bottom - top))
 
 
-def _measures(picture: Picture | SlicePicture, size: tuple[int, int] | None) -> tuple[float, float, float]:
-    """Width and height in inches of a picture with its legend, and dots an inch."""
+def _measures(
+    picture: Picture | SlicePicture, size: tuple[int, int] | None, head: float = 0.0
+) -> tuple[float, float, float]:
+    """Width and height in inches of a picture with its legend, below a head of that height, and dots an inch."""
     if size is not None:
         if min(size) < 200:
             raise ValueError(f"size: expected a width and a height of 200 pixels or more, got {size[0]}x{size[1]}")
@@ -224,7 +223,7 @@ def _measures(picture: Picture | SlicePicture, size: tuple[int, int] | None) -> 
         return size[0] / dpi, size[1] / dpi, dpi
     ratio = proportion(picture)
     high = min(_HEIGHT, _WIDTH / ratio)
-    return high * ratio + _PANEL + 3 * _GAP, max(high + 2 * _GAP, needed_height(picture)), DPI
+    return high * ratio + _PANEL + 3 * _GAP, max(high + 2 * _GAP, needed_height(picture)) + head, DPI
 
 
 def _place(figure: Figure, box: tuple[float, float, float, float]) -> tuple[Axes, Axes]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pcsargmax.visualize.figures.parts import bare, check_figure_path, empty_figure, save_figure
-from pcsargmax.visualize.images.drawing import DPI, check_ellipsoids, common_peak, draw_on, proportion
+from pcsargmax.visualize.figures.parts import DPI, bare, check_figure_path, empty_figure, save_figure
+from pcsargmax.visualize.images.drawing import check_ellipsoids, common_peak, draw_on, proportion
 from pcsargmax.visualize.images.legend import draw_scale, shortened
 from pcsargmax.visualize.images.picture import Drawable, Picture, SlicePicture, picture_of
 from pcsargmax.visualize.overlay import FAINT, INK
