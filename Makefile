@@ -33,7 +33,7 @@ test-slow: $(VENV)/ready
 
 test-triton: $(VENV)/ready
 	$(BIN)/pip install --quiet "triton>=3.5"
-	$(BIN)/python -m pytest tests/test_triton_moments.py
+	$(BIN)/python -m pytest tests/core/engine/test_triton_moments.py
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

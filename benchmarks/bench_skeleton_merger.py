@@ -28,10 +28,10 @@ from torch_geometric.data import Data
 from pcsargmax import soft_argmax
 from pcsargmax.backbones.pointnet2 import Neighborhoods
 from pcsargmax.datasets.procedural import FAMILIES, draw_model
-from pcsargmax.frames import NormalizeMinMax
 from pcsargmax.models.skeleton_merger import SkeletonMerger
-from pcsargmax.neighbors import farthest_point_order
-from pcsargmax.skeleton import skeleton_loss
+from pcsargmax.ops.neighbors import farthest_point_order
+from pcsargmax.ops.skeleton import skeleton_loss
+from pcsargmax.transforms.frames import NormalizeMinMax
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from reference import skeleton as plain_skeleton

@@ -1,36 +1,36 @@
-from . import circular
-from .argmax import SamplingArgmax, kernel_logits, sampling_argmax, soft_argmax
+from .core import circular
 from .backbones.pointnet2 import Level, PointNet2, Scale
 from .backbones.resnet import ResNetTrunk
-from .bases import Basis, Gaussian
 from .calibration import Calibration, confidence_measure
-from .cells import Triangular, Uniform
-from .correspondence import Correspondence, match_keypoints
-from .datasets import KeypointNet, LandmarkFolder, ShapeNetH5, make_procedural
-from .distances import Distance, SmoothL1, distance, gaussian_expected_distance
-from .distribution import KeypointDistribution
-from .grid import Grid
-from .grid_argmax import GridArgmax
-from .image_prediction import ImagePrediction, SurfacePrediction
-from .losses import (
+from .core.argmax import SamplingArgmax, kernel_logits, sampling_argmax, soft_argmax
+from .core.bases import Basis, Gaussian
+from .core.cells import Triangular, Uniform
+from .core.distances import Distance, SmoothL1, distance, gaussian_expected_distance
+from .core.distribution import KeypointDistribution
+from .core.grid import Grid
+from .core.grid_argmax import GridArgmax
+from .core.losses import (
     discrete_expected_error,
     distribution_regularized_error,
     error_of_expectation,
     expected_error,
     variance_regularized_error,
 )
-from .maps import Sites
+from .core.maps import Sites
+from .core.regularizers import distribution_regularizer, variance_regularizer
+from .core.relaxation import Constant, Exponential, Linear, Published, Relaxation, make_schedule, relaxed_categorical
+from .core.site_sigma import SiteSigma
+from .correspondence import Correspondence, match_keypoints
+from .datasets import KeypointNet, LandmarkFolder, ShapeNetH5, make_procedural
+from .image_prediction import ImagePrediction, SurfacePrediction
 from .metrics import DAS, PCK, Coverage, KeypointIoU, Repeatability
 from .models.keypoint_detector import KeypointDetector
 from .models.retina_net import RetinaMaps, RetinaNet
 from .models.simple_pose import SimplePose
 from .models.skeleton_merger import SkeletonMerger
-from .neighbors import ball_query, farthest_point_order, knn, mean_neighbor_distance
+from .ops.neighbors import ball_query, farthest_point_order, knn, mean_neighbor_distance
+from .ops.skeleton import composite_chamfer, decode, skeleton_loss
 from .prediction import Prediction, Skeleton
-from .regularizers import distribution_regularizer, variance_regularizer
-from .relaxation import Constant, Exponential, Linear, Published, Relaxation, make_schedule, relaxed_categorical
-from .site_sigma import SiteSigma
-from .skeleton import composite_chamfer, decode, skeleton_loss
 from .template import Template
 from .training.discover import discover
 from .training.discover_run import DiscoverRun

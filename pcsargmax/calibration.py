@@ -23,7 +23,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from pcsargmax.distribution import KeypointDistribution
+from pcsargmax.core.distribution import KeypointDistribution
 
 Measure = Literal["threshold_mass", "mass", "peak", "entropy", "spread"]
 RadiusForm = Literal["scaled", "plain"]

@@ -17,7 +17,7 @@ from pcsargmax.image_prediction_files import (
 from pcsargmax.prediction_parts import ArrayShapes, chosen_number, mean_known, plain, take_arrays
 
 if TYPE_CHECKING:
-    from pcsargmax.datasets.images.crop import Crop
+    from pcsargmax.transforms.crop import Crop
 
 __all__ = [
     "IMAGE_FORMATS",

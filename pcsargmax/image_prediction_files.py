@@ -59,8 +59,8 @@ def load_image_prediction(path: str | Path) -> AnyPrediction:
     Raises:
         ValueError: the file is not such a prediction.
     """
-    from pcsargmax.datasets.images.crop import Crop
     from pcsargmax.image_prediction import ImagePrediction, SurfacePrediction
+    from pcsargmax.transforms.crop import Crop
 
     def make(content: dict[str, Any]) -> AnyPrediction:
         if "surface_names" in content:

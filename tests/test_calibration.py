@@ -8,7 +8,6 @@ import pytest
 import torch
 from sklearn.isotonic import IsotonicRegression
 
-from pcsargmax.bases import Gaussian, Uniform
 from pcsargmax.calibration import (
     Calibration,
     CalibrationSamples,
@@ -16,8 +15,9 @@ from pcsargmax.calibration import (
     conformal_quantile,
     isotonic,
 )
-from pcsargmax.distribution import KeypointDistribution
-from pcsargmax.grid import Grid
+from pcsargmax.core.bases import Gaussian, Uniform
+from pcsargmax.core.distribution import KeypointDistribution
+from pcsargmax.core.grid import Grid
 
 
 def seeded(seed=0):

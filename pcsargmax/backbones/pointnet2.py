@@ -18,7 +18,7 @@ from torch.nn import functional
 from torch_geometric.nn import PointNetConv
 
 from pcsargmax.backbones.edges import Edges, edge_differences, hidden_layers, interpolate, pooled_norm
-from pcsargmax.neighbors import ball_query, knn
+from pcsargmax.ops.neighbors import ball_query, knn
 
 
 @dataclass(frozen=True)

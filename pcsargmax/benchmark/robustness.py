@@ -25,7 +25,7 @@ from pcsargmax.metrics.repeatability import Perturbed, noisy, rotated, seen_from
 from pcsargmax.training.data import mix_seed
 from pcsargmax.training.discover_run import DiscoverRun
 from pcsargmax.training.run import Run
-from pcsargmax.transforms import Outliers
+from pcsargmax.transforms.augment import Outliers
 
 
 class Change(NamedTuple):

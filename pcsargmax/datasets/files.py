@@ -108,7 +108,7 @@ def sample_surface(cloud: Cloud, n: int, seed: int = 0, *, name: str = "cloud") 
     Raises:
         ValueError: naming `name`, if n is less than 1 or a mesh has no area.
     """
-    from pcsargmax.neighbors import farthest_point_order
+    from pcsargmax.ops.neighbors import farthest_point_order
 
     if n < 1:
         raise ValueError(f"n: expected 1 point or more, got {n}")

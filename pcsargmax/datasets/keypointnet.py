@@ -14,7 +14,7 @@ from torch_geometric.data import Data, InMemoryDataset
 from pcsargmax.datasets.cache import cache_folder, cache_key, cached
 from pcsargmax.datasets.files import read_cloud
 from pcsargmax.datasets.keypointnet_files import FAR, Annotation, Category, cloud_path, read_category, read_split
-from pcsargmax.neighbors import farthest_point_order
+from pcsargmax.ops.neighbors import farthest_point_order
 
 #: Part of the name of a processed file: raise it when its content changes.
 _FORMAT = 2

@@ -45,7 +45,7 @@ def rotated(
     Raises:
         ValueError: `pos` or `keypoints` not (N, 3) or not finite, or settings out of range.
     """
-    from pcsargmax.transforms import RandomRotation
+    from pcsargmax.transforms.augment import RandomRotation
 
     _check_cloud(pos, keypoints)
     middle = (pos.amin(dim=0) + pos.amax(dim=0)) / 2
@@ -73,7 +73,7 @@ def noisy(
     Raises:
         ValueError: as in `rotated`.
     """
-    from pcsargmax.transforms import RandomJitter
+    from pcsargmax.transforms.augment import RandomJitter
 
     _check_cloud(pos, keypoints)
     return _changed(RandomJitter(sigma, clip, generator), pos, keypoints)
@@ -93,7 +93,7 @@ def thinned(
     Raises:
         ValueError: as in `rotated`.
     """
-    from pcsargmax.transforms import PointDropout
+    from pcsargmax.transforms.augment import PointDropout
 
     _check_cloud(pos, keypoints)
     return _changed(PointDropout(share, generator), pos, keypoints)

@@ -17,7 +17,7 @@ from pcsargmax.backbones.pointnet2 import (
     multi_scale,
 )
 from pcsargmax.models.presence import PresenceHead
-from pcsargmax.neighbors import ragged_farthest_point_order
+from pcsargmax.ops.neighbors import ragged_farthest_point_order
 
 
 def _ssg(in_channels: int) -> PointNet2:

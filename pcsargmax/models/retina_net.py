@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pcsargmax.argmax import soft_argmax
 from pcsargmax.backbones.resnet import check_size
-from pcsargmax.grid import Grid
+from pcsargmax.core.argmax import soft_argmax
+from pcsargmax.core.grid import Grid
 
 
 class RetinaMaps(NamedTuple):

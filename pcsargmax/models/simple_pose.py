@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pcsargmax.backbones.resnet import ResNetTrunk, check_size
-from pcsargmax.grid import Grid
+from pcsargmax.core.grid import Grid
 
 #: Standard deviation of the head's weights at the start, as in both sources.
 _WEIGHT_STD = 0.001

@@ -1,7 +1,7 @@
 """Skeleton Merger (Shi et al., CVPR 2021): keypoints without labels, as the joints of a skeleton that covers the cloud.
 
 Here is the network: a score for every keypoint and point, a strength for every edge, and the learned offsets of the
-edges' points. What they mean as a shape, and how far it is from the cloud, is in `pcsargmax.skeleton`.
+edges' points. What they mean as a shape, and how far it is from the cloud, is in `pcsargmax.ops.skeleton`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch.nn import functional
 from torch_geometric.utils import to_dense_batch
 
 from pcsargmax.backbones.pointnet2 import Level, Neighborhoods, PointNet2, Scale, at_least_float32, mlp, multi_scale
-from pcsargmax.neighbors import ragged_farthest_point_order
-from pcsargmax.skeleton import EDGE_POINTS
+from pcsargmax.ops.neighbors import ragged_farthest_point_order
+from pcsargmax.ops.skeleton import EDGE_POINTS
 
 #: Standard deviation of the offsets at the start, in the min-max frame.
 OFFSET_STD = 0.002

@@ -16,12 +16,11 @@ from torch_geometric.transforms import BaseTransform, Compose
 
 from pcsargmax.backbones.pointnet2 import Neighborhoods, PointNet2
 from pcsargmax.datasets.markups import Frame
-from pcsargmax.frames import NormalizeFrame
-from pcsargmax.neighbors import farthest_point_order, mean_neighbor_distance
+from pcsargmax.ops.neighbors import farthest_point_order, mean_neighbor_distance
 from pcsargmax.training.run_settings import RunSettings, parse_shares
 from pcsargmax.training.settings import TrainSettings, parse_ids
 from pcsargmax.training.symmetry import carry_labelings, pad_labelings
-from pcsargmax.transforms import (
+from pcsargmax.transforms.augment import (
     PointDropout,
     RandomJitter,
     RandomMirror,
@@ -29,6 +28,7 @@ from pcsargmax.transforms import (
     RandomScale,
     find_mirror_pairs,
 )
+from pcsargmax.transforms.frames import NormalizeFrame
 
 
 class DetectorBatch(NamedTuple):

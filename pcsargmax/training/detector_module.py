@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import Calibration, CalibrationSamples
-from pcsargmax.distribution import KeypointDistribution
+from pcsargmax.core.bases import Gaussian
+from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
 from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling
 from pcsargmax.models.keypoint_detector import KeypointDetector, Scores

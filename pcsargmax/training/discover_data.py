@@ -10,10 +10,10 @@ from torch_geometric.transforms import BaseTransform, Compose
 
 from pcsargmax.datasets.keypointnet import KeypointNet
 from pcsargmax.datasets.shapenet import ShapeNetH5, h5_files
-from pcsargmax.frames import NormalizeMinMax
 from pcsargmax.training.data import is_folder, open_folder
 from pcsargmax.training.discover_settings import DiscoverSettings
-from pcsargmax.transforms import RandomJitter, RandomRotation
+from pcsargmax.transforms.augment import RandomJitter, RandomRotation
+from pcsargmax.transforms.frames import NormalizeMinMax
 
 
 def source_of(settings: DiscoverSettings) -> str:

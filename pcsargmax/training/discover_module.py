@@ -10,13 +10,13 @@ import lightning
 import torch
 from torch import Tensor
 
-from pcsargmax.argmax import sampling_argmax, soft_argmax
-from pcsargmax.bases import Gaussian
+from pcsargmax.core.argmax import sampling_argmax, soft_argmax
+from pcsargmax.core.bases import Gaussian
+from pcsargmax.core.regularizers import distribution_regularizer, variance_regularizer
+from pcsargmax.core.relaxation import Relaxation
 from pcsargmax.metrics.spacing import smallest_distance
 from pcsargmax.models.skeleton_merger import SkeletonMerger, SkeletonScores
-from pcsargmax.regularizers import distribution_regularizer, variance_regularizer
-from pcsargmax.relaxation import Relaxation
-from pcsargmax.skeleton import SkeletonLoss, edge_count, edge_pairs, skeleton_loss
+from pcsargmax.ops.skeleton import SkeletonLoss, edge_count, edge_pairs, skeleton_loss
 from pcsargmax.training.data import DetectorBatch, mix_seed
 from pcsargmax.training.discover_settings import DiscoverSettings
 from pcsargmax.training.loop import one_cycle

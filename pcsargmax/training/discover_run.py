@@ -13,22 +13,22 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from pcsargmax.argmax import soft_argmax
-from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import THRESHOLD, confidence_measure
+from pcsargmax.core.argmax import soft_argmax
+from pcsargmax.core.bases import Gaussian
+from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.correspondence import Correspondence
-from pcsargmax.distribution import KeypointDistribution
-from pcsargmax.frames import NormalizeMinMax, to_raw
 from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.models.skeleton_merger import SkeletonMerger
+from pcsargmax.ops.skeleton import decode_cloud, edge_count, edge_pairs
 from pcsargmax.prediction import Prediction, Skeleton
-from pcsargmax.skeleton import decode_cloud, edge_count, edge_pairs
 from pcsargmax.training.data import PreparedClouds, eval_loader, prepare
 from pcsargmax.training.discover_data import open_clouds
 from pcsargmax.training.discover_repeatability import RepeatabilityScorer
 from pcsargmax.training.discover_scores import DiscoverScorer
 from pcsargmax.training.discover_settings import DiscoverSettings
 from pcsargmax.training.run_folder import BaseRun, Checkpoint, draw_samples
+from pcsargmax.transforms.frames import NormalizeMinMax, to_raw
 
 #: Thresholds of mIoU where none are given.
 IOU_THRESHOLDS = (0.02, 0.05, 0.1)

@@ -12,7 +12,7 @@ from pcsargmax.metrics import DAS, Coverage, KeypointIoU, SelfAlignment
 from pcsargmax.metrics.geodesic import CloudGraph, nearest_index
 from pcsargmax.metrics.iou import IouProtocol, pairwise_distances, saliency, salient_points
 from pcsargmax.metrics.spacing import smallest_distance
-from pcsargmax.skeleton import EDGE_SPACING, edge_count, skeleton_loss
+from pcsargmax.ops.skeleton import EDGE_SPACING, edge_count, skeleton_loss
 from pcsargmax.training.estimates import computed, diagonal
 
 #: What an evaluation tells of shapes with annotations.

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from pcsargmax.bases import Basis, Gaussian
-from pcsargmax.distances import Distance, SmoothL1, distance, gaussian_expected_distance
-from pcsargmax.losses import (
+from pcsargmax.core.bases import Basis, Gaussian
+from pcsargmax.core.distances import Distance, SmoothL1, distance, gaussian_expected_distance
+from pcsargmax.core.engine.sampler import Sampler
+from pcsargmax.core.losses import (
     discrete_expected_error,
     distribution_regularized_error,
     error_of_expectation,
     expected_error,
     variance_regularized_error,
 )
-from pcsargmax.maps import Sites
+from pcsargmax.core.maps import Sites
+from pcsargmax.core.regularizers import Spacing
+from pcsargmax.core.relaxation import Relaxation, Schedule, make_schedule
 from pcsargmax.models.keypoint_detector import Scores
-from pcsargmax.regularizers import Spacing
-from pcsargmax.relaxation import Relaxation, Schedule, make_schedule
-from pcsargmax.sampler import Sampler
 from pcsargmax.training.run_settings import SAMPLED, SINGLE_SITE, RunSettings
 from pcsargmax.training.settings import TrainSettings
 

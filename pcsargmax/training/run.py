@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import Calibration, confidence_measure
-from pcsargmax.distribution import KeypointDistribution
-from pcsargmax.frames import to_raw
+from pcsargmax.core.bases import Gaussian
+from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.metrics.pck import Average
 from pcsargmax.models.keypoint_detector import KeypointDetector
@@ -35,6 +34,7 @@ from pcsargmax.training.run_folder import (
     warn_of_seen,
 )
 from pcsargmax.training.settings import TrainSettings
+from pcsargmax.transforms.frames import to_raw
 
 if TYPE_CHECKING:
     from pcsargmax.training.images.run import ImageRun

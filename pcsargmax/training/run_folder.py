@@ -13,11 +13,11 @@ import torch
 from scipy.spatial import cKDTree
 from torch_geometric.data import Data
 
+from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.datasets.files import cloud_item, read_cloud
-from pcsargmax.distribution import KeypointDistribution
-from pcsargmax.frames import to_raw
 from pcsargmax.prediction import Prediction, Surface
 from pcsargmax.training.run_settings import RunSettings
+from pcsargmax.transforms.frames import to_raw
 
 #: Raised when what a checkpoint holds changes.
 CHECKPOINT_VERSION = 2

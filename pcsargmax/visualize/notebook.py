@@ -16,7 +16,7 @@ from pcsargmax.visualize.palette import ABSENT_COLOR, color_values, keypoint_col
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pcsargmax.distribution import KeypointDistribution
+    from pcsargmax.core.distribution import KeypointDistribution
     from pcsargmax.prediction import Prediction
 
 T = TypeVar("T")
@@ -123,8 +123,8 @@ def _read(distribution: KeypointDistribution) -> _Maps:
     import torch
     from torch import Tensor
 
-    from pcsargmax.bases import Gaussian
-    from pcsargmax.grid import Grid
+    from pcsargmax.core.bases import Gaussian
+    from pcsargmax.core.grid import Grid
 
     def plain(value: Any) -> Any:
         if not isinstance(value, Tensor):
@@ -184,8 +184,8 @@ def _about(distribution: KeypointDistribution) -> str:
     """What there is, in one line: how many of what over which sites, and the basis."""
     from torch import Tensor
 
-    from pcsargmax.bases import Gaussian
-    from pcsargmax.grid import Grid
+    from pcsargmax.core.bases import Gaussian
+    from pcsargmax.core.grid import Grid
 
     logits, sites = distribution.logits, distribution.sites
     count, num_keypoints = logits.shape[:2]

@@ -3,7 +3,7 @@ import torch
 from reference import pointnet2 as reference
 
 from pcsargmax.backbones.pointnet2 import Level, Neighborhoods, PointNet2, Scale
-from pcsargmax.neighbors import farthest_point_order
+from pcsargmax.ops.neighbors import farthest_point_order
 
 
 def cloud(n: int, seed: int = 0) -> torch.Tensor:

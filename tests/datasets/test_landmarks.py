@@ -13,7 +13,7 @@ from pcsargmax.datasets import files as files_module
 from pcsargmax.datasets.files import Cloud, write_cloud
 from pcsargmax.datasets.landmark_files import write_csv, write_markups
 from pcsargmax.datasets.landmarks import LandmarkFolder
-from pcsargmax.frames import NormalizeFrame, to_raw
+from pcsargmax.transforms.frames import NormalizeFrame, to_raw
 
 NAMES = ("L1", "L2", "L10", "tip")
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float64)

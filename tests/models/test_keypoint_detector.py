@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from pcsargmax.argmax import soft_argmax
+from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.models.keypoint_detector import BACKBONES, KeypointDetector
-from pcsargmax.neighbors import farthest_point_order
+from pcsargmax.ops.neighbors import farthest_point_order
 
 
 def cloud(n: int, seed: int = 0) -> torch.Tensor:

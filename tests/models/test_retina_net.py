@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pcsargmax.argmax import sampling_argmax, soft_argmax
-from pcsargmax.cells import Triangular
-from pcsargmax.grid import Grid
-from pcsargmax.losses import expected_error
+from pcsargmax.core.argmax import sampling_argmax, soft_argmax
+from pcsargmax.core.cells import Triangular
+from pcsargmax.core.grid import Grid
+from pcsargmax.core.losses import expected_error
 from pcsargmax.models.retina_net import RetinaNet, columns, from_columns, ordered
 
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from pcsargmax.argmax import soft_argmax
-from pcsargmax.cells import Triangular
-from pcsargmax.grid import Grid
-from pcsargmax.losses import expected_error
+from pcsargmax.core.argmax import soft_argmax
+from pcsargmax.core.cells import Triangular
+from pcsargmax.core.grid import Grid
+from pcsargmax.core.losses import expected_error
 from pcsargmax.models.simple_pose import SimplePose
 
 pytest.importorskip("transformers", reason="the extra `image` is not installed")

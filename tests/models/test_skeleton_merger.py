@@ -4,10 +4,10 @@ import pytest
 import torch
 from reference import skeleton_merger_network as reference
 
-from pcsargmax.argmax import soft_argmax
 from pcsargmax.backbones.pointnet2 import Level, PointNet2, Scale
+from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.models.skeleton_merger import BACKBONES, CloudNorm, SkeletonMerger
-from pcsargmax.neighbors import farthest_point_order
+from pcsargmax.ops.neighbors import farthest_point_order
 
 
 def cloud(n: int, seed: int = 0) -> torch.Tensor:

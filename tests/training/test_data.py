@@ -4,9 +4,8 @@ from torch_geometric.data import Data
 from torch_geometric.transforms import Compose
 
 from pcsargmax.datasets import KeypointNet, LandmarkFolder
-from pcsargmax.frames import to_raw
 from pcsargmax.models.keypoint_detector import KeypointDetector
-from pcsargmax.neighbors import farthest_point_order, mean_neighbor_distance
+from pcsargmax.ops.neighbors import farthest_point_order, mean_neighbor_distance
 from pcsargmax.training import data
 from pcsargmax.training.data import (
     EpochSampler,
@@ -20,7 +19,8 @@ from pcsargmax.training.data import (
     train_loader,
 )
 from pcsargmax.training.settings import TrainSettings
-from pcsargmax.transforms import PointDropout, RandomJitter, RandomMirror, RandomRotation, RandomScale
+from pcsargmax.transforms.augment import PointDropout, RandomJitter, RandomMirror, RandomRotation, RandomScale
+from pcsargmax.transforms.frames import to_raw
 
 
 @pytest.fixture(scope="module")

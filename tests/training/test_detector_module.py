@@ -3,15 +3,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pcsargmax.argmax import soft_argmax
-from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import Calibration, confidence_measure
-from pcsargmax.distribution import KeypointDistribution
-from pcsargmax.frames import to_raw
+from pcsargmax.core.argmax import soft_argmax
+from pcsargmax.core.bases import Gaussian
+from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.training.data import PreparedClouds, collate, open_dataset, prepare
 from pcsargmax.training.detector_module import DetectorModule
+from pcsargmax.transforms.frames import to_raw
 
 
 @pytest.fixture

@@ -4,15 +4,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pcsargmax.argmax import soft_argmax
-from pcsargmax.frames import NormalizeMinMax
+from pcsargmax.core.argmax import soft_argmax
+from pcsargmax.core.regularizers import distribution_regularizer, variance_regularizer
 from pcsargmax.models.skeleton_merger import SkeletonMerger, SkeletonScores
-from pcsargmax.regularizers import distribution_regularizer, variance_regularizer
-from pcsargmax.skeleton import edge_count, skeleton_loss
+from pcsargmax.ops.skeleton import edge_count, skeleton_loss
 from pcsargmax.training.data import PreparedClouds, collate, prepare
 from pcsargmax.training.discover_data import open_clouds
 from pcsargmax.training.discover_module import DiscoverModule, draw_keypoints, regularization, separation_penalty
 from pcsargmax.training.discover_settings import DiscoverSettings
+from pcsargmax.transforms.frames import NormalizeMinMax
 
 
 @pytest.fixture(scope="module")

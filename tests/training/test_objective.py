@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from pcsargmax.argmax import soft_argmax
-from pcsargmax.bases import Gaussian
-from pcsargmax.distances import SmoothL1, distance
-from pcsargmax.losses import (
+from pcsargmax.core.argmax import soft_argmax
+from pcsargmax.core.bases import Gaussian
+from pcsargmax.core.distances import SmoothL1, distance
+from pcsargmax.core.losses import (
     discrete_expected_error,
     distribution_regularized_error,
     error_of_expectation,

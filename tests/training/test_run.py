@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from pcsargmax.argmax import soft_argmax
-from pcsargmax.frames import to_raw
+from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.metrics import PCK, CloudGraph, KeypointIoU
 from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.training.data import open_dataset, prepare
 from pcsargmax.training.estimates import ESTIMATES
 from pcsargmax.training.run import load_run, usable_device
 from pcsargmax.training.train import train
+from pcsargmax.transforms.frames import to_raw
 
 
 @pytest.fixture(scope="module")

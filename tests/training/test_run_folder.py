@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from pcsargmax.bases import Gaussian
-from pcsargmax.distribution import KeypointDistribution
+from pcsargmax.core.bases import Gaussian
+from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.training.run_folder import draw_samples
 
 SITES = torch.tensor([[0.0, 0, 0], [0.4, 0, 0], [0, 0.4, 0]])

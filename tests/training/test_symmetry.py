@@ -9,11 +9,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch_geometric.data import Data
 
-from pcsargmax.argmax import soft_argmax
-from pcsargmax.bases import Gaussian
 from pcsargmax.calibration import Calibration, confidence_measure
-from pcsargmax.distribution import KeypointDistribution
-from pcsargmax.frames import NormalizeFrame, to_raw
+from pcsargmax.core.argmax import soft_argmax
+from pcsargmax.core.bases import Gaussian
+from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
 from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling, symmetric_errors, symmetric_targets
 from pcsargmax.metrics.symmetry_groups import KINDS
@@ -30,7 +29,8 @@ from pcsargmax.training.symmetry import (
     with_labelings,
 )
 from pcsargmax.training.train import train
-from pcsargmax.transforms import RandomMirror, RandomRotation, RandomScale
+from pcsargmax.transforms.augment import RandomMirror, RandomRotation, RandomScale
+from pcsargmax.transforms.frames import NormalizeFrame, to_raw
 
 CIRCLE = {"center": [0.0, 0.0, 0.0], "radius": 1.0, "normal": [0.0, 1.0, 0.0]}
 

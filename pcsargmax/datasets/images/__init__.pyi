@@ -1,7 +1,7 @@
+from ...transforms.crop import Crop
 from .augment import ImageAugment
 from .camera import Camera, to_camera
 from .coco import CocoKeypoints
-from .crop import Crop
 from .folder import ImageFolder
 from .human36m import Human36m
 from .item import ImageItem, KeypointImages, SurfaceImages, SurfaceItem, can_flip, flip_order

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from pcsargmax.datasets.images.crop import Crop
 from pcsargmax.datasets.images.item import ImageItem, flip_order
+from pcsargmax.transforms.crop import Crop
 
 Law = Literal["uniform", "normal"]
 

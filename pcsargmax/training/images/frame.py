@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pcsargmax.datasets.images.crop import Crop
 from pcsargmax.training.images.settings import ImageSettings
+from pcsargmax.transforms.crop import Crop
 
 
 @dataclass(frozen=True)

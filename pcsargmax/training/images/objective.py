@@ -8,12 +8,12 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from pcsargmax.bases import Basis, Gaussian
-from pcsargmax.cells import Triangular, Uniform
-from pcsargmax.distances import distance
-from pcsargmax.grid import Grid
-from pcsargmax.grid_argmax import GridArgmax
-from pcsargmax.relaxation import Relaxation
+from pcsargmax.core.bases import Basis, Gaussian
+from pcsargmax.core.cells import Triangular, Uniform
+from pcsargmax.core.distances import distance
+from pcsargmax.core.grid import Grid
+from pcsargmax.core.grid_argmax import GridArgmax
+from pcsargmax.core.relaxation import Relaxation
 from pcsargmax.training.images.settings import ImageSettings
 from pcsargmax.training.objective import MapObjective, expectation_weight, make_temperature, map_distance
 

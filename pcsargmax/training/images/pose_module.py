@@ -8,8 +8,8 @@ import lightning
 import torch
 from torch import Tensor
 
-from pcsargmax.argmax import soft_argmax
-from pcsargmax.grid import Grid
+from pcsargmax.core.argmax import soft_argmax
+from pcsargmax.core.grid import Grid
 from pcsargmax.metrics import PCK
 from pcsargmax.models.simple_pose import SimplePose
 from pcsargmax.training.data import mix_seed

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pcsargmax.datasets.images.crop import Crop
+from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.datasets.images.item import ImageItem, flip_order
 from pcsargmax.datasets.images.reading import read_image
-from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.image_prediction import ImagePrediction
 from pcsargmax.models.simple_pose import SimplePose
 from pcsargmax.training.images.data import open_images, to_tensor
@@ -26,6 +25,7 @@ from pcsargmax.training.images.networks import build_pose
 from pcsargmax.training.images.objective import BASIS_BY_NAME
 from pcsargmax.training.images.settings import ImageSettings
 from pcsargmax.training.run_folder import Checkpoint, warn_of_seen
+from pcsargmax.transforms.crop import Crop
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.datasets.images.item import SurfaceItem
 from pcsargmax.datasets.images.reading import read_image
-from pcsargmax.distribution import KeypointDistribution
 from pcsargmax.image_prediction import SurfacePrediction
 from pcsargmax.metrics.surface_error import SurfaceError
 from pcsargmax.models.retina_net import RetinaNet, columns, from_columns, surface_rows

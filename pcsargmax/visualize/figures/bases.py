@@ -14,7 +14,7 @@ from pcsargmax.visualize.palette import keypoint_color
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pcsargmax.bases import Basis
+    from pcsargmax.core.bases import Basis
 
 #: A map of ten cells with two modes.
 _EXAMPLE = (0.01, 0.03, 0.08, 0.22, 0.28, 0.13, 0.03, 0.06, 0.12, 0.04)
@@ -42,8 +42,8 @@ def basis_figure(
         ValueError: fewer than 2 cells, probabilities that are negative, not finite or all 0, no basis, or one without a
             density.
     """
-    from pcsargmax.bases import Gaussian
-    from pcsargmax.cells import Triangular, Uniform
+    from pcsargmax.core.bases import Gaussian
+    from pcsargmax.core.cells import Triangular, Uniform
 
     check_figure_path(path)
     pi = np.asarray(probabilities, dtype=np.float64)
@@ -71,8 +71,8 @@ def densities(pi: np.ndarray, basis: Basis) -> tuple[np.ndarray, np.ndarray, np.
     """Positions (Q,), the density there around each cell (L, Q) and their mixture (Q,), of a map (L,) of unit cells."""
     import torch
 
-    from pcsargmax.distribution import KeypointDistribution
-    from pcsargmax.grid import Grid
+    from pcsargmax.core.distribution import KeypointDistribution
+    from pcsargmax.core.grid import Grid
 
     grid = Grid((len(pi),))
     y = (np.arange(_STEPS * (len(pi) + 2)) + 0.5) / _STEPS - 1.5  # a cell more on each side

@@ -22,7 +22,7 @@ from pcsargmax.visualize.palette import TRUTH_COLOR, color_values, keypoint_colo
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pcsargmax.distribution import KeypointDistribution
+    from pcsargmax.core.distribution import KeypointDistribution
 
 #: The two coordinates that each panel of a 3-D map shows; the third is summed over.
 _PLANES = ((0, 1), (0, 2), (2, 1))
@@ -126,8 +126,8 @@ def read_map(name: str, given: Any, keypoint: int = 0, item: int = 0) -> GridMap
     """
     import torch
 
-    from pcsargmax.distribution import KeypointDistribution
-    from pcsargmax.grid import Grid
+    from pcsargmax.core.distribution import KeypointDistribution
+    from pcsargmax.core.grid import Grid
 
     if not isinstance(given, KeypointDistribution):
         array = _probabilities(name, given)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from pcsargmax.datasets.images.augment import ImageAugment
-from pcsargmax.datasets.images.crop import Crop
 from pcsargmax.datasets.images.item import ImageItem
+from pcsargmax.transforms.crop import Crop
 
 SIZE = (32, 24)
 PAIRS = ((0, 2),)

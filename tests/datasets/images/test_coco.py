@@ -8,8 +8,8 @@ from PIL import Image
 
 pytest.importorskip("pycocotools")
 from pcsargmax.datasets.images.coco import COCO_NAMES, CocoKeypoints, inside
-from pcsargmax.datasets.images.crop import Crop
 from pcsargmax.datasets.images.item import flip_order
+from pcsargmax.transforms.crop import Crop
 
 
 def person(number: int, image: int, *, box=(4, 2, 10, 12), visibility=2, crowd: int = 0) -> dict:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pcsargmax.datasets.images.crop import Crop
 from pcsargmax.datasets.images.folder import FACE_68_PAIRS, ImageFolder, read_flip_pairs
 from pcsargmax.datasets.images.item import can_flip, flip_order
+from pcsargmax.transforms.crop import Crop
 
 HEADER = "file,left_eye_x,left_eye_y,right_eye_x,right_eye_y,nose_x,nose_y\n"
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from pcsargmax.datasets.images.crop import Crop
 from pcsargmax.training.images.frame import MapFrame
 from pcsargmax.training.images.settings import ImageSettings
+from pcsargmax.transforms.crop import Crop
 
 #: Twice the size: pixel (10, 20) of the image is the input's (0.5, 0.5).
 TWICE = Crop(np.array([[2.0, 0, -19.5], [0, 2, -39.5]]), (64, 96))

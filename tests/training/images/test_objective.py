@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pcsargmax import Gaussian, Grid, SmoothL1, Triangular, Uniform
-from pcsargmax import losses as core
-from pcsargmax.grid_argmax import GridArgmax
+from pcsargmax.core import losses as core
+from pcsargmax.core.grid_argmax import GridArgmax
 from pcsargmax.training.images.objective import make_grid_objective
 from pcsargmax.training.images.settings import ImageSettings
 from pcsargmax.training.objective import make_temperature

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pcsargmax import Grid, Triangular, soft_argmax
-from pcsargmax import losses as core
+from pcsargmax.core import losses as core
 from pcsargmax.models.simple_pose import SimplePose
 from pcsargmax.training.images.data import ImageBatch
 from pcsargmax.training.images.pose_module import PoseModule

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pcsargmax.datasets.images.crop import Crop
 from pcsargmax.image_prediction import ImagePrediction, SurfacePrediction
+from pcsargmax.transforms.crop import Crop
 
 NAMES = ("left <b>", "right", "nose", "chin")
 

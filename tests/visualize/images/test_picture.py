@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pcsargmax.datasets.images.crop import Crop
 from pcsargmax.datasets.images.item import ImageItem, SurfaceItem
+from pcsargmax.transforms.crop import Crop
 from pcsargmax.visualize.images.picture import (
     CONTRAST,
     MOST_COVER,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
+from pcsargmax.ops.skeleton import edge_pairs
 from pcsargmax.prediction import Skeleton
-from pcsargmax.skeleton import edge_pairs
 from pcsargmax.template import Template
 from pcsargmax.training.discover_scores import DiscoverScorer
 from pcsargmax.training.evaluation import Evaluation, Protocol

@@ -1,0 +1,1 @@
+"""The method and nothing but the method: maps over sites, sampling-argmax, its bases, losses and regularizers."""

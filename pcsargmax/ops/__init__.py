@@ -1,0 +1,1 @@
+"""Operators on point clouds: neighbours, farthest-point order, Chamfer distances, skeletons, seeds."""

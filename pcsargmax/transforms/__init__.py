@@ -1,0 +1,1 @@
+"""Coordinate frames, augmentation and crops: small callables that copy first."""
