@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from pcsargmax import confidence_measure, load_run
-from pcsargmax.calibration import COVERAGE, THRESHOLD, Measure, RadiusForm, conformal_quantile
+from pcsargmax.predictions.calibration import COVERAGE, THRESHOLD, Measure, RadiusForm, conformal_quantile
 
 SPLITS = 200
 

@@ -13,7 +13,7 @@ import torch
 
 from pcsargmax import Gaussian, KeypointDistribution
 from pcsargmax.datasets.procedural import KEYPOINTS, draw_model
-from pcsargmax.prediction import Prediction, Surface, SymmetryMark
+from pcsargmax.predictions.cloud import Prediction, Surface, SymmetryMark
 from pcsargmax.visualize import Look, render, render_pair
 
 #: What is drawn: short name of a keypoint, its name in the category, and how far its map is off, in diagonals.

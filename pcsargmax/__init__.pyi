@@ -1,7 +1,6 @@
-from .core import circular
 from .backbones.pointnet2 import Level, PointNet2, Scale
 from .backbones.resnet import ResNetTrunk
-from .calibration import Calibration, confidence_measure
+from .core import circular
 from .core.argmax import SamplingArgmax, kernel_logits, sampling_argmax, soft_argmax
 from .core.bases import Basis, Gaussian
 from .core.cells import Triangular, Uniform
@@ -20,18 +19,19 @@ from .core.maps import Sites
 from .core.regularizers import distribution_regularizer, variance_regularizer
 from .core.relaxation import Constant, Exponential, Linear, Published, Relaxation, make_schedule, relaxed_categorical
 from .core.site_sigma import SiteSigma
-from .correspondence import Correspondence, match_keypoints
 from .datasets import KeypointNet, LandmarkFolder, ShapeNetH5, make_procedural
-from .image_prediction import ImagePrediction, SurfacePrediction
 from .metrics import DAS, PCK, Coverage, KeypointIoU, Repeatability
+from .metrics.correspondence import Correspondence, match_keypoints
 from .models.keypoint_detector import KeypointDetector
 from .models.retina_net import RetinaMaps, RetinaNet
 from .models.simple_pose import SimplePose
 from .models.skeleton_merger import SkeletonMerger
+from .models.template import Template
 from .ops.neighbors import ball_query, farthest_point_order, knn, mean_neighbor_distance
 from .ops.skeleton import composite_chamfer, decode, skeleton_loss
-from .prediction import Prediction, Skeleton
-from .template import Template
+from .predictions.calibration import Calibration, confidence_measure
+from .predictions.cloud import Prediction, Skeleton
+from .predictions.image import ImagePrediction, SurfacePrediction
 from .training.discover import discover
 from .training.discover_run import DiscoverRun
 from .training.discover_settings import DiscoverSettings

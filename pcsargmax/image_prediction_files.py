@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from pcsargmax.prediction_bytes import check_number, json_bytes, npz_bytes, read_npz, write_whole
+from pcsargmax.predictions.files import check_number, json_bytes, npz_bytes, read_npz, write_whole
 
 if TYPE_CHECKING:
-    from pcsargmax.image_prediction import ImagePrediction, SurfacePrediction
+    from pcsargmax.predictions.image import ImagePrediction, SurfacePrediction
 
     AnyPrediction: TypeAlias = ImagePrediction | SurfacePrediction
 
@@ -41,7 +41,7 @@ def write_image_predictions(
         ValueError: an unknown format, no prediction, several where the format holds one, or predictions of unlike
             keypoints or surfaces in one table.
     """
-    from pcsargmax.image_prediction import ImagePrediction, SurfacePrediction
+    from pcsargmax.predictions.image import ImagePrediction, SurfacePrediction
 
     if format not in IMAGE_FORMATS:
         raise ValueError(f"format: expected one of {', '.join(IMAGE_FORMATS)}, got {format!r}")
@@ -59,7 +59,7 @@ def load_image_prediction(path: str | Path) -> AnyPrediction:
     Raises:
         ValueError: the file is not such a prediction.
     """
-    from pcsargmax.image_prediction import ImagePrediction, SurfacePrediction
+    from pcsargmax.predictions.image import ImagePrediction, SurfacePrediction
     from pcsargmax.transforms.crop import Crop
 
     def make(content: dict[str, Any]) -> AnyPrediction:
@@ -73,7 +73,7 @@ def load_image_prediction(path: str | Path) -> AnyPrediction:
 
 
 def _csv(predictions: Sequence[Any]) -> str:
-    from pcsargmax.image_prediction import SurfacePrediction
+    from pcsargmax.predictions.image import SurfacePrediction
 
     kinds = {type(one) for one in predictions}
     if len(kinds) > 1:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from pcsargmax.prediction_bytes import check_number, json_bytes, npz_bytes, read_npz, write_whole
-from pcsargmax.prediction_parts import Skeleton, Surface, SymmetryMark
+from pcsargmax.predictions.files import check_number, json_bytes, npz_bytes, read_npz, write_whole
+from pcsargmax.predictions.parts import Skeleton, Surface, SymmetryMark
 
 if TYPE_CHECKING:
-    from pcsargmax.datasets.markups import Frame
-    from pcsargmax.prediction import Prediction
+    from pcsargmax.io.markups import Frame
+    from pcsargmax.predictions.cloud import Prediction
 
 Format = Literal["json", "csv", "mrk.json", "npz"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -66,7 +66,7 @@ def write_predictions(
     """
     if format not in get_args(Format):
         raise ValueError(f"format: expected one of {', '.join(get_args(Format))}, got {format!r}")
-    from pcsargmax.prediction import Prediction
+    from pcsargmax.predictions.cloud import Prediction
 
     alone = isinstance(predictions, Prediction)
     listed: list[Prediction] = [predictions] if isinstance(predictions, Prediction) else list(predictions)
@@ -85,7 +85,7 @@ def load_prediction(path: str | Path) -> Prediction:
     Raises:
         ValueError: the file is not such a prediction.
     """
-    from pcsargmax.prediction import Prediction
+    from pcsargmax.predictions.cloud import Prediction
 
     def make(content: dict[str, Any]) -> Prediction:
         content["keypoint_names"] = tuple(content["keypoint_names"].tolist())
@@ -161,7 +161,7 @@ def _marks(arrays: dict[str, Any]) -> tuple[SymmetryMark, ...]:
 
 
 def _write_slicer(prediction: Prediction, path: Path, frame: Frame) -> None:
-    from pcsargmax.datasets.markups import write_markups
+    from pcsargmax.io.markups import write_markups
 
     told = [
         f"confidence {prediction.confidence[k]:.3f}, {_radius_text(prediction, k)}"

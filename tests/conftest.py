@@ -17,7 +17,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def prediction():
     """Two keypoints on three points at coordinates around a million; the second is absent in truth."""
-    from pcsargmax.prediction import Prediction
+    from pcsargmax.predictions.cloud import Prediction
 
     points = np.array([[0, 0, 0], [1, 0, 0], [0, 2, 0]]) + 1e6
     return Prediction(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pcsargmax.datasets.images import Crop, ImageFolder
-from pcsargmax.image_prediction import (
+from pcsargmax.predictions.image import (
     ImagePrediction,
     SurfacePrediction,
     load_image_prediction,

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pcsargmax.prediction import (
+from pcsargmax.predictions.cloud import (
     Prediction,
     Skeleton,
     Surface,

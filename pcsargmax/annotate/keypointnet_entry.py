@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pcsargmax.annotate.marks import Mark
-from pcsargmax.datasets.files import Cloud
+from pcsargmax.io.clouds import Cloud
 
 
 def make_keypoint(number: int, name: str, mark: Mark, row: int | None, cloud: Cloud, on_mesh: bool) -> dict[str, Any]:

@@ -17,11 +17,11 @@ from pcsargmax.annotate.keypointnet_entry import make_keypoint, replace_keypoint
 from pcsargmax.annotate.marks import ABSENT, Mark
 from pcsargmax.annotate.sources import split_names
 from pcsargmax.datasets.cache import atomic_path, source_stamp
-from pcsargmax.datasets.files import Cloud, read_cloud, sample_surface, write_cloud
 from pcsargmax.datasets.keypointnet_files import CLASS_IDS, SPLITS, cloud_path, mesh_path, read_category
-from pcsargmax.datasets.landmark_files import stem_of
-from pcsargmax.datasets.markups import read_json, read_text
-from pcsargmax.datasets.pcd import write_pcd
+from pcsargmax.io.clouds import Cloud, read_cloud, sample_surface, write_cloud
+from pcsargmax.io.landmarks import stem_of
+from pcsargmax.io.markups import read_json, read_text
+from pcsargmax.io.pcd import write_pcd
 
 #: Shares of the splits that models without one are shared out to.
 _SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pcsargmax.annotate.marks import Proposal
 from pcsargmax.annotate.scan import Scan
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 
 
 class Proposer:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from pcsargmax.annotate.marks import ABSENT, Mark, Proposal, Triple
-from pcsargmax.datasets.files import Cloud, read_cloud
-from pcsargmax.prediction import Prediction
+from pcsargmax.io.clouds import Cloud, read_cloud
+from pcsargmax.predictions.cloud import Prediction
 
 #: Gaps between the points of a surface that are no holes, as multiples of the usual distance of neighbours.
 _GAP = 3.0

@@ -13,9 +13,9 @@ import numpy as np
 
 from pcsargmax.annotate.marks import ABSENT, Mark
 from pcsargmax.datasets.cache import atomic_path
-from pcsargmax.datasets.files import CLOUD_SUFFIXES
-from pcsargmax.datasets.landmark_files import stem_of
-from pcsargmax.datasets.markups import Frame, check_frame, read_json, read_markups, system_sign, write_markups
+from pcsargmax.io.clouds import CLOUD_SUFFIXES
+from pcsargmax.io.landmarks import stem_of
+from pcsargmax.io.markups import Frame, check_frame, read_json, read_markups, system_sign, write_markups
 
 #: What the description of a control point that was said to be absent begins with, before its own, if any; a merely
 #: undefined one nobody has looked at yet.
@@ -32,7 +32,7 @@ class SlicerStore:
     Args:
         folder: where the files go; None: beside each scan. A scan from elsewhere is copied there too, so that
             the folder is a data set of its own; two scans of one name cannot both go there.
-        frame: the frame of the meshes, "LPS" or "RAS", see `pcsargmax.datasets.markups`.
+        frame: the frame of the meshes, "LPS" or "RAS", see `pcsargmax.io.markups`.
         files: the file of a scan, where it lies in neither place, such as landmarks/B03.mrk.json.
     """
 

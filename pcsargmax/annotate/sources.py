@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pcsargmax.annotate.marks import Mark
-from pcsargmax.datasets.files import CLOUD_SUFFIXES
 from pcsargmax.datasets.keypointnet_files import categories, read_category
-from pcsargmax.datasets.landmark_files import (
+from pcsargmax.datasets.splits import is_split_file
+from pcsargmax.io.clouds import CLOUD_SUFFIXES
+from pcsargmax.io.landmarks import (
     LANDMARK_SUFFIXES,
     is_landmark_table,
     read_landmark_table,
     read_landmarks,
     stem_of,
 )
-from pcsargmax.datasets.markups import Frame, Landmarks, read_text
-from pcsargmax.datasets.splits import is_split_file
+from pcsargmax.io.markups import Frame, Landmarks, read_text
 
 
 class Found(NamedTuple):
@@ -73,7 +73,7 @@ def find_landmarks(paths: Sequence[str | Path], *, frame: Frame = "LPS") -> dict
 
     Args:
         paths: folders, which are looked through, and scans, beside which is looked.
-        frame: of the meshes, see `pcsargmax.datasets.markups`.
+        frame: of the meshes, see `pcsargmax.io.markups`.
 
     Raises:
         ValueError: a malformed file, or landmarks of one scan in two files.
@@ -102,7 +102,7 @@ def names_of(folder: str | Path, category: str = "", *, frame: Frame = "LPS") ->
     Args:
         folder: of the data set.
         category: which of several, where it has KeypointNet's layout; passed over where it has one of another name.
-        frame: of the meshes, see `pcsargmax.datasets.markups`.
+        frame: of the meshes, see `pcsargmax.io.markups`.
 
     Raises:
         ValueError: no such folder, no landmarks in it, or several categories and none of them named.

@@ -15,8 +15,8 @@ from torch import Tensor
 from pcsargmax.benchmark import paper
 from pcsargmax.benchmark.groups import Result
 from pcsargmax.benchmark.scores import Score, correlation_statistic, das_statistic, pck_statistic
-from pcsargmax.calibration import THRESHOLD
 from pcsargmax.metrics.paired import Statistic
+from pcsargmax.predictions.calibration import THRESHOLD
 
 #: How the errors of PCK are measured, and what of it a table says; `docs/protocols.md` has the formulas.
 DISTANCES = {

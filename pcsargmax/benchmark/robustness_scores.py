@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pcsargmax.calibration import THRESHOLD
 from pcsargmax.metrics import DAS, PCK, Repeatability
 from pcsargmax.metrics.calibration import ConfidenceCalibration
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.calibration import THRESHOLD
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.training.run import Run
 
 #: What of `ConfidenceCalibration` and `DAS` is told, and by what name.

@@ -16,7 +16,7 @@ from pcsargmax.commands.options import MeshFrame
 if TYPE_CHECKING:
     from pcsargmax.annotate import Session, SlicerStore
     from pcsargmax.annotate.sources import Found
-    from pcsargmax.datasets.markups import Frame
+    from pcsargmax.io.markups import Frame
 
 FORMATS = ("mrk.json", "keypointnet")
 
@@ -60,8 +60,8 @@ def command(
     with friendly_errors():
         from pcsargmax.annotate import KeypointNetStore, Session
         from pcsargmax.annotate.sources import find_landmarks, find_scans
-        from pcsargmax.datasets.landmark_files import stem_of
-        from pcsargmax.datasets.markups import check_frame
+        from pcsargmax.io.landmarks import stem_of
+        from pcsargmax.io.markups import check_frame
         from pcsargmax.visualize.annotate_window import annotate
         from pcsargmax.visualize.renderer import RendererUnavailable
 

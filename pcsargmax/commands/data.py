@@ -15,7 +15,7 @@ from pcsargmax.commands.options import MeshFrame
 
 if TYPE_CHECKING:
     from pcsargmax.datasets.check import Report
-    from pcsargmax.datasets.markups import Frame
+    from pcsargmax.io.markups import Frame
 
 app = typer.Typer(help="Make, fetch, list and check data sets.", no_args_is_help=True)
 
@@ -149,7 +149,7 @@ def check(
         from pcsargmax.commands.progress import progress_bars
         from pcsargmax.datasets.check import check_keypointnet, check_landmarks, is_keypointnet
         from pcsargmax.datasets.keypointnet_files import categories
-        from pcsargmax.datasets.markups import check_frame
+        from pcsargmax.io.markups import check_frame
 
         check_frame("mesh_frame", mesh_frame)
         if not root.is_dir():

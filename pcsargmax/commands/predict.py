@@ -67,7 +67,7 @@ def command(
     """
     with friendly_errors():
         from pcsargmax.commands.progress import console, progress_bars
-        from pcsargmax.prediction import FORMATS
+        from pcsargmax.predictions.cloud import FORMATS
         from pcsargmax.training.discover_run import DiscoverRun
         from pcsargmax.training.run import Run, load_run
 
@@ -101,8 +101,8 @@ def command(
 
 def _cloud_predictor(run: Run | DiscoverRun, format: str, num_points: int, seed: int, flip_test: bool) -> Predictor:
     """Find the keypoints of a cloud or mesh, and write them where a path is given."""
-    from pcsargmax.datasets.markups import Frame
-    from pcsargmax.prediction import Format
+    from pcsargmax.io.markups import Frame
+    from pcsargmax.predictions.cloud import Format
 
     if flip_test:
         raise ValueError("--flip-test is of a run on images, got one on clouds")
@@ -119,7 +119,7 @@ def _cloud_predictor(run: Run | DiscoverRun, format: str, num_points: int, seed:
 
 def _image_predictor(run: ImageRun | SurfaceRun, format: str, num_points: int, flip_test: bool) -> Predictor:
     """Find the keypoints or surfaces of an image, and write them where a path is given."""
-    from pcsargmax.image_prediction import IMAGE_FORMATS, ImageFormat
+    from pcsargmax.predictions.image import IMAGE_FORMATS, ImageFormat
 
     if format not in IMAGE_FORMATS:
         raise ValueError(f"format must be one of {', '.join(IMAGE_FORMATS)} of a run on images, got {format!r}")

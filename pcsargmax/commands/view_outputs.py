@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from pcsargmax.prediction import Prediction
+    from pcsargmax.predictions.cloud import Prediction
     from pcsargmax.visualize.look import Look
 
 #: The kinds of file that each output can be.

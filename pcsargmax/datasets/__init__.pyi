@@ -1,7 +1,7 @@
+from ..io.clouds import Cloud, read_cloud, read_item, sample_surface, write_cloud
+from ..io.landmarks import read_landmark_table, read_landmarks, write_csv, write_markups
 from .cache import cache_folder
-from .files import Cloud, read_cloud, read_item, sample_surface, write_cloud
 from .keypointnet import KeypointNet
-from .landmark_files import read_landmark_table, read_landmarks, write_csv, write_markups
 from .landmarks import LandmarkFolder
 from .procedural import make_procedural
 from .shapenet import ShapeNetH5

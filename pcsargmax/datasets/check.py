@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pcsargmax.datasets.files import read_cloud
 from pcsargmax.datasets.keypointnet_files import (
     FAR,
     SPLITS,
@@ -23,9 +22,10 @@ from pcsargmax.datasets.keypointnet_files import (
     read_category,
     read_split,
 )
+from pcsargmax.io.clouds import read_cloud
 
 if TYPE_CHECKING:
-    from pcsargmax.datasets.markups import Frame
+    from pcsargmax.io.markups import Frame
 
 
 @dataclass
@@ -127,8 +127,8 @@ def check_keypointnet(root: str | Path, category: str, *, progress: Callable[[in
 
 def find_landmarks(root: str | Path) -> Report | None:
     """Count scans and landmark files of a folder by their names; None where there are not both."""
-    from pcsargmax.datasets.files import CLOUD_SUFFIXES
-    from pcsargmax.datasets.landmark_files import LANDMARK_SUFFIXES
+    from pcsargmax.io.clouds import CLOUD_SUFFIXES
+    from pcsargmax.io.landmarks import LANDMARK_SUFFIXES
 
     names = [path.name.lower() for path in Path(root).rglob("*") if path.is_file()]
     clouds = sum(name.endswith(tuple(CLOUD_SUFFIXES)) for name in names)
@@ -143,7 +143,7 @@ def check_landmarks(
 
     Args:
         root: the folder.
-        mesh_frame: frame of its meshes, see `pcsargmax.datasets.markups`.
+        mesh_frame: frame of its meshes, see `pcsargmax.io.markups`.
         progress: called with (files read, files).
     """
     from pcsargmax.datasets.landmarks import LandmarkFolder

@@ -12,8 +12,8 @@ import torch
 from torch_geometric.data import Data, InMemoryDataset
 
 from pcsargmax.datasets.cache import cache_folder, cache_key, cached
-from pcsargmax.datasets.files import read_cloud
 from pcsargmax.datasets.keypointnet_files import FAR, Annotation, Category, cloud_path, read_category, read_split
+from pcsargmax.io.clouds import read_cloud
 from pcsargmax.ops.neighbors import farthest_point_order
 
 #: Part of the name of a processed file: raise it when its content changes.

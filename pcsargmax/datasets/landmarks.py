@@ -11,17 +11,17 @@ import torch
 from torch_geometric.data import Data, InMemoryDataset
 
 from pcsargmax.datasets.cache import cache_folder, cache_key, cached, source_stamp
-from pcsargmax.datasets.files import CLOUD_SUFFIXES, read_item
 from pcsargmax.datasets.keypointnet_files import SPLITS
-from pcsargmax.datasets.landmark_files import (
+from pcsargmax.datasets.splits import find_split_file, is_split_file, read_splits, split_by_share
+from pcsargmax.io.clouds import CLOUD_SUFFIXES, read_item
+from pcsargmax.io.landmarks import (
     LANDMARK_SUFFIXES,
     is_landmark_table,
     read_landmark_table,
     read_landmarks,
     stem_of,
 )
-from pcsargmax.datasets.markups import Frame, Landmarks, check_frame
-from pcsargmax.datasets.splits import find_split_file, is_split_file, read_splits, split_by_share
+from pcsargmax.io.markups import Frame, Landmarks, check_frame
 
 #: Part of the name of a processed file: raise it when its content changes.
 _FORMAT = 2
@@ -64,7 +64,7 @@ class LandmarkFolder(InMemoryDataset):
         split_file: see above.
         landmarks: file or folder of the landmarks, where they are not under `root`.
         names: the landmarks to use, in this order; None for all.
-        mesh_frame: frame of the mesh files, "LPS" or "RAS", see `pcsargmax.datasets.markups`.
+        mesh_frame: frame of the mesh files, "LPS" or "RAS", see `pcsargmax.io.markups`.
         max_distance: the median distance of a file's landmarks to its surface, as a share of the bounding-box
             diagonal, above which landmarks and mesh are taken not to fit; None for no check.
         unlabelled: keep clouds without landmarks too, which are left out otherwise; there may be no landmarks at all.

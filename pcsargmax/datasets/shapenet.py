@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch_geometric.data import Data, InMemoryDataset
 
-from pcsargmax.datasets.axes import parse_axes
 from pcsargmax.datasets.keypointnet_files import SPLITS
+from pcsargmax.io.axes import parse_axes
 
 #: The 55 categories of ShapeNetCore.v2; a category's number among them is its label.
 SHAPENET_CATEGORIES = (

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from pcsargmax.datasets.keypointnet_files import SPLITS
-from pcsargmax.datasets.landmark_files import stem_of
-from pcsargmax.datasets.markups import read_json, read_text
+from pcsargmax.io.landmarks import stem_of
+from pcsargmax.io.markups import read_json, read_text
 
 
 def find_split_file(root: Path) -> Path | None:

@@ -1,6 +1,6 @@
 """How far confidence tells right from wrong and keeps its word: calibration and correlation.
 
-Functions of one value a case, mostly a keypoint; `pcsargmax.calibration` is what fits confidence. Where a function
+Functions of one value a case, mostly a keypoint; `pcsargmax.predictions.calibration` is what fits confidence. Where a function
 takes `weights (R, n)`, each row counts the cases anew, as a resample of the bootstrap does (see `case_weights`).
 """
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.datasets.images.coco_files import coco_index, read_coco
+from pcsargmax.io.coco import coco_index, read_coco
 from pcsargmax.metrics.bootstrap import basic_interval, check_num_bootstrap, flat_rows, resample_weights
 from pcsargmax.metrics.coco_matches import CocoMatches
 from pcsargmax.metrics.oks import COCO_SIGMAS, checked_sigmas

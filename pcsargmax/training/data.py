@@ -15,7 +15,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform, Compose
 
 from pcsargmax.backbones.pointnet2 import Neighborhoods, PointNet2
-from pcsargmax.datasets.markups import Frame
+from pcsargmax.io.markups import Frame
 from pcsargmax.ops.neighbors import farthest_point_order, mean_neighbor_distance
 from pcsargmax.training.run_settings import RunSettings, parse_shares
 from pcsargmax.training.settings import TrainSettings, parse_ids

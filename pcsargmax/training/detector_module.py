@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pcsargmax.calibration import Calibration, CalibrationSamples
 from pcsargmax.core.bases import Gaussian
 from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
 from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling
 from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
+from pcsargmax.predictions.calibration import Calibration, CalibrationSamples
 from pcsargmax.training.data import DetectorBatch, mix_seed
 from pcsargmax.training.loop import one_cycle
 from pcsargmax.training.objective import basis_sigma, make_comparison, make_objective

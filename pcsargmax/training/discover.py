@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from pcsargmax.correspondence import match_keypoints
 from pcsargmax.datasets.cache import atomic_path
+from pcsargmax.metrics.correspondence import match_keypoints
 from pcsargmax.models.skeleton_merger import SkeletonMerger
 from pcsargmax.training.data import PreparedClouds, prepare, seeded_weights
 from pcsargmax.training.discover_data import discover_augmentation, frame_of, open_clouds, source_of

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from pcsargmax.calibration import THRESHOLD, confidence_measure
 from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.core.bases import Gaussian
 from pcsargmax.core.distribution import KeypointDistribution
-from pcsargmax.correspondence import Correspondence
+from pcsargmax.metrics.correspondence import Correspondence
 from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.models.skeleton_merger import SkeletonMerger
 from pcsargmax.ops.skeleton import decode_cloud, edge_count, edge_pairs
-from pcsargmax.prediction import Prediction, Skeleton
+from pcsargmax.predictions.calibration import THRESHOLD, confidence_measure
+from pcsargmax.predictions.cloud import Prediction, Skeleton
 from pcsargmax.training.data import PreparedClouds, eval_loader, prepare
 from pcsargmax.training.discover_data import open_clouds
 from pcsargmax.training.discover_repeatability import RepeatabilityScorer

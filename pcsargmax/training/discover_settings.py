@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from pcsargmax.datasets.axes import parse_axes
+from pcsargmax.io.axes import parse_axes
 from pcsargmax.training.run_settings import RunSettings
 from pcsargmax.training.run_settings import setting as _setting
 

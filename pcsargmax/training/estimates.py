@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from pcsargmax.calibration import THRESHOLD, Calibration
 from pcsargmax.metrics import PCK, KeypointIoU
 from pcsargmax.metrics.calibration import ConfidenceCalibration
 from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.metrics.pck import Average
 from pcsargmax.metrics.sparsification import SparsificationError
-from pcsargmax.prediction import Prediction
-from pcsargmax.template import Template
+from pcsargmax.models.template import Template
+from pcsargmax.predictions.calibration import THRESHOLD, Calibration
+from pcsargmax.predictions.cloud import Prediction
 
 #: What `Run.evaluate` reports, and what each is.
 ESTIMATES = {

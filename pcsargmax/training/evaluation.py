@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from pcsargmax.calibration import Calibration
 from pcsargmax.metrics.average_precision import KeypointAP, saliency_average_precision
 from pcsargmax.metrics.geodesic import NEIGHBORS, CloudGraph, nearest_index
 from pcsargmax.metrics.iou import KeypointIoU, saliency, salient_points
 from pcsargmax.metrics.pck import PCK, Average, keypoint_errors, threshold_name
 from pcsargmax.metrics.presence import KeypointPresence
 from pcsargmax.metrics.symmetry import symmetric_errors
-from pcsargmax.prediction import Prediction
-from pcsargmax.template import Template
+from pcsargmax.models.template import Template
+from pcsargmax.predictions.calibration import Calibration
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.training.estimates import ESTIMATES, ConfidenceScorer, Scorer, computed, diagonal, estimates, plain
 from pcsargmax.training.shapes import Shapes, rounded
 from pcsargmax.training.symmetry import SYMMETRY_KINDS

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from pcsargmax.calibration import Calibration, confidence_measure
 from pcsargmax.core.bases import Gaussian
 from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.metrics.pck import Average
 from pcsargmax.models.keypoint_detector import KeypointDetector
-from pcsargmax.prediction import Prediction
-from pcsargmax.template import Template
+from pcsargmax.models.template import Template
+from pcsargmax.predictions.calibration import Calibration, confidence_measure
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.training.data import model_ids, open_dataset, prepare
 from pcsargmax.training.discover_run import DiscoverRun, open_discovery
 from pcsargmax.training.estimates import diagonal

@@ -14,8 +14,8 @@ from scipy.spatial import cKDTree
 from torch_geometric.data import Data
 
 from pcsargmax.core.distribution import KeypointDistribution
-from pcsargmax.datasets.files import cloud_item, read_cloud
-from pcsargmax.prediction import Prediction, Surface
+from pcsargmax.io.clouds import cloud_item, read_cloud
+from pcsargmax.predictions.cloud import Prediction, Surface
 from pcsargmax.training.run_settings import RunSettings
 from pcsargmax.transforms.frames import to_raw
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.training.estimates import ESTIMATES, diagonal
 
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from pcsargmax.models.keypoint_detector import KeypointDetector
-from pcsargmax.template import Template
+from pcsargmax.models.template import Template
 from pcsargmax.training.data import (
     PreparedClouds,
     augmentation,

@@ -16,7 +16,7 @@ from pcsargmax.annotate.pointer import Kind, Pointer
 from pcsargmax.annotate.proposer import Proposer
 from pcsargmax.annotate.scan import Scan
 from pcsargmax.annotate.session import Session
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize.annotate_card import Card, draw_card
 from pcsargmax.visualize.annotate_view import AnnotateView
 from pcsargmax.visualize.renderer import RendererUnavailable

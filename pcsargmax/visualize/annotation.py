@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from pcsargmax.prediction import Prediction, Surface, SymmetryMark
+from pcsargmax.predictions.cloud import Prediction, Surface, SymmetryMark
 
 #: The one keypoint, absent, of a cloud that has no annotation at all: a prediction has one at least.
 NOT_ANNOTATED = "not annotated"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pcsargmax.prediction import Prediction, Surface, SymmetryMark
+from pcsargmax.predictions.cloud import Prediction, Surface, SymmetryMark
 from pcsargmax.visualize import geometry
 from pcsargmax.visualize.geometry import Mesh
 from pcsargmax.visualize.look import Look

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize.drawing import Drawing
 from pcsargmax.visualize.overlay import FAINT, INK, SMALLEST, color_bar, font, shorten, wrap, write
 from pcsargmax.visualize.palette import ABSENT_COLOR, keypoint_color

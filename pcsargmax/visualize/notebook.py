@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pcsargmax.core.distribution import KeypointDistribution
-    from pcsargmax.prediction import Prediction
+    from pcsargmax.predictions.cloud import Prediction
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize.drawing import strong_edges
 from pcsargmax.visualize.geometry import covariance_axes
 from pcsargmax.visualize.palette import EDGE_COLOR, TRUTH_COLOR, keypoint_color, probability_scale, rgb_to_hex

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 
 #: 32 keypoint colours. The first seven are Okabe and Ito's; each further one was chosen greedily to be farthest
 #: in OKLab from all before it, as seen with normal, deuteranope and protanope eyes, and from the points' grey

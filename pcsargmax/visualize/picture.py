@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from pcsargmax.prediction import Surface
+from pcsargmax.predictions.cloud import Surface
 from pcsargmax.visualize import overlay
 from pcsargmax.visualize.drawing import KEYPOINT_RADIUS, Drawing
 from pcsargmax.visualize.geometry import Camera

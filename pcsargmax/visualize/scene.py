@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize import geometry, legend
 from pcsargmax.visualize.drawing import Drawing, build_drawing
 from pcsargmax.visualize.geometry import Camera

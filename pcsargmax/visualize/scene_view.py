@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import open3d as o3d
 
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize import geometry, window_budget
 from pcsargmax.visualize.drawing import KEYPOINT_RADIUS, Drawing
 from pcsargmax.visualize.geometry import Camera, Mesh

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pcsargmax.prediction import Prediction, Surface, load_prediction
+from pcsargmax.predictions.cloud import Prediction, Surface, load_prediction
 from pcsargmax.visualize.annotation import annotated
 
 if TYPE_CHECKING:
-    from pcsargmax.datasets.files import Cloud
-    from pcsargmax.datasets.markups import Frame, Landmarks
+    from pcsargmax.io.clouds import Cloud
+    from pcsargmax.io.markups import Frame, Landmarks
     from pcsargmax.training.run_folder import BaseRun
 
 #: Points that are taken of a mesh where no run says how many it takes.
@@ -50,7 +50,7 @@ class FileShape:
 
     def annotation(self) -> Prediction:
         """What is annotated, or the prediction that was saved."""
-        from pcsargmax.datasets.files import read_cloud
+        from pcsargmax.io.clouds import read_cloud
 
         if is_saved_prediction(self.path):
             return load_prediction(self.path)
@@ -114,7 +114,7 @@ class ItemShape:
         return {n: place for n, place, there in zip(names, places, visible, strict=True) if there}, names
 
     def _surface(self) -> Surface | None:
-        from pcsargmax.datasets.files import read_cloud
+        from pcsargmax.io.clouds import read_cloud
 
         return None if self.mesh is None else _surface_of(read_cloud(self.mesh))
 
@@ -128,13 +128,13 @@ def file_shapes(files: Sequence[str | Path], *, mesh_frame: Frame = "LPS") -> li
     Args:
         files: meshes, clouds, or predictions saved as .npz; only their landmarks are read here, which lie beside them
             or in the folder landmarks/ beside theirs.
-        mesh_frame: frame of the meshes, see `pcsargmax.datasets.markups`.
+        mesh_frame: frame of the meshes, see `pcsargmax.io.markups`.
 
     Raises:
         ValueError: no such file, or of an unknown kind; malformed landmarks.
     """
-    from pcsargmax.datasets.files import CLOUD_SUFFIXES
-    from pcsargmax.datasets.landmark_files import LANDMARK_SUFFIXES, stem_of
+    from pcsargmax.io.clouds import CLOUD_SUFFIXES
+    from pcsargmax.io.landmarks import LANDMARK_SUFFIXES, stem_of
 
     paths = [Path(file) for file in files]
     for path in paths:
@@ -157,15 +157,15 @@ def folder_shapes(folder: str | Path, *, mesh_frame: Frame = "LPS") -> list[File
     Args:
         folder: its landmark files are read here, its clouds only when one is looked at; landmarks without a cloud are
             counted in a `UserWarning`.
-        mesh_frame: frame of the meshes, see `pcsargmax.datasets.markups`.
+        mesh_frame: frame of the meshes, see `pcsargmax.io.markups`.
 
     Raises:
         FileNotFoundError: no meshes or clouds in it.
         ValueError: malformed landmarks.
     """
-    from pcsargmax.datasets.files import CLOUD_SUFFIXES
-    from pcsargmax.datasets.landmark_files import LANDMARK_SUFFIXES, stem_of
     from pcsargmax.datasets.splits import is_split_file
+    from pcsargmax.io.clouds import CLOUD_SUFFIXES
+    from pcsargmax.io.landmarks import LANDMARK_SUFFIXES, stem_of
 
     clouds = _files_under(folder, CLOUD_SUFFIXES)
     if not clouds:
@@ -202,7 +202,7 @@ def keypointnet_mesh(root: str | Path) -> Callable[[Any], Path | None]:
 
 def folder_mesh(folder: str | Path) -> Callable[[Any], Path | None]:
     """Where the meshes of a folder of scans are: the file of an item, None where it is a cloud."""
-    from pcsargmax.datasets.landmark_files import stem_of
+    from pcsargmax.io.landmarks import stem_of
 
     files = {stem_of(path.name): path for path in _files_under(folder, _MESH_SUFFIXES)}
     return lambda item: files.get(str(item.model_id))
@@ -235,7 +235,7 @@ def with_truth(prediction: Prediction, landmarks: Mapping[str, np.ndarray], name
 
 def _read_landmarks(sources: Sequence[Path], mesh_frame: Frame) -> dict[str, Landmarks]:
     """Landmarks by the stem of the file that they are of; a stem's first file counts."""
-    from pcsargmax.datasets.landmark_files import is_landmark_table, read_landmark_table, read_landmarks, stem_of
+    from pcsargmax.io.landmarks import is_landmark_table, read_landmark_table, read_landmarks, stem_of
 
     table: dict[str, Landmarks] = {}
     for path in sources:
@@ -263,7 +263,7 @@ def _files_under(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
 
 def _some_points(cloud: Cloud, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Points to look at and their colours: a sample of a mesh, all of a cloud unless it is large."""
-    from pcsargmax.datasets.files import sample_surface
+    from pcsargmax.io.clouds import sample_surface
 
     if cloud.faces is not None:
         sample = sample_surface(cloud, MESH_POINTS, name=name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize import geometry
 from pcsargmax.visualize.drawing import Drawing, build_drawing
 from pcsargmax.visualize.look import Look

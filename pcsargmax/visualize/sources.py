@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize.shapes import (
     ItemShape,
     Shape,
@@ -23,7 +23,7 @@ from pcsargmax.visualize.shapes import (
 )
 
 if TYPE_CHECKING:
-    from pcsargmax.datasets.markups import Frame
+    from pcsargmax.io.markups import Frame
     from pcsargmax.training.discover_settings import DiscoverSettings
     from pcsargmax.training.run_folder import BaseRun
     from pcsargmax.training.run_settings import RunSettings
@@ -174,8 +174,8 @@ def _find(
 ) -> Sequence[Shape | Path]:
     """What a text names: a file, or the shapes of a folder or category."""
     from pcsargmax.datasets.check import is_keypointnet
-    from pcsargmax.datasets.files import CLOUD_SUFFIXES
     from pcsargmax.datasets.shapenet import h5_files
+    from pcsargmax.io.clouds import CLOUD_SUFFIXES
     from pcsargmax.training.data import is_folder, open_folder
     from pcsargmax.training.discover_data import open_clouds, source_of
 

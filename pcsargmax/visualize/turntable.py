@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize import geometry, legend
 from pcsargmax.visualize.drawing import build_drawing
 from pcsargmax.visualize.geometry import Camera

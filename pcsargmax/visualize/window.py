@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 import open3d as o3d
 
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize.controls import Controls
 from pcsargmax.visualize.drawing import Drawing, build_drawing
 from pcsargmax.visualize.legend import Side

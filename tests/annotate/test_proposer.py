@@ -6,7 +6,7 @@ import pytest
 
 from pcsargmax.annotate import Scan
 from pcsargmax.annotate.proposer import Proposer
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 
 
 def predict(path):

@@ -3,7 +3,7 @@ import pytest
 
 from pcsargmax.annotate import ABSENT, Scan
 from pcsargmax.datasets import Cloud
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 
 
 def meet(cloud: Cloud, origin, direction):

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from pcsargmax.commands.data import app
-from pcsargmax.datasets.markups import write_markups
 from pcsargmax.datasets.procedural import make_procedural
+from pcsargmax.io.markups import write_markups
 
 
 def run(*arguments):

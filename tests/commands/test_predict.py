@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pcsargmax.datasets import read_landmarks
-from pcsargmax.prediction import FORMATS, load_prediction
+from pcsargmax.predictions.cloud import FORMATS, load_prediction
 from pcsargmax.training.run import load_run
 
 

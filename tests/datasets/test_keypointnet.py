@@ -11,7 +11,7 @@ from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
 
 from pcsargmax.datasets.keypointnet import KeypointNet
-from pcsargmax.datasets.pcd import write_pcd
+from pcsargmax.io.pcd import write_pcd
 
 
 def keypoint(semantic_id, xyz, point_index=None):

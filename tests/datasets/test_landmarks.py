@@ -9,10 +9,10 @@ import torch
 from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
 
-from pcsargmax.datasets import files as files_module
-from pcsargmax.datasets.files import Cloud, write_cloud
-from pcsargmax.datasets.landmark_files import write_csv, write_markups
 from pcsargmax.datasets.landmarks import LandmarkFolder
+from pcsargmax.io import clouds as files_module
+from pcsargmax.io.clouds import Cloud, write_cloud
+from pcsargmax.io.landmarks import write_csv, write_markups
 from pcsargmax.transforms.frames import NormalizeFrame, to_raw
 
 NAMES = ("L1", "L2", "L10", "tip")

@@ -5,12 +5,12 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from pcsargmax.datasets.files import read_cloud
 from pcsargmax.datasets.keypointnet import KeypointNet
 from pcsargmax.datasets.keypointnet_files import CLASS_IDS, SPLITS
 from pcsargmax.datasets.procedural import FAMILIES, KEYPOINTS, draw_model, make_procedural
 from pcsargmax.datasets.procedural.model import finish, thin
 from pcsargmax.datasets.procedural.parts import Shape, bar, box, loft, ring, tube
+from pcsargmax.io.clouds import read_cloud
 
 COUNT = 40
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pcsargmax.datasets import ShapeNetH5
-from pcsargmax.datasets.axes import parse_axes
 from pcsargmax.datasets.shapenet import SHAPENET_CATEGORIES, h5_files
+from pcsargmax.io.axes import parse_axes
 
 h5py = pytest.importorskip("h5py")
 

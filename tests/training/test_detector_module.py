@@ -3,12 +3,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pcsargmax.calibration import Calibration, confidence_measure
 from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.core.bases import Gaussian
 from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
 from pcsargmax.models.keypoint_detector import KeypointDetector
+from pcsargmax.predictions.calibration import Calibration, confidence_measure
 from pcsargmax.training.data import PreparedClouds, collate, open_dataset, prepare
 from pcsargmax.training.detector_module import DetectorModule
 from pcsargmax.transforms.frames import to_raw

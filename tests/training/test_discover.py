@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from pcsargmax.correspondence import Correspondence
+from pcsargmax.metrics.correspondence import Correspondence
 from pcsargmax.training.discover import discover
 from pcsargmax.training.discover_data import frame_of, open_clouds, source_of
 from pcsargmax.training.discover_run import DiscoverRun

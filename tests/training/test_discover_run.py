@@ -10,7 +10,7 @@ from pcsargmax.metrics import DAS, das_from_labels
 from pcsargmax.metrics.alignment import corrected_das_from_labels
 from pcsargmax.metrics.bootstrap import resample_weights
 from pcsargmax.ops.skeleton import decode_cloud, edge_pairs
-from pcsargmax.prediction import load_prediction
+from pcsargmax.predictions.cloud import load_prediction
 from pcsargmax.training.discover import discover
 from pcsargmax.training.discover_repeatability import RepeatabilityScorer
 from pcsargmax.training.discover_scores import DiscoverScorer

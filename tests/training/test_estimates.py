@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pcsargmax.calibration import Calibration
-from pcsargmax.prediction import Prediction
-from pcsargmax.template import Template
+from pcsargmax.models.template import Template
+from pcsargmax.predictions.calibration import Calibration
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.training.estimates import ESTIMATES, ConfidenceScorer, Scorer, diagonal, estimates
 
 

@@ -6,10 +6,10 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch_geometric.data import Data
 
-from pcsargmax.calibration import Calibration
 from pcsargmax.metrics.geodesic import CloudGraph
-from pcsargmax.prediction import Prediction
-from pcsargmax.template import Template
+from pcsargmax.models.template import Template
+from pcsargmax.predictions.calibration import Calibration
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.training.data import open_dataset
 from pcsargmax.training.estimates import ESTIMATES
 from pcsargmax.training.evaluation import ON_CLOUD, Evaluation, Protocol

@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch_geometric.data import Data
 
-from pcsargmax.calibration import Calibration, confidence_measure
 from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.core.bases import Gaussian
 from pcsargmax.core.distribution import KeypointDistribution
@@ -17,6 +16,7 @@ from pcsargmax.metrics import PCK
 from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling, symmetric_errors, symmetric_targets
 from pcsargmax.metrics.symmetry_groups import KINDS
 from pcsargmax.models.keypoint_detector import KeypointDetector
+from pcsargmax.predictions.calibration import Calibration, confidence_measure
 from pcsargmax.training import settings as settings_module
 from pcsargmax.training.data import PreparedClouds, augmentation, collate, open_dataset, prepare, train_loader
 from pcsargmax.training.detector_module import DetectorModule

@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from pcsargmax.calibration import Calibration, confidence_measure
+from pcsargmax.predictions.calibration import Calibration, confidence_measure
 from pcsargmax.training import loop
 from pcsargmax.training.data import open_dataset
 from pcsargmax.training.detector_module import DetectorModule

@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 
 
 def make_mug(*, scale: float = 1.0, origin: float = 0.0, points: int = 600, seed: int = 0) -> Prediction:

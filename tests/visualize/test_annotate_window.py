@@ -20,7 +20,7 @@ import sys, threading
 from pathlib import Path
 import numpy as np
 from pcsargmax.annotate import Session, SlicerStore
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize.annotate_window import annotate
 
 folder = Path(sys.argv[1])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcsargmax.prediction import Surface
+from pcsargmax.predictions.cloud import Surface
 from pcsargmax.visualize import annotated
 from pcsargmax.visualize.annotation import NOT_ANNOTATED, symmetry_marks
 

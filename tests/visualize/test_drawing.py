@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pcsargmax.prediction import Prediction, Skeleton, Surface, SymmetryMark
+from pcsargmax.predictions.cloud import Prediction, Skeleton, Surface, SymmetryMark
 from pcsargmax.visualize.drawing import CHOSEN_RADIUS, KEYPOINT_RADIUS, SYMMETRY_RADIUS, build_drawing
 from pcsargmax.visualize.look import Look
 from pcsargmax.visualize.palette import EDGE_COLOR, SURFACE_COLOR, hex_to_rgb, keypoint_color, probability_scale

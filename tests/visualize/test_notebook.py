@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pcsargmax import Gaussian, Grid, KeypointDistribution, Triangular, Uniform
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize.notebook import distribution_html, prediction_html, shown
 
 

@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
-from pcsargmax.prediction import Skeleton
+from pcsargmax.predictions.cloud import Skeleton
 from pcsargmax.visualize import write_page
 from pcsargmax.visualize.page import SWITCHES
 

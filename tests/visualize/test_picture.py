@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 
-from pcsargmax.prediction import Surface, SymmetryMark
+from pcsargmax.predictions.cloud import Surface, SymmetryMark
 from pcsargmax.visualize import Look
 from pcsargmax.visualize.drawing import build_drawing
 from pcsargmax.visualize.geometry import fit_camera

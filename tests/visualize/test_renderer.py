@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from pcsargmax.prediction import Surface
+from pcsargmax.predictions.cloud import Surface
 from pcsargmax.visualize import RendererUnavailable, offscreen, renderer
 from pcsargmax.visualize.drawing import build_drawing
 from pcsargmax.visualize.geometry import fit_camera

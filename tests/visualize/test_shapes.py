@@ -5,7 +5,7 @@ import pytest
 import trimesh
 
 from pcsargmax import KeypointNet, LandmarkFolder
-from pcsargmax.datasets.markups import write_markups
+from pcsargmax.io.markups import write_markups
 from pcsargmax.training.run import load_run
 from pcsargmax.visualize import dataset_shapes, file_shapes, folder_mesh, folder_shapes, keypointnet_mesh
 from pcsargmax.visualize.annotation import NOT_ANNOTATED

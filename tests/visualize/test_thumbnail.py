@@ -40,7 +40,7 @@ def test_keypoints_lie_where_the_camera_sees_them(mug):
 def test_a_skeleton_is_drawn(mug):
     import dataclasses
 
-    from pcsargmax.prediction import Skeleton
+    from pcsargmax.predictions.cloud import Skeleton
     from pcsargmax.visualize.palette import EDGE_COLOR
 
     one = mug()

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pcsargmax.prediction import Surface
+from pcsargmax.predictions.cloud import Surface
 from pcsargmax.visualize import window_budget
 from pcsargmax.visualize.drawing import KEYPOINT_RADIUS, build_drawing
 

@@ -1,3 +1,4 @@
+from ...io.images import read_image
 from ...transforms.crop import Crop
 from .augment import ImageAugment
 from .camera import Camera, to_camera
@@ -9,7 +10,6 @@ from .mpii import Human36mMpii, MpiiKeypoints
 from .mshc import Mshc
 from .mtfl import Mtfl
 from .procedural import ProceduralFaces, ProceduralFigures, ProceduralSlices
-from .reading import read_image
 
 __all__ = [
     "Camera",

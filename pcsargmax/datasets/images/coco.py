@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pcsargmax.datasets.images.coco_files import read_coco
 from pcsargmax.datasets.images.dropped import OUTSIDE, left_out, nothing_left
 from pcsargmax.datasets.images.item import ImageItem
-from pcsargmax.datasets.images.reading import read_image
-from pcsargmax.datasets.markups import read_json
+from pcsargmax.io.coco import read_coco
+from pcsargmax.io.images import read_image
+from pcsargmax.io.markups import read_json
 
 #: COCO's keypoints, in its order.
 COCO_NAMES = (

@@ -11,10 +11,10 @@ import numpy as np
 from pcsargmax.datasets.images.item import flip_order
 from pcsargmax.datasets.images.listed import ListedImages, relative_name, some
 from pcsargmax.datasets.images.points import PointRow, PointTable, is_point_table, read_points
-from pcsargmax.datasets.images.reading import IMAGE_SUFFIXES, image_size
 from pcsargmax.datasets.keypointnet_files import SPLITS
-from pcsargmax.datasets.markups import read_text
 from pcsargmax.datasets.splits import find_split_file, is_split_file, read_splits, split_by_share
+from pcsargmax.io.images import IMAGE_SUFFIXES, image_size
+from pcsargmax.io.markups import read_text
 
 #: Rows of the 68 points of a face (jaw, brows, nose, eyes, mouth) that change places in a mirrored image.
 FACE_68_PAIRS = (

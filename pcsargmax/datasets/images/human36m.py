@@ -13,7 +13,7 @@ from pcsargmax.datasets.images.coco import inside
 from pcsargmax.datasets.images.dropped import OUTSIDE, left_out, nothing_left
 from pcsargmax.datasets.images.human36m_files import Frame, find_files, read_frames
 from pcsargmax.datasets.images.item import ImageItem
-from pcsargmax.datasets.images.reading import read_image
+from pcsargmax.io.images import read_image
 
 #: The 17 joints of the annotations in their order, and the thorax, the middle of the shoulders, which is added to them.
 HUMAN36M_NAMES = (

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pcsargmax.datasets.images.camera import Camera
-from pcsargmax.datasets.markups import read_json
+from pcsargmax.io.markups import read_json
 
 
 class Frame(NamedTuple):

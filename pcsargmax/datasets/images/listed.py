@@ -8,7 +8,7 @@ import numpy as np
 
 from pcsargmax.datasets.images.item import ImageItem
 from pcsargmax.datasets.images.points import PointRow
-from pcsargmax.datasets.images.reading import read_image
+from pcsargmax.io.images import read_image
 
 
 class ListedImages:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from pcsargmax.datasets.images.coco import inside
-from pcsargmax.datasets.images.coco_files import read_coco
 from pcsargmax.datasets.images.dropped import OUTSIDE, left_out, nothing_left
 from pcsargmax.datasets.images.human36m import HUMAN36M_FLIP_PAIRS, HUMAN36M_NAMES, Human36m
 from pcsargmax.datasets.images.item import ImageItem
-from pcsargmax.datasets.images.reading import read_image
+from pcsargmax.io.coco import read_coco
+from pcsargmax.io.images import read_image
 
 #: MPII's joints, in its order.
 MPII_NAMES = (

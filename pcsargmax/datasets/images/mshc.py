@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from pcsargmax.datasets.images.item import SurfaceItem
-from pcsargmax.datasets.images.reading import read_image
-from pcsargmax.datasets.markups import read_text
+from pcsargmax.io.images import read_image
+from pcsargmax.io.markups import read_text
 
 MSHC_SURFACES = ("ILM", "RNFL-GCL", "IPL-INL", "INL-OPL", "OPL-ONL", "ELM", "IS-OS", "OS-RPE", "BM")
 """The nine surfaces from top to bottom, between the eight layers of the retina."""

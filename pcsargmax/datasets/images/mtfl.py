@@ -8,8 +8,8 @@ import numpy as np
 from pcsargmax.datasets.images.listed import ListedImages
 from pcsargmax.datasets.images.points import PointRow
 from pcsargmax.datasets.keypointnet_files import SPLITS
-from pcsargmax.datasets.markups import read_text
 from pcsargmax.datasets.splits import split_by_share
+from pcsargmax.io.markups import read_text
 
 NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 #: What follows the landmarks of a line, and how many values each has, from 1 on.

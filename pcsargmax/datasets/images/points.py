@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pcsargmax.datasets.images.item import check_box
-from pcsargmax.datasets.markups import read_text
+from pcsargmax.io.markups import read_text
 
 _BOX = ("x", "y", "width", "height")
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from pcsargmax.datasets.cache import atomic_path
-from pcsargmax.datasets.files import Cloud, write_cloud
 from pcsargmax.datasets.keypointnet_files import (
     CLASS_IDS,
     SPLITS,
@@ -19,7 +18,6 @@ from pcsargmax.datasets.keypointnet_files import (
     mesh_path,
     read_category,
 )
-from pcsargmax.datasets.pcd import write_pcd
 from pcsargmax.datasets.procedural.airplane import NAMES as _AIRPLANE
 from pcsargmax.datasets.procedural.airplane import airplane
 from pcsargmax.datasets.procedural.chair import NAMES as _CHAIR
@@ -30,6 +28,8 @@ from pcsargmax.datasets.procedural.mug import mug
 from pcsargmax.datasets.procedural.parts import Shape
 from pcsargmax.datasets.procedural.table import NAMES as _TABLE
 from pcsargmax.datasets.procedural.table import table
+from pcsargmax.io.clouds import Cloud, write_cloud
+from pcsargmax.io.pcd import write_pcd
 
 FAMILIES: dict[str, Callable[[np.random.Generator], Shape]] = {
     "airplane": airplane,

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from pcsargmax.datasets.images.item import ImageItem
-from pcsargmax.image_prediction import ImagePrediction
 from pcsargmax.metrics.calibration import ConfidenceCalibration
 from pcsargmax.metrics.normalized_error import OUTER_EYE_CORNERS, NormalizedMeanError, box_length, pair_length
 from pcsargmax.metrics.pck import PCK, checked_thresholds, keypoint_errors
+from pcsargmax.predictions.image import ImagePrediction
 from pcsargmax.training.estimates import computed
 from pcsargmax.training.images.settings import ImageSettings
 from pcsargmax.training.shapes import rounded

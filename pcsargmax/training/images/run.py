@@ -15,9 +15,9 @@ from torch import Tensor
 
 from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.datasets.images.item import ImageItem, flip_order
-from pcsargmax.datasets.images.reading import read_image
-from pcsargmax.image_prediction import ImagePrediction
+from pcsargmax.io.images import read_image
 from pcsargmax.models.simple_pose import SimplePose
+from pcsargmax.predictions.image import ImagePrediction
 from pcsargmax.training.images.data import open_images, to_tensor
 from pcsargmax.training.images.evaluation import ImageEvaluation
 from pcsargmax.training.images.frame import MapFrame

@@ -14,10 +14,10 @@ import torch
 
 from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.datasets.images.item import SurfaceItem
-from pcsargmax.datasets.images.reading import read_image
-from pcsargmax.image_prediction import SurfacePrediction
+from pcsargmax.io.images import read_image
 from pcsargmax.metrics.surface_error import SurfaceError
 from pcsargmax.models.retina_net import RetinaNet, columns, from_columns, surface_rows
+from pcsargmax.predictions.image import SurfacePrediction
 from pcsargmax.training.estimates import computed
 from pcsargmax.training.images.data import open_images, slice_tensor
 from pcsargmax.training.images.networks import build_retina

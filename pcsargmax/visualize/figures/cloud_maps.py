@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize.drawing import build_drawing
 from pcsargmax.visualize.figures.parts import bare, check_figure_path, color_bar, cross, folded, panels, save_figure
 from pcsargmax.visualize.geometry import Camera, fit_camera

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from pcsargmax.prediction_parts import chosen_number, mean_known
+from pcsargmax.predictions.parts import chosen_number, mean_known
 from pcsargmax.visualize.palette import ProbabilityColors, color_values
 
 if TYPE_CHECKING:
     from pcsargmax.datasets.images.item import ImageItem, SurfaceItem
-    from pcsargmax.image_prediction import ImagePrediction, SurfacePrediction
+    from pcsargmax.predictions.image import ImagePrediction, SurfacePrediction
 
 #: What can be drawn.
 Drawable: TypeAlias = "ImagePrediction | SurfacePrediction | ImageItem | SurfaceItem | Picture | SlicePicture"
@@ -148,7 +148,7 @@ def picture_of(thing: Drawable, names: Sequence[str] = ()) -> Picture | SlicePic
         TypeError: something else.
     """
     from pcsargmax.datasets.images.item import ImageItem, SurfaceItem
-    from pcsargmax.image_prediction import ImagePrediction, SurfacePrediction
+    from pcsargmax.predictions.image import ImagePrediction, SurfacePrediction
 
     if isinstance(thing, Picture | SlicePicture):
         return thing

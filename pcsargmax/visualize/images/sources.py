@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from pcsargmax.datasets.files import CLOUD_SUFFIXES
 from pcsargmax.datasets.images.item import ImageItem, SurfaceItem
-from pcsargmax.datasets.images.reading import IMAGE_SUFFIXES, read_image
-from pcsargmax.image_prediction import ImagePrediction, SurfacePrediction, load_image_prediction
+from pcsargmax.io.clouds import CLOUD_SUFFIXES
+from pcsargmax.io.images import IMAGE_SUFFIXES, read_image
+from pcsargmax.predictions.image import ImagePrediction, SurfacePrediction, load_image_prediction
 from pcsargmax.visualize.images.picture import Drawable, picture_of
 from pcsargmax.visualize.sources import Predictions
 

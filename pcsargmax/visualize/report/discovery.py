@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pcsargmax.prediction import Prediction
+from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize.report.differences import difference_table as differences_told
 from pcsargmax.visualize.report.differences import discovery_differences
 from pcsargmax.visualize.report.parts import (

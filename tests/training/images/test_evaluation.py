@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pcsargmax.datasets.images import Crop, ImageItem
-from pcsargmax.image_prediction import ImagePrediction
+from pcsargmax.predictions.image import ImagePrediction
 from pcsargmax.training.images.evaluation import ImageEvaluation, length_pair
 from pcsargmax.training.images.settings import ImageSettings
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcsargmax.image_prediction import ImagePrediction, SurfacePrediction
+from pcsargmax.predictions.image import ImagePrediction, SurfacePrediction
 from pcsargmax.transforms.crop import Crop
 
 NAMES = ("left <b>", "right", "nose", "chin")

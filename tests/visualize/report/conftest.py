@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
+from pcsargmax.models.template import Template
 from pcsargmax.ops.skeleton import edge_pairs
-from pcsargmax.prediction import Skeleton
-from pcsargmax.template import Template
+from pcsargmax.predictions.cloud import Skeleton
 from pcsargmax.training.discover_scores import DiscoverScorer
 from pcsargmax.training.evaluation import Evaluation, Protocol
 from pcsargmax.training.settings import TrainSettings

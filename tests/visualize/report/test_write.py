@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcsargmax.template import Template
+from pcsargmax.models.template import Template
 from pcsargmax.training.evaluation import Evaluation, Protocol
 from pcsargmax.visualize.report import RunReport, write_report
 from pcsargmax.visualize.report.parts import told

@@ -8,16 +8,16 @@ import pytest
 import torch
 from sklearn.isotonic import IsotonicRegression
 
-from pcsargmax.calibration import (
+from pcsargmax.core.bases import Gaussian, Uniform
+from pcsargmax.core.distribution import KeypointDistribution
+from pcsargmax.core.grid import Grid
+from pcsargmax.predictions.calibration import (
     Calibration,
     CalibrationSamples,
     confidence_measure,
     conformal_quantile,
     isotonic,
 )
-from pcsargmax.core.bases import Gaussian, Uniform
-from pcsargmax.core.distribution import KeypointDistribution
-from pcsargmax.core.grid import Grid
 
 
 def seeded(seed=0):

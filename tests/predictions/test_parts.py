@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pcsargmax.prediction import Skeleton, Surface, SymmetryMark
+from pcsargmax.predictions.cloud import Skeleton, Surface, SymmetryMark
 
 
 def skeleton(**changes) -> Skeleton:

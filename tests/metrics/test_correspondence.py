@@ -4,7 +4,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from pcsargmax.correspondence import Correspondence, match_keypoints
+from pcsargmax.metrics.correspondence import Correspondence, match_keypoints
 
 NAN = float("nan")
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 pytest.importorskip("pycocotools")
-from pcsargmax.datasets.images.coco_files import read_coco
+from pcsargmax.io.coco import read_coco
 
 
 def content() -> dict:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcsargmax.prediction_files import FORMATS, Format, load_prediction, write_predictions
-from pcsargmax.prediction_parts import (
+from pcsargmax.predictions.parts import (
     ArrayShapes,
     Skeleton,
     Surface,
@@ -21,7 +21,7 @@ from pcsargmax.prediction_parts import (
 )
 
 if TYPE_CHECKING:
-    from pcsargmax.datasets.markups import Frame
+    from pcsargmax.io.markups import Frame
 
 __all__ = [
     "FORMATS",

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from pcsargmax.datasets.landmark_files import read_landmarks, write_markups
+from pcsargmax.io.landmarks import read_landmarks, write_markups
 
 FCSV = """# Markups fiducial file version = 4.11
 # CoordinateSystem = {system}

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from pcsargmax.datasets.landmark_files import (
+from pcsargmax.io.landmarks import (
     is_landmark_table,
     read_landmark_table,
     read_landmarks,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pcsargmax.datasets.images import Crop
-from pcsargmax.image_prediction import ImagePrediction, SurfacePrediction
+from pcsargmax.predictions.image import ImagePrediction, SurfacePrediction
 
 CROP = Crop.around([0, 0, 40, 30], (32, 32), padding=1.0)
 

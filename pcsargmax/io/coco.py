@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from pcsargmax.datasets.markups import read_json
+from pcsargmax.io.markups import read_json
 
 #: The lists that a file must have.
 _PARTS = ("images", "annotations", "categories")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pcsargmax.datasets.images.reading import read_image
+from pcsargmax.io.images import read_image
 
 COLORS = np.array([[[10, 20, 30], [40, 50, 60], [70, 80, 90]], [[1, 2, 3], [4, 5, 6], [7, 8, 9]]], np.uint8)
 

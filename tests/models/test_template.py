@@ -8,7 +8,7 @@ import torch
 from torch_geometric.data import Data
 
 from pcsargmax.metrics import PCK
-from pcsargmax.template import Template
+from pcsargmax.models.template import Template
 
 UNIT_BOX = torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 0.2, 0.7]])
 

@@ -3,7 +3,7 @@ import struct
 import numpy as np
 import pytest
 
-from pcsargmax.datasets.pcd import read_pcd, write_pcd
+from pcsargmax.io.pcd import read_pcd, write_pcd
 
 HEADER = """# .PCD v.7 - Point Cloud Data file format
 VERSION .7

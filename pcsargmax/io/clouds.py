@@ -11,7 +11,7 @@ import torch
 from torch_geometric.data import Data
 
 from pcsargmax.datasets.cache import atomic_path
-from pcsargmax.datasets.pcd import read_pcd, write_pcd
+from pcsargmax.io.pcd import read_pcd, write_pcd
 
 CANDIDATES_PER_POINT = 4  # random surface points drawn for each one that farthest-point thinning keeps
 MOST_CANDIDATES = 20_000  # a larger cloud is thinned at random to this many first

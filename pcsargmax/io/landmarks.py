@@ -1,6 +1,6 @@
 """Landmark files, read and written: 3D Slicer markups (.mrk.json, .fcsv), CSV tables, KeypointNet's JSON.
 
-Markups are converted to the frame of the mesh, see `pcsargmax.datasets.markups`; CSV and KeypointNet's JSON
+Markups are converted to the frame of the mesh, see `pcsargmax.io.markups`; CSV and KeypointNet's JSON
 name no frame, and their numbers are taken as they are.
 
 A landmark that a file does not have, or marks as not defined or not visible, is absent from what is returned.
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pcsargmax.datasets.cache import atomic_path
-from pcsargmax.datasets.markups import (
+from pcsargmax.io.markups import (
     Frame,
     Landmarks,
     add_landmark,
@@ -116,7 +116,7 @@ def is_landmark_table(path: str | Path) -> bool | None:
 
 def stem_of(name: str) -> str:
     """A file's name without folders and without a landmark's or cloud's suffix: `a/B03.mrk.json` -> `B03`."""
-    from pcsargmax.datasets.files import CLOUD_SUFFIXES
+    from pcsargmax.io.clouds import CLOUD_SUFFIXES
 
     base = name.replace("\\", "/").rsplit("/", 1)[-1].strip()
     known = (suffix for suffix in (*LANDMARK_SUFFIXES, *CLOUD_SUFFIXES) if base.lower().endswith(suffix))

@@ -14,7 +14,7 @@ from pcsargmax.image_prediction_files import (
     load_image_prediction,
     write_image_predictions,
 )
-from pcsargmax.prediction_parts import ArrayShapes, chosen_number, mean_known, plain, take_arrays
+from pcsargmax.predictions.parts import ArrayShapes, chosen_number, mean_known, plain, take_arrays
 
 if TYPE_CHECKING:
     from pcsargmax.transforms.crop import Crop

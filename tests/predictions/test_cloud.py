@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pcsargmax.prediction import Skeleton, SymmetryMark
+from pcsargmax.predictions.cloud import Skeleton, SymmetryMark
 
 
 def test_fields_become_arrays_of_their_types(prediction):

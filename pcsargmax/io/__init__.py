@@ -1,0 +1,1 @@
+"""File formats: point clouds and meshes, landmarks, images, COCO annotations."""

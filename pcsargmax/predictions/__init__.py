@@ -1,0 +1,1 @@
+"""Predictions and their calibration: plain data and the files that hold it."""
