@@ -32,16 +32,16 @@ from .ops.skeleton import composite_chamfer, decode, skeleton_loss
 from .predictions.calibration import Calibration, confidence_measure
 from .predictions.cloud import Prediction, Skeleton
 from .predictions.image import ImagePrediction, SurfacePrediction
-from .training.discover import discover
-from .training.discover_run import DiscoverRun
-from .training.discover_settings import DiscoverSettings
-from .training.images.run import ImageRun
-from .training.images.settings import ImageSettings
-from .training.images.surface_run import SurfaceRun
+from .runs.detector import Run, load_run
+from .runs.discovery import DiscoverRun
+from .runs.images import ImageRun
+from .runs.surfaces import SurfaceRun
+from .settings.detector import TrainSettings
+from .settings.discovery import DiscoverSettings
+from .settings.images import ImageSettings
+from .training.detector.train import train
+from .training.discovery.train import discover
 from .training.images.train import train_images
-from .training.run import Run, load_run
-from .training.settings import TrainSettings
-from .training.train import train
 
 __all__ = [
     "DAS",

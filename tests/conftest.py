@@ -107,7 +107,7 @@ def landmark_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def box_settings(box_root):
     """Make settings that train on `box_root` in about a second; keyword arguments change them."""
-    from pcsargmax.training.settings import TrainSettings
+    from pcsargmax.settings.detector import TrainSettings
 
     def make(**changes) -> TrainSettings:
         quick = {"epochs": 2, "backbone": "light", "num_samples": 2, "batch_size": 4, "device": "cpu"}
@@ -119,7 +119,7 @@ def box_settings(box_root):
 @pytest.fixture(scope="session")
 def box_run(box_settings, tmp_path_factory) -> Path:
     """The folder of a finished run on `box_root`; take a copy to change it."""
-    from pcsargmax.training.train import train
+    from pcsargmax.training.detector.train import train
 
     folder = tmp_path_factory.mktemp("runs") / "box"
     with pytest.MonkeyPatch.context() as patch:

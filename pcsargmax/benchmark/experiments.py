@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from pcsargmax.benchmark.sources import Source, data_hash
-from pcsargmax.training.discover_settings import DISCOVER_OBJECTIVES, DISCOVER_RECIPES, DiscoverSettings
-from pcsargmax.training.images.presets import PRESETS, preset
-from pcsargmax.training.images.settings import ImageSettings
-from pcsargmax.training.run_settings import BASES, SAMPLED, RunSettings, setting_types
-from pcsargmax.training.settings import OBJECTIVES, RECIPES, TrainSettings, parse_ids
+from pcsargmax.settings.common import BASES, SAMPLED, RunSettings, setting_types
+from pcsargmax.settings.detector import OBJECTIVES, RECIPES, TrainSettings, parse_ids
+from pcsargmax.settings.discovery import DISCOVER_OBJECTIVES, DISCOVER_RECIPES, DiscoverSettings
+from pcsargmax.settings.images import ImageSettings
+from pcsargmax.settings.presets import PRESETS, preset
 
 Kind = Literal["detector", "discovery", "images"]
 

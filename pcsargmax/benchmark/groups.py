@@ -14,7 +14,7 @@ from typing import Any
 from pcsargmax.benchmark import paper
 from pcsargmax.benchmark.experiments import BEFORE, OWN, SETTINGS, counted_settings, other_settings, own_settings
 from pcsargmax.benchmark.results import read_results
-from pcsargmax.training.run_settings import METHODS, method_name
+from pcsargmax.settings.common import METHODS, method_name
 
 #: What the metrics of each kind must have; those of images name the unit or the length.
 _NEEDED = {

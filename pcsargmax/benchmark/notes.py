@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pcsargmax.benchmark.groups import Group, Result, Variant
 from pcsargmax.benchmark.measures import Measure
-from pcsargmax.training.settings import UNITS
+from pcsargmax.settings.detector import UNITS
 
 
 def table_notes(

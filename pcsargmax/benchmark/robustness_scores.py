@@ -12,7 +12,7 @@ from pcsargmax.metrics import DAS, PCK, Repeatability
 from pcsargmax.metrics.calibration import ConfidenceCalibration
 from pcsargmax.predictions.calibration import THRESHOLD
 from pcsargmax.predictions.cloud import Prediction
-from pcsargmax.training.run import Run
+from pcsargmax.runs.detector import Run
 
 #: What of `ConfidenceCalibration` and `DAS` is told, and by what name.
 _TRUST = {"share_correct": "correct", "mean_confidence": "confidence", "ece": "ece", "brier": "brier", "pearson": "r"}

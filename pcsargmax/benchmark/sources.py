@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from pcsargmax.training.discover_settings import DiscoverSettings
-from pcsargmax.training.images.settings import OFFICIAL, PROCEDURAL, ImageSettings
+from pcsargmax.settings.discovery import DiscoverSettings
+from pcsargmax.settings.images import OFFICIAL, PROCEDURAL, ImageSettings
 
 #: Shapes of a procedural category, where no other number is asked for.
 PROCEDURAL_MODELS = 160
@@ -59,7 +59,7 @@ def _plain_name(text: str) -> str:
 
 def _check_there(settings: DiscoverSettings) -> None:
     from pcsargmax.datasets.shapenet import h5_files
-    from pcsargmax.training.data import is_folder
+    from pcsargmax.training.detector.data import is_folder
 
     annotations = Path(settings.root) / "annotations" / f"{settings.data}.json"
     if not (is_folder(settings) or annotations.is_file() or h5_files(settings.root)):

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from pcsargmax.benchmark.experiments import Experiment, differing
 from pcsargmax.benchmark.results import BrokenResult, commit, kept_result, machine, make_result, write_result
 from pcsargmax.benchmark.status import Status
-from pcsargmax.training.run_settings import RunSettings
+from pcsargmax.settings.common import RunSettings
 
 Outcome = Literal["done", "elsewhere"]
 
@@ -113,7 +113,7 @@ def run_experiment(experiment: Experiment, places: Places, threads: int = 1) -> 
 def _run(experiment: Experiment, places: Places, status: Status, threads: int) -> None:
     import torch
 
-    from pcsargmax.training.run_folder import usable_device
+    from pcsargmax.runs.base import usable_device
 
     torch.set_num_threads(threads)
     folder, device = places.run(experiment), experiment.settings.device
@@ -188,8 +188,8 @@ def _stage(folder: Path, experiment: Experiment, status: Status) -> Literal["new
 
 
 def _stage_of_checkpoint(last: Path, experiment: Experiment, status: Status) -> Literal["resumable", "trained"]:
-    from pcsargmax.training.run import load_run
-    from pcsargmax.training.run_folder import read_checkpoint
+    from pcsargmax.runs.base import read_checkpoint
+    from pcsargmax.runs.detector import load_run
 
     folder, content = last.parents[1], read_checkpoint(last)
     for checkpoint in ("best", "last"):
@@ -223,12 +223,12 @@ def _ended(content: dict[str, Any], settings: RunSettings) -> bool:
 
 
 def _train(experiment: Experiment, folder: Path, resume: bool, status: Status) -> None:
-    from pcsargmax.training.discover import discover
-    from pcsargmax.training.discover_settings import DiscoverSettings
-    from pcsargmax.training.images.settings import ImageSettings
+    from pcsargmax.settings.detector import TrainSettings
+    from pcsargmax.settings.discovery import DiscoverSettings
+    from pcsargmax.settings.images import ImageSettings
+    from pcsargmax.training.detector.train import train
+    from pcsargmax.training.discovery.train import discover
     from pcsargmax.training.images.train import train_images
-    from pcsargmax.training.settings import TrainSettings
-    from pcsargmax.training.train import train
 
     def reading(what: str, done: int, total: int) -> None:
         if done == total:
@@ -278,7 +278,7 @@ def _epochs(status: Status) -> Any:
 
 
 def _evaluate(experiment: Experiment, folder: Path, device: str, status: Status) -> dict[str, Any]:
-    from pcsargmax.training.run import load_run
+    from pcsargmax.runs.detector import load_run
 
     status.phase("evaluating")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from pcsargmax.training.run_settings import method_name
+from pcsargmax.settings.common import method_name
 
 #: Settings that tell no method from another: the seed, where the data lie, and how a training is carried out.
 _NOT_COUNTED = ("seed", "data", "root", "device", "tensorboard", "workers")

@@ -105,7 +105,7 @@ def command(
     """
     with friendly_errors():
         from pcsargmax.benchmark.worker import Places
-        from pcsargmax.training.run_folder import usable_device
+        from pcsargmax.runs.base import usable_device
 
         places = Places(results, runs)
         if table not in ("", *TABLES, "all", "none"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.training.settings import TrainSettings
+from pcsargmax.settings.detector import TrainSettings
 
 if TYPE_CHECKING:
     from pcsargmax.visualize.report import RunReport
@@ -38,7 +38,7 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
     from pcsargmax.commands.evaluate import write_metrics
     from pcsargmax.commands.progress import console, progress_bars, quiet_lightning, training_progress
     from pcsargmax.datasets import make_procedural
-    from pcsargmax.training.train import train
+    from pcsargmax.training.detector.train import train
     from pcsargmax.visualize.report import measure_run
 
     quiet_lightning()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from pcsargmax.commands.alike import alike, data_name, method_label, over_seeds
-from pcsargmax.training.settings import UNITS
+from pcsargmax.settings.detector import UNITS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -61,7 +61,7 @@ def _table(title: str, values: dict[str, Any], names: list[str]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from pcsargmax.training.estimates import ESTIMATES
+    from pcsargmax.runs.evaluation.estimates import ESTIMATES
 
     table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))  # within 80 columns
     table.add_column("")

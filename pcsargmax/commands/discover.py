@@ -9,7 +9,7 @@ import typer
 
 from pcsargmax.commands.errors import friendly_errors
 from pcsargmax.commands.options import chosen_settings, make_run, resumed, run_options, with_settings
-from pcsargmax.training.discover_settings import DISCOVER_RECIPES, DiscoverSettings
+from pcsargmax.settings.discovery import DISCOVER_RECIPES, DiscoverSettings
 
 
 def discover_command(
@@ -32,7 +32,7 @@ def discover_command(
         folder = run or Path("runs") / f"{Path(settings.data).name}-discover-{settings.objective}-seed{settings.seed}"
         if resume:
             settings = resumed(DiscoverSettings, folder, said)
-        from pcsargmax.training.discover import discover
+        from pcsargmax.training.discovery.train import discover
 
         make_run(discover, "Discovered", settings, folder, resume, as_json)
 

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from pcsargmax.commands.alike import alike, data_name, method_label, over_seeds
-from pcsargmax.training.settings import UNITS
+from pcsargmax.settings.detector import UNITS
 
 #: What a table shows of one evaluation: its heading, and the way to the number.
 _COLUMNS: dict[str, tuple[str, ...]] = {
@@ -113,7 +113,7 @@ def _remarks(metrics: dict[str, Any]) -> list[str]:
 
 def _repeatability(found: dict[str, dict[str, float]] | None) -> list[str]:
     """How many keypoints were found again on changed copies, a line each change."""
-    from pcsargmax.training.discover_repeatability import CHANGES
+    from pcsargmax.runs.evaluation.repeatability import CHANGES
 
     return [
         f"repeatability@0.1 {100 * values['repeatability@0.1']:.1f}, moved {values['movement']:.3f} of the diagonal: "

@@ -89,7 +89,7 @@ def command(
     """
     with friendly_errors():
         from pcsargmax.commands.progress import progress_bars
-        from pcsargmax.training.run import load_run
+        from pcsargmax.runs.detector import load_run
 
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
         opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]

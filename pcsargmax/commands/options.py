@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from pcsargmax.training.run_settings import MESH_FRAME_HELP, RunSettings, setting_help, setting_types
+from pcsargmax.settings.common import MESH_FRAME_HELP, RunSettings, setting_help, setting_types
 
 S = TypeVar("S", bound=RunSettings)
 

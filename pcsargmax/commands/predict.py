@@ -13,10 +13,10 @@ from pcsargmax.commands.errors import friendly_errors
 from pcsargmax.commands.evaluation_options import Device
 
 if TYPE_CHECKING:
-    from pcsargmax.training.discover_run import DiscoverRun
-    from pcsargmax.training.images.run import ImageRun
-    from pcsargmax.training.images.surface_run import SurfaceRun
-    from pcsargmax.training.run import Run
+    from pcsargmax.runs.detector import Run
+    from pcsargmax.runs.discovery import DiscoverRun
+    from pcsargmax.runs.images import ImageRun
+    from pcsargmax.runs.surfaces import SurfaceRun
 
 #: A file, and where the result is written or None -> the result as plain values.
 Predictor = Callable[[Path, Path | None], dict[str, Any]]
@@ -68,8 +68,8 @@ def command(
     with friendly_errors():
         from pcsargmax.commands.progress import console, progress_bars
         from pcsargmax.predictions.cloud import FORMATS
-        from pcsargmax.training.discover_run import DiscoverRun
-        from pcsargmax.training.run import Run, load_run
+        from pcsargmax.runs.detector import Run, load_run
+        from pcsargmax.runs.discovery import DiscoverRun
 
         if format not in FORMATS:
             raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")

@@ -55,8 +55,8 @@ def command(
     with friendly_errors():
         from pcsargmax.commands.progress import progress_bars
         from pcsargmax.commands.report_images import are_images, report_images
-        from pcsargmax.training.discover_run import DiscoverRun
-        from pcsargmax.training.run import load_run
+        from pcsargmax.runs.detector import load_run
+        from pcsargmax.runs.discovery import DiscoverRun
         from pcsargmax.visualize.report import check_alike, measure_run, write_report
 
         if shapes < 1:

@@ -21,7 +21,7 @@ def are_images(runs: Sequence[Any]) -> bool:
     Raises:
         ValueError: one of images and one of clouds.
     """
-    from pcsargmax.training.images.settings import ImageSettings
+    from pcsargmax.settings.images import ImageSettings
 
     kinds = {isinstance(run.settings, ImageSettings) for run in runs}
     if len(kinds) > 1:
@@ -42,7 +42,7 @@ def report_images(
 ) -> None:
     """Measure one run or two, write the page, and print its path; the arguments are options of `report`."""
     from pcsargmax.commands.progress import progress_bars
-    from pcsargmax.training.images.surface_run import SurfaceRun
+    from pcsargmax.runs.surfaces import SurfaceRun
     from pcsargmax.visualize.images.report import check_alike, measure_image_run, write_image_report
 
     if symmetry != "none":

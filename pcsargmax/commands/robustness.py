@@ -79,7 +79,7 @@ def command(
     with friendly_errors():
         from pcsargmax.benchmark.robustness import sweep
         from pcsargmax.commands.progress import console, progress_bars
-        from pcsargmax.training.run import load_cloud_run
+        from pcsargmax.runs.detector import load_cloud_run
 
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds), "severities": parse_changes(change)}
         if shapes < 0:

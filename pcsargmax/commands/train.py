@@ -9,7 +9,7 @@ import typer
 
 from pcsargmax.commands.errors import friendly_errors
 from pcsargmax.commands.options import chosen_settings, make_run, resumed, run_options, with_settings
-from pcsargmax.training.settings import RECIPES, TrainSettings
+from pcsargmax.settings.detector import RECIPES, TrainSettings
 
 
 def train_command(
@@ -31,7 +31,7 @@ def train_command(
         folder = run or Path("runs") / f"{Path(settings.data).name}-{settings.objective}-seed{settings.seed}"
         if resume:
             settings = resumed(TrainSettings, folder, said)
-        from pcsargmax.training.train import train
+        from pcsargmax.training.detector.train import train
 
         make_run(train, "Trained", settings, folder, resume, as_json)
 

@@ -9,8 +9,8 @@ import typer
 
 from pcsargmax.commands.errors import friendly_errors
 from pcsargmax.commands.options import make_run, resumed, run_options, was_said, with_settings
-from pcsargmax.training.images import presets
-from pcsargmax.training.images.settings import ImageSettings
+from pcsargmax.settings import presets
+from pcsargmax.settings.images import ImageSettings
 
 
 def train_command(

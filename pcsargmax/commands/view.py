@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.training.run_settings import method_name
+from pcsargmax.settings.common import method_name
 
 if TYPE_CHECKING:
-    from pcsargmax.training.discover_run import DiscoverRun
-    from pcsargmax.training.run import Run
+    from pcsargmax.runs.detector import Run
+    from pcsargmax.runs.discovery import DiscoverRun
     from pcsargmax.visualize.look import Look
     from pcsargmax.visualize.shapes import Shape
     from pcsargmax.visualize.sources import Predictions
@@ -207,7 +207,7 @@ def _check_options(samples: int, run: Path | None, against: Path | None) -> None
 
 def _open(path: Path, device: str) -> Any:
     """A run of any kind."""
-    from pcsargmax.training.run import load_run
+    from pcsargmax.runs.detector import load_run
 
     return load_run(path, device=device)
 
@@ -217,7 +217,7 @@ def _shapes(
 ) -> Sequence[Shape]:
     """The shapes of the data, or of a split of the run's own."""
     from pcsargmax.commands.progress import progress_bars
-    from pcsargmax.training.discover_settings import DiscoverSettings
+    from pcsargmax.settings.discovery import DiscoverSettings
     from pcsargmax.visualize.sources import find_shapes, run_shapes
 
     if runs and not data:
@@ -281,7 +281,7 @@ def _check_keypoint(look: Look, names: Sequence[str], whose: str) -> None:
 def _say_seen(run: Run | DiscoverRun, shapes: Sequence[Shape]) -> None:
     """Say how many shapes a detector knows already: it looks better on them than it is."""
     from pcsargmax.commands.progress import console
-    from pcsargmax.training.run import Run
+    from pcsargmax.runs.detector import Run
 
     seen = sum(Path(shape.name).stem in run.trained_on for shape in shapes) if isinstance(run, Run) else 0
     if seen:
@@ -300,7 +300,7 @@ def _titles(runs: Sequence[Run | DiscoverRun], data: str) -> tuple[str, str]:
 
 
 def _method(run: Run | DiscoverRun) -> str:
-    from pcsargmax.training.discover_run import DiscoverRun
+    from pcsargmax.runs.discovery import DiscoverRun
 
     method = method_name(run.settings.objective, run.settings.num_samples)
     return f"discovery, {method}" if isinstance(run, DiscoverRun) else method

@@ -121,7 +121,7 @@ def view_images(
 
 
 def _sources(runs: Sequence[AnyRun], data: list[str], split: str, root: Path | None) -> list[Source]:
-    from pcsargmax.training.images.settings import ImageSettings
+    from pcsargmax.settings.images import ImageSettings
     from pcsargmax.visualize.images.sources import find_images, run_images
 
     if runs and not data:
@@ -144,7 +144,7 @@ def _chosen(sources: list[Source], first: int, count: int) -> list[Source]:
 
 def _names(run: AnyRun) -> tuple[str, ...]:
     """Keypoints or surfaces of a run."""
-    from pcsargmax.training.images.surface_run import SurfaceRun
+    from pcsargmax.runs.surfaces import SurfaceRun
 
     return run.surface_names if isinstance(run, SurfaceRun) else run.keypoint_names
 

@@ -17,8 +17,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from pcsargmax.training.data import Prepared, eval_loader, train_loader
-from pcsargmax.training.run_settings import RunSettings
+from pcsargmax.settings.common import RunSettings
+from pcsargmax.training.detector.data import Prepared, eval_loader, train_loader
 
 Progress = Callable[[str, int, int], None]
 

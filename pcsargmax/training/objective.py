@@ -22,11 +22,11 @@ from pcsargmax.core.maps import Sites
 from pcsargmax.core.regularizers import Spacing
 from pcsargmax.core.relaxation import Relaxation, Schedule, make_schedule
 from pcsargmax.models.keypoint_detector import Scores
-from pcsargmax.training.run_settings import SAMPLED, SINGLE_SITE, RunSettings
-from pcsargmax.training.settings import TrainSettings
+from pcsargmax.settings.common import SAMPLED, SINGLE_SITE, RunSettings
+from pcsargmax.settings.detector import TrainSettings
 
 if TYPE_CHECKING:
-    from pcsargmax.training.images.settings import ImageSettings
+    from pcsargmax.settings.images import ImageSettings
 
 #: scores, target (B, K, 3), sigma (B,), progress in [0, 1], generator -> loss of each item and keypoint (B, K)
 Objective = Callable[[Scores, Tensor, Tensor, float, torch.Generator | None], Tensor]

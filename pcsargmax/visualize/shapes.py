@@ -20,7 +20,7 @@ from pcsargmax.visualize.annotation import annotated
 if TYPE_CHECKING:
     from pcsargmax.io.clouds import Cloud
     from pcsargmax.io.markups import Frame, Landmarks
-    from pcsargmax.training.run_folder import BaseRun
+    from pcsargmax.runs.base import BaseRun
 
 #: Points that are taken of a mesh where no run says how many it takes.
 MESH_POINTS = 2048

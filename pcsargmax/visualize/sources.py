@@ -24,9 +24,9 @@ from pcsargmax.visualize.shapes import (
 
 if TYPE_CHECKING:
     from pcsargmax.io.markups import Frame
-    from pcsargmax.training.discover_settings import DiscoverSettings
-    from pcsargmax.training.run_folder import BaseRun
-    from pcsargmax.training.run_settings import RunSettings
+    from pcsargmax.runs.base import BaseRun
+    from pcsargmax.settings.common import RunSettings
+    from pcsargmax.settings.discovery import DiscoverSettings
 
 
 class Predictions(Sequence[Prediction]):
@@ -176,8 +176,8 @@ def _find(
     from pcsargmax.datasets.check import is_keypointnet
     from pcsargmax.datasets.shapenet import h5_files
     from pcsargmax.io.clouds import CLOUD_SUFFIXES
-    from pcsargmax.training.data import is_folder, open_folder
-    from pcsargmax.training.discover_data import open_clouds, source_of
+    from pcsargmax.training.detector.data import is_folder, open_folder
+    from pcsargmax.training.discovery.data import open_clouds, source_of
 
     path, folder = Path(text), is_folder(settings)
     if (folder and is_keypointnet(path)) or (path.exists() and h5_files(path)):

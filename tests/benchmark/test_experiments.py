@@ -13,9 +13,9 @@ from pcsargmax.benchmark.experiments import (
     plan,
 )
 from pcsargmax.benchmark.sources import Source
-from pcsargmax.training.discover_settings import DISCOVER_RECIPES, DiscoverSettings
-from pcsargmax.training.images.settings import ImageSettings
-from pcsargmax.training.settings import RECIPES, TrainSettings
+from pcsargmax.settings.detector import RECIPES, TrainSettings
+from pcsargmax.settings.discovery import DISCOVER_RECIPES, DiscoverSettings
+from pcsargmax.settings.images import ImageSettings
 
 MUG, CHAIR = Source("mug", "mug", "/data"), Source("chair", "chair", "/data")
 

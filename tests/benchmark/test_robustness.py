@@ -11,8 +11,8 @@ from pcsargmax.benchmark.robustness import CHANGES, seen_from_sides, sweep, with
 from pcsargmax.benchmark.robustness_scores import DiscoveryTally, Sighting
 from pcsargmax.metrics import DAS
 from pcsargmax.metrics.repeatability import noisy, partial_view
-from pcsargmax.training.data import mix_seed
-from pcsargmax.training.run import load_run
+from pcsargmax.runs.detector import load_run
+from pcsargmax.training.detector.data import mix_seed
 
 NOISE = {"noise": (0.0, 0.02)}
 
@@ -26,8 +26,8 @@ def run(box_run):
 
 @pytest.fixture(scope="module")
 def discovery(box_root, tmp_path_factory):
-    from pcsargmax.training.discover import discover
-    from pcsargmax.training.discover_settings import DiscoverSettings
+    from pcsargmax.settings.discovery import DiscoverSettings
+    from pcsargmax.training.discovery.train import discover
 
     settings = DiscoverSettings(data="box", root=str(box_root), keypoints=4, epochs=2, batch_size=4, device="cpu")
     return discover(settings, tmp_path_factory.mktemp("runs") / "discovery")

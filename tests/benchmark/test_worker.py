@@ -14,7 +14,7 @@ from filelock import FileLock
 from pcsargmax.benchmark.results import read_result, write_result
 from pcsargmax.benchmark.status import Status, read_status
 from pcsargmax.benchmark.worker import Places, run_experiment
-from pcsargmax.training.run import Run, load_run
+from pcsargmax.runs.detector import Run, load_run
 
 #: What differs between two runs of one experiment.
 PASSING = ("finished", "seconds", "machine", "commit")
@@ -139,7 +139,7 @@ def test_a_run_is_measured_on_the_split_that_it_has(box_plan, places, monkeypatc
         run = load_run(folder, **options)
         return Validated(**{field.name: getattr(run, field.name) for field in fields(run)})
 
-    monkeypatch.setattr("pcsargmax.training.run.load_run", load)
+    monkeypatch.setattr("pcsargmax.runs.detector.load_run", load)
     assert run_experiment(box_plan()[0], places) == "done"
     assert asked == ["val"]  # of COCO, whose test split has no labels
 
@@ -159,7 +159,7 @@ def test_a_run_trained_elsewhere_is_evaluated_and_says_so(box_plan, places, coun
 
 
 def test_a_discovery_that_was_stopped_before_it_named_its_keypoints_names_them(box_plan, places, monkeypatch):
-    from pcsargmax.training import discover
+    from pcsargmax.training.discovery import train as discover
 
     (experiment,) = box_plan(kind="discovery")
     name = discover._name_keypoints
@@ -176,7 +176,7 @@ def test_a_discovery_that_was_stopped_before_it_named_its_keypoints_names_them(b
 
 
 def test_a_training_that_ended_early_for_want_of_patience_is_not_gone_on_with(box_plan, places, count, monkeypatch):
-    from pcsargmax.training.detector_module import DetectorModule
+    from pcsargmax.training.detector.module import DetectorModule
 
     scores = iter([0.2, 0.1, 0.3, 0.4, 0.5])
     monkeypatch.setattr(
@@ -285,7 +285,7 @@ def test_what_passes_is_an_error_and_moves_nothing(box_plan, places, count, monk
     with pytest.raises(Killed):
         run_experiment(experiment, places)
     stop.clear()
-    for broken in ("pcsargmax.benchmark.worker._follow_data", "pcsargmax.training.run_folder.read_checkpoint"):
+    for broken in ("pcsargmax.benchmark.worker._follow_data", "pcsargmax.runs.base.read_checkpoint"):
         with monkeypatch.context() as patch:
             patch.setattr(broken, full_disk)
             with pytest.raises(OSError, match="No space left"):

@@ -23,7 +23,7 @@ def image_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def image_run(image_root, tmp_path_factory) -> Path:
     """The folder of a short run on `image_root`: two images to train on, one to choose, three to test."""
-    from pcsargmax.training.images.settings import ImageSettings
+    from pcsargmax.settings.images import ImageSettings
     from pcsargmax.training.images.train import train_images
 
     folder = tmp_path_factory.mktemp("command-runs") / "dots-run"

@@ -1,6 +1,6 @@
 import json
 
-from pcsargmax.training.settings import TrainSettings
+from pcsargmax.settings.detector import TrainSettings
 
 
 def test_the_demo_goes_the_whole_way(cli, tmp_path):

@@ -6,15 +6,15 @@ import pytest
 
 from pcsargmax.commands.discover import command
 from pcsargmax.commands.discover_tables import print_discovery, print_discovery_comparison
-from pcsargmax.training.discover_settings import DISCOVER_RECIPES, DiscoverSettings
-from pcsargmax.training.run import load_run
+from pcsargmax.runs.detector import load_run
+from pcsargmax.settings.discovery import DISCOVER_RECIPES, DiscoverSettings
 
 QUICK = ("--keypoints", 4, "--epochs", 1, "--batch-size", 4, "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
 def folder(box_root, tmp_path_factory):
-    from pcsargmax.training.discover import discover
+    from pcsargmax.training.discovery.train import discover
 
     settings = DiscoverSettings(data="box", root=str(box_root), keypoints=4, epochs=1, batch_size=4, device="cpu")
     place = tmp_path_factory.mktemp("runs") / "discovery"

@@ -11,8 +11,8 @@ from pcsargmax.commands.detector_tables import (
     print_metrics,
     symmetry_lines,
 )
-from pcsargmax.training.estimates import ESTIMATES
-from pcsargmax.training.run import load_run
+from pcsargmax.runs.detector import load_run
+from pcsargmax.runs.evaluation.estimates import ESTIMATES
 
 
 def test_metrics_are_printed_and_kept(cli, box_copy):

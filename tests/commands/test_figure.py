@@ -10,7 +10,7 @@ from pcsargmax.commands.figure import by_method, parse_views, read_evaluations
 def evaluated(box_run, tmp_path_factory):
     """The finished run and what its evaluation left, and the same as if with another seed and by another objective."""
     from pcsargmax.commands.evaluate import write_metrics
-    from pcsargmax.training.run import load_run
+    from pcsargmax.runs.detector import load_run
 
     folder = tmp_path_factory.mktemp("figures")
     metrics = load_run(box_run).evaluate("test")
@@ -44,7 +44,7 @@ def test_maps_of_runs_on_one_shape(cli, box_run, evaluated, tmp_path):
 
 
 def test_each_run_predicts_the_shape_and_every_option_is_heard(cli, box_run, evaluated, tmp_path, monkeypatch):
-    from pcsargmax.training.run import Run
+    from pcsargmax.runs.detector import Run
 
     drawn, asked, predict = [], [], Run.predict
     monkeypatch.setattr("pcsargmax.visualize.probability_figure", lambda *a, **named: drawn.append((a, named)))

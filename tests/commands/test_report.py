@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 
-from pcsargmax.training.discover_settings import DiscoverSettings
+from pcsargmax.settings.discovery import DiscoverSettings
 
 
 @pytest.fixture(scope="module")
 def discovery(box_root, tmp_path_factory):
-    from pcsargmax.training.discover import discover
+    from pcsargmax.training.discovery.train import discover
 
     folder = tmp_path_factory.mktemp("runs") / "discovery"
     discover(

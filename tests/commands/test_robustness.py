@@ -25,8 +25,8 @@ def twin(box_run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def discovery(box_root, tmp_path_factory):
-    from pcsargmax.training.discover import discover
-    from pcsargmax.training.discover_settings import DiscoverSettings
+    from pcsargmax.settings.discovery import DiscoverSettings
+    from pcsargmax.training.discovery.train import discover
 
     settings = DiscoverSettings(data="box", root=str(box_root), keypoints=4, epochs=1, batch_size=4, device="cpu")
     folder = tmp_path_factory.mktemp("runs") / "discovery"

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from pcsargmax.training.settings import OBJECTIVES, TrainSettings
+from pcsargmax.settings.detector import OBJECTIVES, TrainSettings
 
 QUICK = ("--backbone", "light", "--epochs", 1, "--batch-size", 4, "--num-samples", 1, "--device", "cpu")
 

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 
-from pcsargmax.training.images.settings import ImageSettings
+from pcsargmax.settings.images import ImageSettings
 
 QUICK = ("--epochs", 1, "--size", "64x64", "--deconv-channels", 8, "--num-samples", 1, "--device", "cpu")
 

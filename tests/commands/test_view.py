@@ -3,14 +3,14 @@ import shutil
 import numpy as np
 import pytest
 
-from pcsargmax.training.run import load_run
+from pcsargmax.runs.detector import load_run
 
 
 @pytest.fixture(scope="module")
 def discovery(box_root, tmp_path_factory):
     """The folder of a tiny discovery on the boxes."""
-    from pcsargmax.training.discover import discover
-    from pcsargmax.training.discover_settings import DiscoverSettings
+    from pcsargmax.settings.discovery import DiscoverSettings
+    from pcsargmax.training.discovery.train import discover
 
     settings = DiscoverSettings(data="box", root=str(box_root), keypoints=4, epochs=1, batch_size=4, device="cpu")
     place = tmp_path_factory.mktemp("runs") / "discovery"
@@ -49,7 +49,7 @@ def test_a_run_alone_shows_its_test_split_beside_the_truth(shown, box_run):
 
 
 def test_nothing_is_predicted_before_it_is_looked_at(shown, box_run, monkeypatch):
-    from pcsargmax.training.run import Run
+    from pcsargmax.runs.detector import Run
 
     asked = []
     predict = Run.predict

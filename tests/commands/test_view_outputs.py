@@ -152,7 +152,7 @@ def test_two_runs_turn_side_by_side(cli, drawn, box_run, box_copy, box_cloud, tm
 
 
 def test_several_outputs_predict_once(cli, drawn, box_run, tmp_path, monkeypatch):
-    from pcsargmax.training.run import Run
+    from pcsargmax.runs.detector import Run
 
     asked = []
     predict = Run.predict

@@ -12,8 +12,8 @@ from pcsargmax.core.losses import (
     variance_regularized_error,
 )
 from pcsargmax.models.keypoint_detector import Scores
+from pcsargmax.settings.detector import OBJECTIVES, TrainSettings
 from pcsargmax.training.objective import basis_sigma, make_comparison, make_objective
-from pcsargmax.training.settings import OBJECTIVES, TrainSettings
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pcsargmax.training.settings import TrainSettings
-from pcsargmax.training.train import train
+from pcsargmax.settings.detector import TrainSettings
+from pcsargmax.training.detector.train import train
 
 SHORT = {"backbone": "light", "epochs": 8, "lr": 4.5e-3, "lr_schedule": "onecycle", "ema": 0.99, "num_samples": 5}
 

@@ -1,7 +1,7 @@
 import pytest
 from torch_geometric.data import Data
 
-from pcsargmax.training.settings import TrainSettings
+from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training.splits import open_splits
 
 SHAPES = {"train": ["a", "b"], "val": ["c"], "trainval": ["a", "b", "c"]}

@@ -33,8 +33,8 @@ def drawn(monkeypatch):
 @pytest.fixture(scope="module")
 def discovery(box_root, tmp_path_factory):
     """The folder of a tiny discovery on the boxes."""
-    from pcsargmax.training.discover import discover
-    from pcsargmax.training.discover_settings import DiscoverSettings
+    from pcsargmax.settings.discovery import DiscoverSettings
+    from pcsargmax.training.discovery.train import discover
 
     settings = DiscoverSettings(data="box", root=str(box_root), keypoints=4, epochs=1, batch_size=4, device="cpu")
     place = tmp_path_factory.mktemp("runs") / "discovery"

@@ -15,10 +15,10 @@ from torch.utils.data import Dataset
 from pcsargmax.datasets.images.augment import ImageAugment
 from pcsargmax.datasets.images.dropped import left_out
 from pcsargmax.datasets.images.item import ImageItem, KeypointImages, can_flip
-from pcsargmax.training.data import mix_seed
-from pcsargmax.training.images.frame import MapFrame
-from pcsargmax.training.images.settings import ImageSettings
-from pcsargmax.training.run_settings import parse_shares
+from pcsargmax.runs.map_frame import MapFrame
+from pcsargmax.settings.common import parse_shares
+from pcsargmax.settings.images import ImageSettings
+from pcsargmax.training.detector.data import mix_seed
 from pcsargmax.transforms.crop import Crop
 
 #: How many bytes of images are kept in memory for the next epoch, in each process that reads them.

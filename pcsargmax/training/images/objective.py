@@ -14,7 +14,7 @@ from pcsargmax.core.distances import distance
 from pcsargmax.core.grid import Grid
 from pcsargmax.core.grid_argmax import GridArgmax
 from pcsargmax.core.relaxation import Relaxation
-from pcsargmax.training.images.settings import ImageSettings
+from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.objective import MapObjective, expectation_weight, make_temperature, map_distance
 
 #: logits (B, K, *shape), their grid, target (B, K, D) in its unit, progress in [0, 1], generator -> loss (B, K)

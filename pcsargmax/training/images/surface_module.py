@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from pcsargmax.models.retina_net import RetinaMaps, RetinaNet, columns, surface_rows
-from pcsargmax.training.data import mix_seed
+from pcsargmax.settings.images import ImageSettings
+from pcsargmax.training.detector.data import mix_seed
 from pcsargmax.training.images.data import SurfaceBatch
 from pcsargmax.training.images.objective import make_grid_objective
 from pcsargmax.training.images.pose_module import image_optimizer
-from pcsargmax.training.images.settings import ImageSettings
 
 #: Keeps the overlap of a layer that is nowhere from being 0 / 0.
 _DICE_EPS = 1.0

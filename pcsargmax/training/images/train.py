@@ -10,7 +10,13 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from pcsargmax.datasets.images.item import can_flip
-from pcsargmax.training.data import Prepared, seeded_weights
+from pcsargmax.runs.base import CHECKPOINT_VERSION, open_checkpoint
+from pcsargmax.runs.images import ImageRun, open_image_run
+from pcsargmax.runs.map_frame import MapFrame
+from pcsargmax.runs.networks import build_pose, build_retina
+from pcsargmax.runs.surfaces import SurfaceRun, open_surface_run
+from pcsargmax.settings.images import ImageSettings
+from pcsargmax.training.detector.data import Prepared, seeded_weights
 from pcsargmax.training.images.data import (
     PreparedImages,
     PreparedSlices,
@@ -18,15 +24,9 @@ from pcsargmax.training.images.data import (
     open_images,
     open_training_images,
 )
-from pcsargmax.training.images.frame import MapFrame
-from pcsargmax.training.images.networks import build_pose, build_retina
 from pcsargmax.training.images.pose_module import PoseModule
-from pcsargmax.training.images.run import ImageRun, open_image_run
-from pcsargmax.training.images.settings import ImageSettings
 from pcsargmax.training.images.surface_module import SurfaceModule
-from pcsargmax.training.images.surface_run import SurfaceRun, open_surface_run
 from pcsargmax.training.loop import Loop, Progress, Selection
-from pcsargmax.training.run_folder import CHECKPOINT_VERSION, open_checkpoint
 from pcsargmax.training.splits import Splits, open_splits
 
 

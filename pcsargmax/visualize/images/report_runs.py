@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pcsargmax.training.run_settings import method_name
+from pcsargmax.settings.common import method_name
 from pcsargmax.visualize.training_log import log_files
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def measure_image_run(run: AnyRun, split: str = "", **options: Any) -> ImageRepo
     Raises:
         ValueError: what `evaluate` raises.
     """
-    from pcsargmax.training.images.surface_run import SurfaceRun
+    from pcsargmax.runs.surfaces import SurfaceRun
     from pcsargmax.visualize.images.sources import dataset_sources, predicted_images
 
     sums = np.zeros(3)
@@ -120,7 +120,7 @@ def check_alike(*runs: AnyRun) -> None:
     Raises:
         ValueError: keypoints and surfaces, or others of these.
     """
-    from pcsargmax.training.images.surface_run import SurfaceRun
+    from pcsargmax.runs.surfaces import SurfaceRun
 
     traits = [
         ("surfaces", run.surface_names) if isinstance(run, SurfaceRun) else ("keypoints", run.keypoint_names)

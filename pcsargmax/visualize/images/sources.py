@@ -17,9 +17,9 @@ from pcsargmax.visualize.images.picture import Drawable, picture_of
 from pcsargmax.visualize.sources import Predictions
 
 if TYPE_CHECKING:
-    from pcsargmax.training.images.run import ImageRun
-    from pcsargmax.training.images.settings import ImageSettings
-    from pcsargmax.training.images.surface_run import SurfaceRun
+    from pcsargmax.runs.images import ImageRun
+    from pcsargmax.runs.surfaces import SurfaceRun
+    from pcsargmax.settings.images import ImageSettings
 
     AnyRun: TypeAlias = ImageRun | SurfaceRun
 
@@ -47,7 +47,7 @@ def is_image_data(text: str) -> bool:
 
     A folder with meshes or clouds in it is none, even if there are pictures beside them.
     """
-    from pcsargmax.training.images.settings import OFFICIAL, PROCEDURAL
+    from pcsargmax.settings.images import OFFICIAL, PROCEDURAL
 
     path = Path(text).expanduser()
     if text in (*OFFICIAL, *PROCEDURAL):
@@ -70,7 +70,7 @@ def find_images(data: Sequence[str], settings: ImageSettings | None = None, spli
     Raises:
         FileNotFoundError: no such file. ValueError: what the data sets raise, or no image.
     """
-    from pcsargmax.training.images.settings import OFFICIAL, PROCEDURAL, ImageSettings
+    from pcsargmax.settings.images import OFFICIAL, PROCEDURAL, ImageSettings
 
     settings = settings or ImageSettings()
     sources: list[Source] = []
@@ -112,7 +112,7 @@ def predicted_images(run: AnyRun, sources: Sequence[Source], *, flip_test: bool 
     Raises:
         ValueError: when one is asked for that is no image of the run's kind.
     """
-    from pcsargmax.training.images.surface_run import SurfaceRun
+    from pcsargmax.runs.surfaces import SurfaceRun
 
     surfaces = isinstance(run, SurfaceRun)
     own = run.surface_names if isinstance(run, SurfaceRun) else run.keypoint_names
@@ -194,7 +194,7 @@ def _names_of(saved: ImagePrediction | SurfacePrediction) -> tuple[str, ...]:
 
 def _sized(settings: ImageSettings, data: str) -> ImageSettings:
     """The settings with the size that a procedural data set is usually drawn in, where none was said."""
-    from pcsargmax.training.images.settings import ImageSettings
+    from pcsargmax.settings.images import ImageSettings
 
     if settings.data == data or settings.size != ImageSettings().size:
         return settings

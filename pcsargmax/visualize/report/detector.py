@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pcsargmax.training.estimates import ESTIMATES
+from pcsargmax.runs.evaluation.estimates import ESTIMATES
 from pcsargmax.visualize.report.charts import pck_chart, reliability_chart, sparsification_chart
 from pcsargmax.visualize.report.detector_rows import keypoint_errors_of, keypoint_tables, shape_table
 from pcsargmax.visualize.report.differences import alike_right, detector_differences, values_of

@@ -183,7 +183,7 @@ def _iou_table(results: Results) -> str:
 
 def _repeatability_table(results: Results) -> str:
     """A row a change and run; nothing where it was not asked for."""
-    from pcsargmax.training.discover_repeatability import CHANGES
+    from pcsargmax.runs.evaluation.repeatability import CHANGES
 
     labels = list(results)
     rows = [

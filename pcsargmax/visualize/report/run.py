@@ -17,8 +17,8 @@ from pcsargmax.visualize.training_log import log_files
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
-    from pcsargmax.training.discover_run import DiscoverRun
-    from pcsargmax.training.run import Run
+    from pcsargmax.runs.detector import Run
+    from pcsargmax.runs.discovery import DiscoverRun
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def measure_run(run: Run | DiscoverRun, split: str = "", **options: Any) -> RunR
     Raises:
         ValueError: such an option, or what `evaluate` raises.
     """
-    from pcsargmax.training.discover_run import DiscoverRun
+    from pcsargmax.runs.discovery import DiscoverRun
 
     if refused := {"average", "strict"} & options.keys():
         raise ValueError(f"{' and '.join(sorted(refused))}: a report counts in one way, got another")
@@ -105,7 +105,7 @@ def check_alike(first: Run | DiscoverRun, *others: Run | DiscoverRun) -> None:
     Raises:
         ValueError: unlike kinds, detectors of other keypoints, or other units.
     """
-    from pcsargmax.training.discover_run import DiscoverRun
+    from pcsargmax.runs.discovery import DiscoverRun
 
     traits = [
         _Traits(one.folder.resolve().name, isinstance(one, DiscoverRun), one.unit, list(one.keypoint_names))

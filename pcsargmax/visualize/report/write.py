@@ -6,7 +6,7 @@ import datetime
 from functools import partial
 from pathlib import Path
 
-from pcsargmax.training.run_settings import method_name
+from pcsargmax.settings.common import method_name
 from pcsargmax.visualize.page import CLOUDS
 from pcsargmax.visualize.page_shapes import page_data
 from pcsargmax.visualize.report import detector, discovery

@@ -36,7 +36,7 @@ def dot_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def dot_settings(dot_root):
     """Make settings that train on `dot_root` in about a second; keyword arguments change them."""
-    from pcsargmax.training.images.settings import ImageSettings
+    from pcsargmax.settings.images import ImageSettings
 
     def make(**changes) -> ImageSettings:
         quick = {"epochs": 2, "trunk": "tiny", "size": "64x64", "deconv_channels": 16, "batch_size": 5}
@@ -75,7 +75,7 @@ def few_slices():
 @pytest.fixture(scope="session")
 def slice_run(tmp_path_factory) -> Path:
     """The folder of a finished run on `few_slices`."""
-    from pcsargmax.training.images.settings import ImageSettings
+    from pcsargmax.settings.images import ImageSettings
     from pcsargmax.training.images.train import train_images
 
     folder = tmp_path_factory.mktemp("slice-runs") / "slices"

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from pcsargmax.datasets.images import Crop, ImageItem, SurfaceItem
+from pcsargmax.runs.map_frame import MapFrame
+from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.images.data import (
     CHANNEL_MEAN,
     ImageBatch,
@@ -17,8 +19,6 @@ from pcsargmax.training.images.data import (
     slice_tensor,
     to_tensor,
 )
-from pcsargmax.training.images.frame import MapFrame
-from pcsargmax.training.images.settings import ImageSettings
 
 FRAME = MapFrame((32, 32))
 
@@ -162,7 +162,7 @@ def test_slices_have_mean_0_and_deviation_1_and_may_be_mirrored():
 
 
 def test_an_epoch_is_each_item_once_or_what_the_data_draw():
-    from pcsargmax.training.data import train_loader
+    from pcsargmax.training.detector.data import train_loader
 
     data = Items([item([[1, 1], [9, 9], [5, 5]], name=str(number)) for number in range(3)])
     batches = list(train_loader(PreparedImages(data, FRAME, 1.0), 2, seed=0))

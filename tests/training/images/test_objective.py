@@ -6,8 +6,8 @@ import torch
 from pcsargmax import Gaussian, Grid, SmoothL1, Triangular, Uniform
 from pcsargmax.core import losses as core
 from pcsargmax.core.grid_argmax import GridArgmax
+from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.images.objective import make_grid_objective
-from pcsargmax.training.images.settings import ImageSettings
 from pcsargmax.training.objective import make_temperature
 
 GRID = Grid((5, 4))

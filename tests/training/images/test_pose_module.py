@@ -6,9 +6,9 @@ import torch
 from pcsargmax import Grid, Triangular, soft_argmax
 from pcsargmax.core import losses as core
 from pcsargmax.models.simple_pose import SimplePose
+from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.images.data import ImageBatch
 from pcsargmax.training.images.pose_module import PoseModule
-from pcsargmax.training.images.settings import ImageSettings
 
 
 @pytest.fixture

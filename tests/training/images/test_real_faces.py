@@ -1,13 +1,13 @@
 import torch
 
 from pcsargmax.datasets.images import ImageFolder
-from pcsargmax.training.data import seeded_weights
+from pcsargmax.runs.map_frame import MapFrame
+from pcsargmax.runs.networks import build_pose
+from pcsargmax.settings.images import ImageSettings
+from pcsargmax.settings.presets import preset
+from pcsargmax.training.detector.data import seeded_weights
 from pcsargmax.training.images.data import PreparedImages
-from pcsargmax.training.images.frame import MapFrame
-from pcsargmax.training.images.networks import build_pose
 from pcsargmax.training.images.pose_module import PoseModule
-from pcsargmax.training.images.presets import preset
-from pcsargmax.training.images.settings import ImageSettings
 
 
 def test_real_faces_are_learnt(shared_data):

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from pcsargmax.models.retina_net import RetinaMaps, RetinaNet, surface_rows
+from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.images.data import SurfaceBatch
-from pcsargmax.training.images.settings import ImageSettings
 from pcsargmax.training.images.surface_module import SurfaceModule, label_loss, layer_labels
 
 ROWS = torch.tensor([[[1.0, 1.5, 0.0], [2.0, 3.0, 2.0]]])

@@ -4,11 +4,11 @@ import warnings
 import pytest
 import torch
 
-from pcsargmax.training.images.run import ImageRun
-from pcsargmax.training.images.settings import ImageSettings
-from pcsargmax.training.images.surface_run import SurfaceRun
+from pcsargmax.runs.detector import load_run
+from pcsargmax.runs.images import ImageRun
+from pcsargmax.runs.surfaces import SurfaceRun
+from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.images.train import train_images
-from pcsargmax.training.run import load_run
 
 
 def weights(folder, name="last"):

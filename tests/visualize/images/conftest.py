@@ -77,9 +77,9 @@ def image_root(tmp_path_factory) -> Path:
 @pytest.fixture
 def untrained(image_root, tmp_path):
     """Make runs on `image_root` whose weights are those they began with; a seed draws them."""
-    from pcsargmax.training.images.networks import build_pose
-    from pcsargmax.training.images.run import ImageRun
-    from pcsargmax.training.images.settings import ImageSettings
+    from pcsargmax.runs.images import ImageRun
+    from pcsargmax.runs.networks import build_pose
+    from pcsargmax.settings.images import ImageSettings
 
     def make(name: str = "run", seed: int = 0, **changes) -> ImageRun:
         quick = {"data": str(image_root), "trunk": "tiny", "size": "32x32", "deconv_channels": 8, "shares": "2,0,3"}
@@ -99,9 +99,9 @@ def untrained(image_root, tmp_path):
 def untrained_slices(tmp_path, monkeypatch):
     """Make runs on three procedural slices, their weights those that they began with."""
     from pcsargmax.datasets.images import ProceduralSlices
-    from pcsargmax.training.images.networks import build_retina
-    from pcsargmax.training.images.settings import ImageSettings
-    from pcsargmax.training.images.surface_run import SurfaceRun
+    from pcsargmax.runs.networks import build_retina
+    from pcsargmax.runs.surfaces import SurfaceRun
+    from pcsargmax.settings.images import ImageSettings
 
     monkeypatch.setattr(ProceduralSlices, "default_items", {"train": 3, "val": 3, "test": 3})
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pcsargmax.training.images.settings import ImageSettings
+from pcsargmax.settings.images import ImageSettings
 from pcsargmax.visualize.images.picture import picture_of
 from pcsargmax.visualize.images.sources import (
     annotated_images,

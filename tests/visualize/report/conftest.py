@@ -9,9 +9,9 @@ from torch_geometric.data import Data
 from pcsargmax.models.template import Template
 from pcsargmax.ops.skeleton import edge_pairs
 from pcsargmax.predictions.cloud import Skeleton
-from pcsargmax.training.discover_scores import DiscoverScorer
-from pcsargmax.training.evaluation import Evaluation, Protocol
-from pcsargmax.training.settings import TrainSettings
+from pcsargmax.runs.evaluation.detector import Evaluation, Protocol
+from pcsargmax.runs.evaluation.discovery import DiscoverScorer
+from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.visualize.report import RunReport
 
 WRITTEN = datetime.datetime(2026, 5, 4, 3, 2)

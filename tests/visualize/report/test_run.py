@@ -4,15 +4,15 @@ import warnings
 import numpy as np
 import pytest
 
-from pcsargmax.training.run import load_run
+from pcsargmax.runs.detector import load_run
 from pcsargmax.visualize.report import check_alike, measure_run
 from pcsargmax.visualize.report.run import comparable
 
 
 @pytest.fixture(scope="module")
 def discovery(box_root, tmp_path_factory):
-    from pcsargmax.training.discover import discover
-    from pcsargmax.training.discover_settings import DiscoverSettings
+    from pcsargmax.settings.discovery import DiscoverSettings
+    from pcsargmax.training.discovery.train import discover
 
     settings = DiscoverSettings(data="box", root=str(box_root), keypoints=4, epochs=1, batch_size=4, device="cpu")
     return discover(settings, tmp_path_factory.mktemp("runs") / "discovery")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pcsargmax.models.template import Template
-from pcsargmax.training.evaluation import Evaluation, Protocol
+from pcsargmax.runs.evaluation.detector import Evaluation, Protocol
 from pcsargmax.visualize.report import RunReport, write_report
 from pcsargmax.visualize.report.parts import told
 

@@ -1,0 +1,1 @@
+"""A finished run: open it, predict with it, evaluate it."""

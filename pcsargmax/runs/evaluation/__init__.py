@@ -1,0 +1,1 @@
+"""Evaluation of finished runs: predictions against annotations, one file per kind of run."""

@@ -1,0 +1,1 @@
+"""Training of keypoint detectors on point clouds: data, objective, LightningModule."""

@@ -1,0 +1,158 @@
+"""The supervised detector as a LightningModule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pcsargmax.core.bases import Gaussian
+from pcsargmax.core.distribution import KeypointDistribution
+from pcsargmax.metrics import PCK
+from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling
+from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
+from pcsargmax.predictions.calibration import Calibration, CalibrationSamples
+from pcsargmax.runs.symmetry import choose_labeling
+from pcsargmax.settings.detector import TrainSettings
+from pcsargmax.training.detector.data import DetectorBatch, mix_seed
+from pcsargmax.training.loop import one_cycle
+from pcsargmax.training.objective import basis_sigma, make_comparison, make_objective
+
+
+class DetectorModule(lightning.LightningModule):
+    """Trains a KeypointDetector; validation PCK is in the unit that `length_unit` gives.
+
+    Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
+    been interrupted, and nothing global is seeded.
+
+    Where `settings.symmetry` is not "none", batches bring `keypoint_labelings`: of each shape the labelling of least
+    loss is learnt, which may be the mirrored one of all shapes. Validation logs PCK and error both against the
+    annotation ("val/…") and against the nearest labelling ("val/symmetric/…"); the latter chooses the best checkpoint
+    and is what the calibration is of.
+
+    Args:
+        detector: the network.
+        settings: of the run.
+        length_unit: "raw" or "diagonal": what the thresholds of the validation PCK are multiples of.
+        metadata: plain values kept in the checkpoint, from which a run is opened again.
+
+    Attributes:
+        calibration: fitted at the end of each validation to the weights that were validated, the averaged ones where
+            there are such, and kept in the checkpoint, which is saved right after and holds these weights; None until
+            then, and without a validation split.
+    """
+
+    calibration: Calibration | None
+
+    def __init__(
+        self, detector: KeypointDetector, settings: TrainSettings, length_unit: str, metadata: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.detector, self.settings, self.length_unit, self.metadata = (
+            detector,
+            settings,
+            length_unit,
+            metadata,
+        )
+        self.objective, self.comparison = make_objective(settings), make_comparison(settings)
+        self.val_pck = PCK(num_bootstrap=0)
+        self.val_symmetric_pck = PCK(num_bootstrap=0)
+        self.val_samples = CalibrationSamples()
+        self.calibration = None
+
+    def forward(self, batch: DetectorBatch) -> Scores:
+        """Score a batch."""
+        clouds = batch.clouds
+        return self.detector(clouds.pos, None, clouds.batch, batch.neighborhoods)
+
+    def training_step(self, batch: DetectorBatch, batch_idx: int) -> Tensor:
+        """Loss of a step: the objective over visible keypoints, and the presence head's."""
+        clouds, visible = batch.clouds, batch.clouds.keypoint_visible
+        step_seed = mix_seed(self.settings.seed, self.global_step, self.global_rank)
+        scores = self(batch)
+        sigma = basis_sigma(self.settings, clouds.sigma, clouds.frame_scale)
+        progress = self.global_step / max(1, int(self.trainer.estimated_stepping_batches))
+
+        generator, target = torch.Generator(self.device), clouds.keypoint_pos
+        if self.settings.symmetry != "none":
+            labelings = clouds.keypoint_labelings
+            losses = self.comparison(scores, labelings, sigma, progress, generator.manual_seed(step_seed))
+            target = choose_labeling(labelings, least_loss_labeling(losses, visible))
+        errors = self.objective(scores, target, sigma, progress, generator.manual_seed(step_seed))
+        location = errors.where(visible, 0).sum() / visible.sum().clamp_min(1)
+        presence = functional.binary_cross_entropy_with_logits(scores.presence.float(), visible.float())
+        count = len(visible)
+        self.log("train/loss", location, on_step=False, on_epoch=True, prog_bar=True, batch_size=count, sync_dist=True)
+        self.log("train/presence", presence, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
+        return location + self.settings.presence_weight * presence
+
+    def validation_step(self, batch: DetectorBatch, batch_idx: int) -> None:
+        """Collect the errors of a batch, and how sure its maps are."""
+        clouds = batch.clouds
+        scores = self(batch)
+        sigma = basis_sigma(self.settings, clouds.sigma, clouds.frame_scale)
+        maps = KeypointDistribution(scores.logits, scores.sites, scores.mask, Gaussian(sigma))
+        # Distances do not depend on where the frame lies, only on its scale.
+        length = clouds.frame_scale[..., None] if self.length_unit == "raw" else 1.0
+        self.val_pck.update(maps.mean * length, clouds.keypoint_pos * length, clouds.keypoint_visible)
+        target = clouds.keypoint_pos
+        if self.settings.symmetry != "none":
+            best = nearest_labeling(maps.mean, clouds.keypoint_labelings, clouds.keypoint_visible)
+            target = choose_labeling(clouds.keypoint_labelings, best)
+            self.val_symmetric_pck.update(maps.mean * length, target * length, clouds.keypoint_visible)
+        self.val_samples.update(maps, target, clouds.keypoint_visible)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log what was collected, and calibrate by it."""
+        found = self.val_pck.compute()
+        shares = self._log_pck("val", found)
+        if self.settings.symmetry != "none":
+            found = self.val_symmetric_pck.compute()
+            shares = self._log_pck("val/symmetric", found)
+            self.val_symmetric_pck.reset()
+        # What the best checkpoint is chosen by; the error decides only where the shares are equal, such as all zero.
+        error = found["mean_error"] / (1 + found["mean_error"])
+        self.log("val/score", (shares - 1e-6 * error).double(), sync_dist=True)
+        self.calibration = self.val_samples.fit()
+        self.val_pck.reset()
+        self.val_samples.reset()
+
+    def _log_pck(self, prefix: str, found: dict[str, Tensor]) -> Tensor:
+        """Log what a PCK computed; return the mean of its shares, float64."""
+        for name in ("pck@0.01", "pck@0.02", "pck@0.05", "mean_error"):
+            show = (prefix, name) == ("val", "pck@0.02")
+            self.log(f"{prefix}/{name}", found[name].float(), prog_bar=show, sync_dist=True)
+        # One number to choose by: a single threshold is coarse on a small split.
+        shares = torch.stack([found[f"pck@{threshold}"] for threshold in ("0.01", "0.02", "0.05")]).mean()
+        self.log(f"{prefix}/pck", shares.float(), sync_dist=True)
+        return shares
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the schedule of the settings."""
+        settings = self.settings
+        optimizer = torch.optim.AdamW(self.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        if settings.lr_schedule == "constant":
+            return optimizer
+        if settings.lr_schedule == "halving":
+            halving = torch.optim.lr_scheduler.StepLR(optimizer, settings.lr_period, gamma=0.5)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": halving, "interval": "epoch"}}
+        return one_cycle(optimizer, settings.lr, self.trainer)
+
+    def transfer_batch_to_device(
+        self, batch: DetectorBatch, device: torch.device, dataloader_idx: int
+    ) -> DetectorBatch:
+        """Move clouds and neighbourhoods."""
+        return DetectorBatch(batch.clouds.to(device), batch.neighborhoods.to(device))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is needed to open the run again."""
+        calibration = None if self.calibration is None else self.calibration.to_dict()
+        checkpoint["pcsargmax"] = self.metadata | {"calibration": calibration}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the calibration, in case the weights are saved again without another validation."""
+        kept = checkpoint["pcsargmax"].get("calibration")
+        self.calibration = None if kept is None else Calibration.from_dict(kept)

@@ -1,0 +1,112 @@
+"""Training a detector, from settings to a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from pcsargmax.models.keypoint_detector import KeypointDetector
+from pcsargmax.models.template import Template
+from pcsargmax.runs.base import CHECKPOINT_VERSION, open_checkpoint
+from pcsargmax.runs.detector import Run, open_detector
+from pcsargmax.runs.symmetry import with_labelings
+from pcsargmax.settings.detector import TrainSettings
+from pcsargmax.training.detector.data import (
+    PreparedClouds,
+    augmentation,
+    is_folder,
+    open_dataset,
+    prepare,
+    seeded_weights,
+)
+from pcsargmax.training.detector.module import DetectorModule
+from pcsargmax.training.loop import Loop, Progress, Selection
+from pcsargmax.training.splits import open_splits
+
+
+def train(
+    settings: TrainSettings,
+    folder: str | Path,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    progress: Progress | None = None,
+) -> Run:
+    """Train a keypoint detector and leave a run folder.
+
+    The folder holds settings.json, checkpoints/last.ckpt and best.ckpt (by the mean validation PCK), and log/ (CSV;
+    TensorBoard by request). It is made once the data have been read, and taken away again if training ends before its
+    first checkpoint, so a mistake leaves nothing.
+
+    Args:
+        settings: of the run; with `resume`, they must be those of the folder, but for patience, where and how fast it
+            runs, and the number of epochs where neither a one-cycle rate nor an annealed temperature is made for it.
+        folder: the run folder; must not exist, or with `resume` must hold a checkpoint.
+        resume: go on from last.ckpt, exactly as if training had not been interrupted.
+        callbacks: more Lightning callbacks, such as a progress display.
+        progress: called with (what, done, total) while data are read and prepared.
+
+    Returns:
+        The run, opened at its best checkpoint.
+
+    Raises:
+        ValueError, OSError: settings, data or folder that do not fit, named in the message.
+        KeyboardInterrupt: interrupted; `resume` goes on from the last whole epoch.
+    """
+    best = None if settings.val_split == "none" else Selection("val/score", "max")
+    loop = Loop(settings, Path(folder), best, resume, callbacks)
+    detector, training, validation, metadata = _prepare(settings, progress or (lambda *_: None))
+    loop.fit(DetectorModule(detector, settings, metadata["unit"], metadata), training, validation)
+    return open_detector(open_checkpoint(folder), torch.device("cpu"))
+
+
+def _prepare(
+    settings: TrainSettings, progress: Progress
+) -> tuple[KeypointDetector, PreparedClouds, PreparedClouds | None, dict[str, Any]]:
+    """Open and prepare the data; build the network."""
+    splits = open_splits(settings, lambda split: open_dataset(settings, split, lambda i, n: progress("reading", i, n)))
+    raw, held_out = splits.training, splits.validation
+    with seeded_weights(settings.seed):
+        detector = KeypointDetector(raw.num_keypoints, settings.backbone)
+
+    def prepared(dataset: Any, what: str, split: str, num_angles: int) -> list[Any]:
+        items = []
+        for i in range(len(dataset)):
+            item = dataset[i]
+            if settings.symmetry != "none":
+                item = with_labelings(item, dataset.semantic_ids, settings.symmetry, num_angles=num_angles)
+            items.append(prepare(item, detector.backbone))
+            progress(what, i + 1, len(dataset))
+        if not any(item.keypoint_visible.any() for item, _ in items):
+            raise ValueError(f"none of the keypoints is on any cloud of the split {split!r} of {settings.data}")
+        return items
+
+    items = prepared(raw, "preparing training clouds", settings.train_split, 36)
+    if settings.symmetry != "none" and all(len(item.keypoint_labelings) == 1 for item, _ in items):
+        raise ValueError(
+            f"symmetry {settings.symmetry!r}: no such symmetry is annotated with any of the {len(items)} shapes of the "
+            f"split {settings.train_split!r} of {settings.data}"
+        )
+    augment = augmentation(settings, [item for item, _ in items])
+    training = PreparedClouds(items, detector.backbone, augment, settings.seed)
+    validation = None
+    if held_out is not None:
+        clouds = prepared(held_out, "preparing validation clouds", settings.val_split, 360)
+        validation = PreparedClouds(clouds, detector.backbone)
+    unit = settings.unit if settings.unit != "auto" else "diagonal" if is_folder(settings) else "raw"
+    metadata = {
+        "version": CHECKPOINT_VERSION,
+        "kind": "keypoint_detector",
+        "settings": settings.to_dict(),
+        "keypoint_names": list(raw.keypoint_names),
+        "unit": unit,
+        "source": "folder" if is_folder(settings) else "category",
+        "trained_on": splits.trained_on,
+        "chosen_by": splits.chosen_by,
+        "template": Template.fit(raw[i] for i in range(len(raw))).to_dict(),
+    }
+    return detector, training, validation, metadata

@@ -1,0 +1,1 @@
+"""Training of Skeleton Merger, which discovers keypoints without labels."""

@@ -1,0 +1,194 @@
+"""Skeleton Merger as a LightningModule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import lightning
+import torch
+from torch import Tensor
+
+from pcsargmax.core.argmax import sampling_argmax, soft_argmax
+from pcsargmax.core.bases import Gaussian
+from pcsargmax.core.regularizers import distribution_regularizer, variance_regularizer
+from pcsargmax.core.relaxation import Relaxation
+from pcsargmax.metrics.spacing import smallest_distance
+from pcsargmax.models.skeleton_merger import SkeletonMerger, SkeletonScores
+from pcsargmax.ops.skeleton import SkeletonLoss, edge_count, edge_pairs, skeleton_loss
+from pcsargmax.settings.discovery import DiscoverSettings
+from pcsargmax.training.detector.data import DetectorBatch, mix_seed
+from pcsargmax.training.loop import one_cycle
+from pcsargmax.training.objective import basis_sigma, make_temperature
+
+
+class DiscoverModule(lightning.LightningModule):
+    """Trains a SkeletonMerger; the validation loss is that of the soft-argmax, whatever the objective.
+
+    Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
+    been interrupted, and the global generators are as they were after every step.
+
+    Args:
+        merger: the network.
+        settings: of the run.
+        metadata: plain values kept in the checkpoint, from which a run is opened again.
+    """
+
+    def __init__(self, merger: SkeletonMerger, settings: DiscoverSettings, metadata: dict[str, Any]) -> None:
+        super().__init__()
+        self.merger, self.settings, self.metadata = merger, settings, metadata
+        self.schedule = make_temperature(settings)
+
+    def forward(self, batch: DetectorBatch) -> SkeletonScores:
+        """Score a batch."""
+        return self.merger(batch.clouds.pos, batch.clouds.batch, batch.neighborhoods)
+
+    def training_step(self, batch: DetectorBatch, batch_idx: int) -> Tensor:
+        """Loss of a step: the mean over clouds and samples, and the regularizer's."""
+        step_seed = mix_seed(self.settings.seed, self.global_step, self.global_rank)
+        with _seeded(step_seed, self.device):  # dropout knows no other generator
+            scores = self(batch)
+        generator = torch.Generator(self.device).manual_seed(step_seed)
+        sigma = basis_sigma(self.settings, batch.clouds.sigma, batch.clouds.frame_scale)
+        temperature = self.schedule(self.global_step / max(1, int(self.trainer.estimated_stepping_batches)))
+        with torch.autocast(self.device.type, enabled=False):
+            drawn = draw_keypoints(scores, self.settings, sigma, temperature, generator)
+            found = self._loss(drawn, scores)
+            loss = found.total.mean() + regularization(scores, self.settings, sigma)
+            if self.settings.separation:
+                # Of the expectations: samples of two maps that coincide would lie apart by chance.
+                expected = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
+                crowding = separation_penalty(expected, self.settings.separation_distance).mean()
+                loss = loss + self.settings.separation_weight * crowding
+        self._log("train", found, scores, loss)
+        return loss
+
+    def validation_step(self, batch: DetectorBatch, batch_idx: int) -> None:
+        """Log the loss of a batch with the keypoints at the expectation of their maps."""
+        scores = self(batch)
+        with torch.autocast(self.device.type, enabled=False):
+            keypoints = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
+            found = self._loss(keypoints, scores)
+        self._log("val", found, scores, found.total.mean())
+
+    def _loss(self, keypoints: Tensor, scores: SkeletonScores) -> SkeletonLoss:
+        counts = edge_count(keypoints, self.settings.edge_spacing)
+        return skeleton_loss(keypoints, scores.strengths, self.merger.offsets, scores.sites, scores.mask, counts=counts)
+
+    def _log(self, stage: str, found: SkeletonLoss, scores: SkeletonScores, loss: Tensor) -> None:
+        keypoints = soft_argmax(scores.logits.detach(), scores.sites, mask=scores.mask)
+        values = {
+            "loss": loss,
+            "fidelity": found.fidelity.mean(),
+            "coverage": found.coverage.mean(),
+            "offset_penalty": found.offset_penalty.mean(),
+            "min_distance": smallest_distance(keypoints.cpu()).mean().float(),
+        }
+        for name, value in values.items():
+            self.log(
+                f"{stage}/{name}",
+                value.detach(),
+                on_step=False,
+                on_epoch=True,
+                prog_bar=name == "loss",
+                batch_size=len(keypoints),
+                sync_dist=True,
+            )
+
+    def configure_optimizers(self) -> Any:
+        """Adam or Adadelta, with the schedule of the settings."""
+        settings = self.settings
+        if settings.optimizer == "adadelta":
+            optimizer: torch.optim.Optimizer = torch.optim.Adadelta(self.parameters(), lr=settings.lr, eps=1e-2)
+        else:
+            optimizer = torch.optim.Adam(self.parameters(), lr=settings.lr)
+        if settings.lr_schedule == "constant":
+            return optimizer
+        return one_cycle(optimizer, settings.lr, self.trainer)
+
+    def transfer_batch_to_device(
+        self, batch: DetectorBatch, device: torch.device, dataloader_idx: int
+    ) -> DetectorBatch:
+        """Move clouds and neighbourhoods."""
+        return DetectorBatch(batch.clouds.to(device), batch.neighborhoods.to(device))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is needed to open the run again."""
+        checkpoint["pcsargmax"] = self.metadata
+
+
+def draw_keypoints(
+    scores: SkeletonScores,
+    settings: DiscoverSettings,
+    sigma: Tensor,
+    temperature: float,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Keypoints of the maps as the objective has them.
+
+    Args:
+        scores: of B clouds.
+        settings: `objective`, and of sampling-argmax `num_samples` and `relaxation`.
+        sigma: (B,) width of the basis, in the frame of the sites.
+        temperature: of the relaxation.
+        generator: source of all noise.
+
+    Returns:
+        (B · S, K, 3): the S samples of a cloud in a row, as `skeleton_loss` takes them; S is 1 of the soft-argmax.
+    """
+    if settings.objective != "sampling":
+        return soft_argmax(scores.logits, scores.sites, mask=scores.mask)
+    samples = sampling_argmax(
+        scores.logits,
+        scores.sites,
+        basis=Gaussian(sigma),
+        num_samples=settings.num_samples,
+        temperature=temperature,
+        relaxation=cast(Relaxation, settings.relaxation),
+        mask=scores.mask,
+        generator=generator,
+    )
+    return samples.flatten(0, 1)  # (B, S, K, 3) -> (B S, K, 3)
+
+
+def regularization(scores: SkeletonScores, settings: DiscoverSettings, sigma: Tensor) -> Tensor:
+    """The weighted mean of the regularizer over clouds and keypoints, (); 0 for the objectives that have none."""
+    regularizers = {"soft_vr": variance_regularizer, "soft_dr": distribution_regularizer}
+    if settings.objective not in regularizers:
+        return scores.logits.new_zeros(())
+    values = regularizers[settings.objective](
+        scores.logits, scores.sites, target_variance=settings.target_variance, spacing=sigma, mask=scores.mask
+    )
+    return settings.regularizer_weight * values.mean()
+
+
+def separation_penalty(keypoints: Tensor, distance: float) -> Tensor:
+    """Mean over the pairs of keypoints of max(0, 1 − d / distance)², with d = sqrt(1e-6 distance² + |A − B|²).
+
+    Ours, not the paper's: nothing in the loss of Skeleton Merger keeps two keypoints from falling together, which DAS
+    rewards.
+
+    Args:
+        keypoints: (B, K, 3).
+        distance: from which on a pair is free, in the unit of the keypoints.
+
+    Returns:
+        (B,) 0 to 1; its slope is finite where two keypoints coincide.
+    """
+    first, second = edge_pairs(keypoints.shape[1], device=keypoints.device).unbind(dim=1)
+    squared = (keypoints[:, first] - keypoints[:, second]).square().sum(dim=-1)
+    nearness = (1 - (squared / distance**2 + 1e-6).sqrt()).clamp_min(0)
+    return nearness.square().mean(dim=1)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """The global generators of CPU and device follow a seed within the block, and are as before after it."""
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield

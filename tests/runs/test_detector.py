@@ -1,0 +1,548 @@
+import builtins
+import json
+import pickle
+import re
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from pcsargmax.core.argmax import soft_argmax
+from pcsargmax.metrics import PCK, CloudGraph, KeypointIoU
+from pcsargmax.metrics.geodesic import nearest_index
+from pcsargmax.runs.detector import load_run, usable_device
+from pcsargmax.runs.evaluation.estimates import ESTIMATES
+from pcsargmax.training.detector.data import open_dataset, prepare
+from pcsargmax.training.detector.train import train
+from pcsargmax.transforms.frames import to_raw
+
+
+@pytest.fixture(scope="module")
+def run(box_run):
+    return load_run(box_run)
+
+
+@pytest.fixture(scope="module")
+def sure(run):
+    """The run as if its two validation shapes had been enough for a radius."""
+    assert run.calibration.quantile is None
+    return replace(run, calibration=replace(run.calibration, quantile=1.5))
+
+
+@pytest.fixture
+def items(run) -> list[Data]:
+    return list(open_dataset(run.settings, "test"))
+
+
+def mean_shift(item: Data, scale: float, shift: float) -> Data:
+    """The item as float64, scaled and moved along every axis."""
+    moved = item.clone()
+    moved.pos = item.pos.double() * scale + shift
+    moved.keypoint_pos = item.keypoint_pos.double() * scale + shift
+    return moved
+
+
+def test_a_run_is_opened_by_its_folder_or_a_checkpoint(box_run, run):
+    assert run.checkpoint == box_run / "checkpoints" / "best.ckpt"
+    last = load_run(box_run, checkpoint="last")
+    file = load_run(box_run / "checkpoints" / "last.ckpt")
+    assert last.checkpoint == file.checkpoint
+    assert last.folder == file.folder == run.folder == box_run
+    assert run.keypoint_names == ("0", "1", "2", "3", "4")
+    assert run.unit == "raw"
+    assert not run.detector.training
+    assert run.template.num_seen.tolist() == [7, 7, 7, 0, 4]
+
+
+def test_a_lone_checkpoint_file_belongs_to_its_folder(box_run, tmp_path):
+    shutil.copy(box_run / "checkpoints" / "best.ckpt", tmp_path / "mine.ckpt")
+    assert load_run(tmp_path / "mine.ckpt").folder == tmp_path
+
+
+def test_opening_a_run_leaves_the_global_generator_alone(box_run):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    load_run(box_run)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_missing_run_says_what_was_looked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match=re.escape(f"looked for {tmp_path}/checkpoints/last.ckpt")):
+        load_run(tmp_path)
+
+
+def test_a_device_that_is_not_here_is_named(box_run):
+    assert usable_device("cpu") == torch.device("cpu")
+    assert usable_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(ValueError, match="device must be cpu, cuda or mps where the machine has it, got 'tpu'"):
+        load_run(box_run, device="tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match=r"device must be .*, got 'cuda'"):
+            load_run(box_run, device="cuda")
+
+
+class Payload:
+    def __reduce__(self):
+        return builtins.exec, ("raise SystemExit('this must not run')",)
+
+
+def broken_checkpoints(good: bytes) -> dict[str, bytes]:
+    rng = np.random.default_rng(0)
+    return {
+        "empty": b"",
+        "text": b"these are no weights\n",
+        "numbers": rng.bytes(2000),
+        "cut in the middle": good[: len(good) // 2],
+        "cut at the end": good[:-100],
+        "cut at the start": good[100:],
+        "code": pickle.dumps(Payload()),
+        "code in protocol 0": pickle.dumps(Payload(), protocol=0),
+        "zip without tensors": b"PK\x05\x06" + bytes(18),
+        "list": pickle.dumps([1, 2]),
+    }
+
+
+@pytest.fixture
+def ruined(box_run, tmp_path):
+    """Make a checkpoint file from bytes or from a change of the good one."""
+
+    def make(change) -> object:
+        good = (box_run / "checkpoints" / "best.ckpt").read_bytes()
+        file = tmp_path / "bad.ckpt"
+        if callable(change):
+            content = torch.load(box_run / "checkpoints" / "best.ckpt", weights_only=True)
+            change(content)
+            torch.save(content, file)
+        else:
+            file.write_bytes(broken_checkpoints(good)[change])
+        return file
+
+    return make
+
+
+@pytest.mark.parametrize("kind", broken_checkpoints(b""))
+def test_what_is_no_checkpoint_is_an_error_and_runs_nothing(ruined, kind):
+    file = ruined(kind)
+    with pytest.raises(ValueError, match=re.escape(str(file))) as caught:
+        load_run(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_that_carries_code_is_not_run(ruined, tmp_path):
+    class Touch:
+        def __reduce__(self):
+            return builtins.exec, (f"open({str(tmp_path / 'ran')!r}, 'w').close()",)
+
+    file = ruined(lambda content: content.update(extra=Touch()))
+    with pytest.raises(ValueError, match="nothing in it was run"):
+        load_run(file)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["pcsargmax"].update(version=99), "checkpoint version 99, this pcsargmax reads version 2"),
+        (lambda c: c["pcsargmax"].pop("version"), "checkpoint version None, this pcsargmax reads version 2"),
+        (lambda c: c.pop("pcsargmax"), "not a pcsargmax checkpoint"),
+        (lambda c: c.pop("state_dict"), "not a pcsargmax checkpoint"),
+        (lambda c: c["pcsargmax"]["settings"].update(magic=1), "unknown keys ['magic']"),
+        (
+            lambda c: c["pcsargmax"]["settings"].update(backbone="ssg"),
+            "its weights do not fit its settings",
+        ),
+        (lambda c: c["pcsargmax"].pop("template"), "a damaged checkpoint: KeyError: 'template'"),
+        (lambda c: c["pcsargmax"].update(template={}), "a template must have the keys"),
+        (lambda c: c["pcsargmax"].pop("calibration"), "a damaged checkpoint: KeyError: 'calibration'"),
+        (lambda c: c["pcsargmax"].update(calibration={}), "a calibration must have the keys"),
+        (lambda c: c["pcsargmax"]["calibration"].update(knots=[2.0, 1.0]), "knots: expected ascending numbers"),
+        (
+            lambda c: c["pcsargmax"].update(keypoint_names=["a"]),
+            "its weights do not fit its settings",
+        ),
+        (lambda c: c["state_dict"].popitem(), "its weights do not fit its settings"),
+    ],
+)
+def test_another_or_a_damaged_checkpoint_is_named(ruined, change, message):
+    file = ruined(change)
+    with pytest.raises(ValueError, match=re.escape(str(file))) as caught:
+        load_run(file)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_another_lightning_module_is_named(tmp_path):
+    import lightning
+
+    module = lightning.LightningModule()
+    module.layer = torch.nn.Linear(2, 2)
+    trainer = lightning.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer.strategy.connect(module)
+    trainer.save_checkpoint(tmp_path / "other.ckpt")
+    with pytest.raises(ValueError, match=r"other\.ckpt: not a pcsargmax checkpoint"):
+        load_run(tmp_path / "other.ckpt")
+
+
+def test_a_prediction_is_the_soft_argmax_in_raw_units(run, items):
+    for item in items:
+        found = run.predict(item)
+        prepared, neighborhoods = prepare(item, run.detector.backbone)
+        with torch.inference_mode():
+            scores = run.detector(prepared.pos, None, None, neighborhoods)
+        unit = soft_argmax(scores.logits, scores.sites)
+        position = to_raw(unit, prepared.frame_center, prepared.frame_scale)[0]
+        np.testing.assert_allclose(found.position, position, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(found.points, item.pos, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(found.probability, scores.logits[0].softmax(dim=-1), atol=1e-6)
+        np.testing.assert_allclose(found.probability.sum(axis=1), 1, atol=1e-5)
+        away = np.linalg.norm(found.points[None] - found.position[:, None], axis=-1)
+        np.testing.assert_array_equal(found.point_index, away.argmin(axis=1))
+        near = away <= run.calibration.threshold * prepared.frame_scale.item()
+        mass = torch.from_numpy((found.probability * near).sum(axis=1))
+        np.testing.assert_allclose(found.confidence, run.calibration.confidence(mass), atol=1e-4)
+        assert found.radius is None
+        assert found.radius_coverage is None
+        assert found.name == item.model_id
+        assert found.keypoint_names == run.keypoint_names
+        np.testing.assert_array_equal(found.color, item.color)
+
+
+def test_a_prediction_has_a_radius_in_raw_units(sure, items):
+    for item in items:
+        found = sure.predict(mean_shift(item, 10.0, 0.0))
+        spread = np.sqrt(np.trace(found.covariance, axis1=1, axis2=2))
+        np.testing.assert_allclose(found.radius, 1.5 * spread, rtol=1e-5)
+        assert found.radius_coverage == 0.9
+
+
+def test_the_basis_is_as_wide_as_in_training(run, items):
+    wide = replace(run, settings=replace(run.settings, sigma="0.05"))
+    maps, prepared = wide.distribution(items[0])
+    assert maps.basis.sigma.item() == pytest.approx(0.05 / prepared.frame_scale.item(), rel=1e-6)
+    assert run.distribution(items[0])[0].basis.sigma.item() == pytest.approx(prepared.sigma.item(), rel=1e-6)
+
+
+def test_the_covariance_is_that_of_the_mixture_in_raw_units(run, items):
+    item = mean_shift(items[0], 10.0, 0.0)
+    found = run.predict(item)
+    prepared, _ = prepare(item, run.detector.backbone)
+    sigma = prepared.sigma.item() * prepared.frame_scale.item()
+    for k in range(5):
+        spread = np.cov(found.points.T, aweights=found.probability[k].astype(float), ddof=0)
+        np.testing.assert_allclose(found.covariance[k], spread + sigma**2 * np.eye(3), rtol=1e-3, atol=1e-4)
+
+
+def test_visibility_is_the_presence_and_0_for_an_id_never_seen(run, items):
+    for item in items:
+        visibility = run.predict(item).visibility
+        maps, _ = run.distribution(item)
+        assert visibility[3] == 0
+        np.testing.assert_allclose(visibility[:3], maps.presence[0, :3])
+
+
+def test_a_prediction_carries_the_truth_where_it_is_known(run, items):
+    for item in items:
+        truth = run.predict(item).truth
+        visible = item.keypoint_visible[0].numpy()
+        np.testing.assert_allclose(truth[visible], item.keypoint_pos[0][visible], atol=1e-7)
+        assert np.isnan(truth[~visible]).all()
+    bare = Data(pos=items[0].pos, farthest_order=True)
+    found = run.predict(bare, name="bare")
+    assert found.truth is None
+    assert found.color is None
+    assert found.name == "bare"
+
+
+def test_the_truth_is_the_annotation_whatever_the_training_allowed(run, items):
+    free = replace(run, settings=replace(run.settings, symmetry="reflection"))
+    for exchange in ([0, 1, 2, 3, 4], [1, 0, 4, 3, 2]):  # of one of the two the other is nearer
+        item = items[0].clone()
+        item.symmetries = {"reflection": [[0, 1], [2, 4]], "rotation": []}
+        item.keypoint_pos, item.keypoint_visible = item.keypoint_pos[:, exchange], item.keypoint_visible[:, exchange]
+        visible = item.keypoint_visible[0].numpy()
+        np.testing.assert_allclose(free.predict(item).truth[visible], item.keypoint_pos[0][visible], atol=1e-7)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 1e6), (1000.0, 0.0), (1000.0, 1e6), (1e-3, 5.0)])
+def test_units_and_place_of_a_cloud_are_its_own(sure, items, scale, shift):
+    for item in items:
+        plain, moved = sure.predict(mean_shift(item, 1.0, 0.0)), sure.predict(mean_shift(item, scale, shift))
+        # float64 at 1e6 has steps of 1e-10, the unit frame is float32
+        tolerance = 1e-5 * scale + 1e-9
+        np.testing.assert_allclose(moved.position, plain.position * scale + shift, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(moved.covariance, plain.covariance * scale**2, rtol=1e-2, atol=1e-6 * scale**2)
+        np.testing.assert_array_equal(moved.point_index, plain.point_index)
+        np.testing.assert_allclose(moved.confidence, plain.confidence, atol=1e-3)
+        np.testing.assert_allclose(moved.radius, plain.radius * scale, rtol=5e-3)
+
+
+def test_the_order_of_the_points_does_not_matter(run, items):
+    item = items[0]
+    shuffled = Data(pos=item.pos[torch.randperm(item.num_nodes, generator=torch.Generator().manual_seed(0))])
+    np.testing.assert_allclose(run.predict(shuffled).position, run.predict(Data(pos=item.pos)).position, atol=1e-5)
+
+
+@pytest.mark.parametrize("pos", [[[5.0, 6.0, 7.0]], [[0.0, 0, 0], [1, 0, 0], [0, 2, 0]], [[5.0, 6.0, 7.0]] * 40])
+def test_a_cloud_of_hardly_any_points_has_a_finite_prediction(run, pos):
+    pos = torch.tensor(pos, dtype=torch.float64)
+    found = run.predict(Data(pos=pos), name="few")
+    for value in (found.position, found.confidence, found.covariance, found.visibility, found.probability):
+        assert np.isfinite(value).all()
+    assert (found.position >= pos.amin(dim=0).numpy() - 1e-6).all()
+    assert (found.position <= pos.amax(dim=0).numpy() + 1e-6).all()
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_bad_clouds_are_named(run):
+    with pytest.raises(ValueError, match="got 1 of 4 points with NaN or infinity"):
+        run.predict(Data(pos=torch.tensor([[0.0, 0, 0], [1, 1, torch.nan], [1, 0, 0], [0, 1, 0]])))
+    with pytest.raises(ValueError, match=r"pos: expected \(N, 3\) points, N at least 1, got \(0, 3\)"):
+        run.predict(Data(pos=torch.zeros(0, 3)))
+
+
+def test_a_file_is_read_sampled_and_predicted(run, landmark_root):
+    path = landmark_root / "scan0.ply"
+    found = run.predict_file(path, num_points=100)
+    assert found.points.shape == (100, 3)
+    assert found.name == "scan0.ply"
+    np.testing.assert_array_equal(found.points, run.predict_file(path, num_points=100).points)
+    assert not np.array_equal(found.points, run.predict_file(path, num_points=100, seed=1).points)
+    assert run.predict_file(path).points.shape == (2048, 3)
+
+
+def test_a_prediction_of_a_mesh_has_its_surface_and_one_of_a_cloud_has_none(run, landmark_root, box_root, items):
+    from pcsargmax.datasets import read_cloud
+
+    path = landmark_root / "scan0.ply"
+    mesh, found = read_cloud(path), run.predict_file(path, num_points=50)
+    np.testing.assert_array_equal(found.surface.vertices, mesh.points)
+    np.testing.assert_array_equal(found.surface.triangles, mesh.faces)
+    cloud = box_root / "pcds" / "00000001" / f"{items[0].model_id}.pcd"
+    assert run.predict_file(cloud).surface is None
+
+
+def test_samples_are_drawn_from_the_maps_in_raw_units(run, items):
+    item = mean_shift(items[0], 10.0, 3.0)
+    draw = torch.Generator().manual_seed(4)
+    found = run.predict(item, num_samples=4000, generator=draw)
+    assert found.samples.shape == (4000, 5, 3)
+    deviation = np.sqrt(np.einsum("kii->ki", found.covariance))
+    away = (found.samples.mean(axis=0) - found.position) / (deviation / 4000**0.5)
+    assert np.abs(away).max() < 4.5  # standard errors, 15 of them
+    for k in range(5):
+        np.testing.assert_allclose(np.cov(found.samples[:, k].T), found.covariance[k], atol=0.15 * deviation.max() ** 2)
+    again = run.predict(item, num_samples=4000, generator=torch.Generator().manual_seed(4))
+    np.testing.assert_array_equal(again.samples, found.samples)
+    np.testing.assert_array_equal(run.predict(item).position, found.position)
+    assert run.predict(item).samples is None
+    with pytest.raises(ValueError, match="num_samples: expected 0 or more, got -1"):
+        run.predict(item, num_samples=-1)
+
+
+def test_samples_of_a_file_go_by_its_seed(run, landmark_root):
+    path = landmark_root / "scan0.ply"
+    found = [run.predict_file(path, num_points=100, num_samples=3, seed=seed).samples for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+
+
+def test_the_index_of_a_file_counts_its_own_points(run, box_root, items):
+    from pcsargmax.datasets import read_cloud
+
+    path = box_root / "pcds" / "00000001" / f"{items[0].model_id}.pcd"
+    found = run.predict_file(path)
+    points = read_cloud(path).points
+    nearest = np.linalg.norm(points[None] - found.position[:, None], axis=-1).argmin(axis=1)
+    assert [one["point_index"] for one in found.to_dict()["keypoints"]] == nearest.tolist()
+    np.testing.assert_allclose(points[nearest], found.points[found.point_index], atol=1e-6)
+
+
+def test_predictions_of_a_split(run, items):
+    found = run.predictions("test", most=2)
+    assert [one.name for one in found] == [item.model_id for item in items[:2]]
+    assert len(run.predictions("test")) == 3
+    np.testing.assert_array_equal(found[0].position, run.predict(items[0]).position)
+
+
+def test_evaluation_is_pck_and_iou_of_the_predictions(run, items):
+    seen = []
+    metrics = run.evaluate("test", thresholds=(0.02, 0.2), progress=lambda *now: seen.append(now))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert metrics["split"] == "test"
+    assert metrics["unit"] == "raw"
+    assert metrics["keypoint_names"] == ["0", "1", "2", "3", "4"]
+    found = [run.predict(item) for item in items]
+    guesses = {
+        "expectation": [one.position for one in found],
+        "snapped": [one.points[one.point_index] for one in found],
+        "mode": [one.points[one.probability.argmax(axis=1)] for one in found],
+        "template": [run.template.predict(item.pos).numpy() for item in items],
+    }
+    for name, guess in guesses.items():
+        errors = [np.linalg.norm(g - one.truth, axis=1) for g, one in zip(guess, found, strict=True)]
+        errors = np.concatenate(errors)
+        errors = errors[~np.isnan(errors)]
+        assert len(errors) == metrics[name]["num_keypoints"] == 11
+        assert metrics[name]["mean_error"] == pytest.approx(errors.mean(), abs=1e-7)
+        for threshold in (0.02, 0.2):
+            assert metrics[name][f"pck@{threshold}"] == pytest.approx((errors <= threshold).mean())
+    pck, iou = PCK((0.02, 0.2)).set_dtype(torch.float64), KeypointIoU().set_dtype(torch.float64)
+    for item, one in zip(items, found, strict=True):
+        parts = torch.from_numpy(one.position)[None], item.keypoint_pos.double(), item.keypoint_visible
+        pck.update(*parts)
+        iou.update(*parts, torch.from_numpy(one.visibility >= 0.5)[None])
+    for key, value in (pck.compute() | iou.compute()).items():
+        if value.ndim == 0:
+            assert metrics["expectation"][key] == pytest.approx(value.item(), abs=1e-7), key
+    right = [((one.visibility >= 0.5) == ~np.isnan(one.truth[:, 0])).mean() for one in found]
+    assert metrics["presence"]["accuracy"] == pytest.approx(np.mean(right))
+    assert metrics["seconds_per_cloud"] > 0
+
+
+def test_a_run_without_calibration_says_what_the_map_says(run, items):
+    raw = replace(run, calibration=None)
+    for item in items:
+        found, (maps, _) = raw.predict(item), raw.distribution(item)
+        np.testing.assert_allclose(found.confidence, maps.mass_within(0.02)[0])
+        assert found.radius is None
+        assert found.radius_coverage is None
+        np.testing.assert_array_equal(found.position, run.predict(item).position)
+    metrics = raw.evaluate("test")
+    assert metrics["radius"] is None
+    assert metrics["confidence"]["calibrated"] is False
+    assert metrics["confidence"]["threshold"] == 0.02
+
+
+def test_every_measure_and_form_can_be_used(run, sure, items):
+    maps, prepared = run.distribution(items[0])
+    scale = prepared.frame_scale.item()
+    for measure, values in {"mass": maps.mass_within(3 * prepared.sigma.item()), "peak": maps.peak}.items():
+        fitted = replace(sure.calibration, measure=measure, knots=(0.0, 1.0), probabilities=(0.0, 1.0), form="plain")
+        found = replace(run, calibration=fitted).predict(items[0])
+        np.testing.assert_allclose(found.confidence, values[0], atol=1e-6)
+        np.testing.assert_allclose(found.radius, fitted.quantile * scale)
+    np.testing.assert_array_equal(sure.predict(items[0]).confidence, run.predict(items[0]).confidence)
+
+
+def test_evaluation_tells_what_confidence_and_radius_were_worth(run, sure, items):
+    metrics = sure.evaluate("test")
+    assert run.evaluate("test")["radius"] is None
+    found = [sure.predict(item) for item in items]
+    rows = []
+    for item, one in zip(items, found, strict=True):
+        diagonal = (item.pos.amax(dim=0) - item.pos.amin(dim=0)).norm().item()
+        rows += [
+            (c, e / diagonal, e <= r, r)
+            for c, e, r in zip(one.confidence, one.error, one.radius, strict=True)
+            if not np.isnan(e)
+        ]
+    confidence, error, within, radius = np.array(rows).T
+    told = metrics["confidence"]
+    assert len(rows) == 11
+    assert told["calibrated"] is True
+    assert (told["measure"], told["threshold"]) == ("threshold_mass", 0.02)
+    assert metrics["calibration"]["share_correct"] == pytest.approx((error <= 0.02).mean())
+    assert metrics["calibration"]["mean_confidence"] == pytest.approx(confidence.mean())
+    assert metrics["radius"] == {
+        "symmetry": "none",
+        "nominal": 0.9,
+        "coverage": pytest.approx(within.mean()),
+        "mean": pytest.approx(radius.mean()),
+        "form": "scaled",
+    }
+
+
+def test_every_estimate_stands_beside_the_template(run):
+    metrics = run.evaluate("test")
+    assert set(ESTIMATES) <= set(metrics)
+    assert {"expectation", "mode", "template"} <= set(ESTIMATES)
+    assert all(metrics[name].keys() == metrics["template"].keys() for name in ESTIMATES)
+
+
+@pytest.mark.parametrize("split", ["test", "one.txt"])
+def test_evaluations_are_plain_json(run, split, tmp_path, monkeypatch):
+    # id 3 is never visible, and a single model has no interval
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.txt").write_text("00000001-m10\n")
+    metrics = run.evaluate(split)
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    assert metrics["expectation"]["error_per_keypoint"][3] is None
+    assert (metrics["expectation"]["mean_error/low"] is None) == (split == "one.txt")
+
+
+def test_lengths_of_a_folder_are_shares_of_the_diagonal(box_settings, landmark_root, tmp_path):
+    settings = box_settings(data=str(landmark_root), num_points=100)
+    run = train(settings, tmp_path / "run")
+    metrics = run.evaluate("test", geodesic=True)
+    errors = []
+    for item in open_dataset(settings, "test"):
+        diagonal = (item.pos.amax(dim=0) - item.pos.amin(dim=0)).norm().item()
+        errors += (run.predict(item).error / diagonal).tolist()
+    assert metrics["unit"] == "diagonal"
+    assert metrics["expectation"]["mean_error"] == pytest.approx(np.mean(errors))
+    assert metrics["expectation"]["mean_error"] < 1
+    for item, row in zip(open_dataset(settings, "test"), metrics["geodesic"]["errors"]["mode"], strict=True):
+        found = run.predict(item)
+        points, truth = torch.from_numpy(found.points), item.keypoint_pos[0].double()
+        away = CloudGraph(points).distances(nearest_index(points, truth))
+        diagonal = (item.pos.amax(dim=0) - item.pos.amin(dim=0)).norm().item()
+        expected = away[range(len(truth)), found.probability.argmax(axis=1)] / diagonal
+        assert row == pytest.approx(expected.tolist(), rel=1e-5)
+    with pytest.raises(ValueError, match="symmetry must be 'none' for data that annotate none, got 'all'"):
+        run.evaluate("test", symmetry="all")
+
+
+def test_an_unknown_split_is_an_error(run):
+    with pytest.raises(ValueError, match="split must be"):
+        run.evaluate("tset")
+
+
+def test_shapes_that_were_trained_on_are_counted_and_said(run):
+    assert run.evaluate("test")["seen_in_training"] == 0
+    with pytest.warns(UserWarning, match="7 of the 7 shapes of split 'train' were trained on"):
+        assert run.evaluate("train")["seen_in_training"] == 7
+    with pytest.warns(UserWarning, match="the figures flatter the run"):
+        run.evaluate("val")
+
+
+def test_data_with_other_keypoints_are_refused(run):
+    other = replace(run, keypoint_names=("a", "b", "c", "d", "e"))
+    with pytest.raises(ValueError, match="was trained for, a, b, c, d, e; got 0, 1, 2, 3, 4"):
+        other.evaluate("test")
+
+
+def test_data_that_moved_are_found(run, box_root, tmp_path):
+    moved = shutil.copytree(box_root, tmp_path / "moved")
+    there = run.with_data(moved)
+    assert there.settings.root == str(moved)
+    assert there.evaluate("test")["expectation"] == run.evaluate("test")["expectation"]
+
+
+def test_only_best_and_last_are_checkpoints(box_run):
+    with pytest.raises(ValueError, match="checkpoint must be best or last, got 'worst'"):
+        load_run(box_run, checkpoint="worst")
+
+
+def test_a_run_saved_before_the_presence_head_opens(box_copy, run, items):
+    for path in (box_copy / "checkpoints").iterdir():
+        content = torch.load(path, weights_only=True)
+        weights = content["state_dict"]
+        for name in [name for name in weights if name.startswith("detector.presence.")]:
+            del weights[name]
+        weights["detector.presence.weight"], weights["detector.presence.bias"] = torch.zeros(5, 128), torch.ones(5)
+        torch.save(content, path)
+    old = load_run(box_copy)
+    found = old.predict(items[0])
+    np.testing.assert_array_equal(found.position, run.predict(items[0]).position)
+    np.testing.assert_allclose(found.visibility[:3], torch.ones(3).sigmoid())
+
+
+def test_a_run_saved_before_a_setting_existed_opens(box_copy):
+    for path in (box_copy / "checkpoints").iterdir():
+        content = torch.load(path, weights_only=True)
+        del content["pcsargmax"]["settings"]["mesh_frame"]
+        torch.save(content, path)
+    assert load_run(box_copy).settings.mesh_frame == "LPS"

@@ -1,0 +1,185 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from pcsargmax.core.argmax import soft_argmax
+from pcsargmax.core.bases import Gaussian
+from pcsargmax.core.distribution import KeypointDistribution
+from pcsargmax.metrics import PCK
+from pcsargmax.models.keypoint_detector import KeypointDetector
+from pcsargmax.predictions.calibration import Calibration, confidence_measure
+from pcsargmax.training.detector.data import PreparedClouds, collate, open_dataset, prepare
+from pcsargmax.training.detector.module import DetectorModule
+from pcsargmax.transforms.frames import to_raw
+
+
+@pytest.fixture
+def make(box_settings):
+    """A module on `box`, a batch of its four first training clouds, and what it logs; keywords are settings."""
+
+    def build(length_unit: str = "raw", **changes):
+        settings = box_settings(**changes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            module = DetectorModule(KeypointDetector(5, "light"), settings, length_unit, {"version": 1})
+        backbone = module.detector.backbone
+        clouds = PreparedClouds([prepare(item, backbone) for item in open_dataset(settings, "train")], backbone)
+        logged = {}
+        module.log = lambda name, value, **_: logged.update({name: value})
+        module._trainer = SimpleNamespace(
+            estimated_stepping_batches=10, global_step=0, global_rank=0, world_size=1, strategy=None
+        )
+        return module, collate([clouds[i] for i in range(4)]), logged
+
+    return build
+
+
+def test_the_loss_is_the_mean_error_of_visible_keypoints_and_the_presence_loss(make):
+    module, batch, logged = make(objective="soft", presence_weight=0.5)
+    loss = module.training_step(batch, 0)
+    module_again, _, _ = make()
+    scores = module_again.train()(batch)
+    expectation = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
+    visible = batch.clouds.keypoint_visible
+    location = (expectation - batch.clouds.keypoint_pos).abs().sum(dim=-1)[visible].mean()
+    assert not visible.all()
+    presence = torch.nn.functional.binary_cross_entropy_with_logits(scores.presence, visible.float())
+    torch.testing.assert_close(loss, location + 0.5 * presence)
+    torch.testing.assert_close(logged["train/loss"], location)
+    torch.testing.assert_close(logged["train/presence"], presence)
+
+
+def test_the_noise_of_a_step_is_a_function_of_seed_and_step(make):
+    module, batch, _ = make()
+    again, _, _ = make()
+    other, _, _ = make(seed=1)
+    first = module.training_step(batch, 0)
+    assert torch.equal(first, again.training_step(batch, 0))
+    assert not torch.equal(first, other.training_step(batch, 0))
+    module._trainer.global_step = 1
+    assert not torch.equal(first, module.training_step(batch, 0))
+
+
+def test_absent_keypoints_have_no_gradient(make):
+    module, batch, _ = make(objective="soft", presence_weight=0.0)
+    batch.clouds.keypoint_visible[:, 4] = False
+    module.training_step(batch, 0).backward()
+    last = module.detector.head[-1].weight.grad
+    assert torch.equal(last[3:], torch.zeros_like(last[3:]))  # id 3 is never visible
+    assert (last[:3].abs().sum(dim=1) > 0).all()
+
+
+def test_a_batch_without_visible_keypoints_has_a_finite_loss(make):
+    module, batch, _ = make()
+    batch.clouds.keypoint_visible[:] = False
+    loss = module.training_step(batch, 0)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+
+
+@pytest.mark.parametrize("unit", ["raw", "diagonal"])
+def test_validation_is_pck_of_the_expectation_in_its_unit(make, unit):
+    module, batch, logged = make(unit)
+    module.eval()
+    with torch.no_grad():
+        module.validation_step(batch, 0)
+        scores = module(batch)
+    module.on_validation_epoch_end()
+    clouds = batch.clouds
+    found, truth = soft_argmax(scores.logits, scores.sites, mask=scores.mask), clouds.keypoint_pos
+    if unit == "raw":
+        center = torch.rand(4, 3)
+        found, truth = (to_raw(x, center, clouds.frame_scale).float() for x in (found, truth))
+    pck = PCK(num_bootstrap=0)
+    pck.update(found, truth, clouds.keypoint_visible)
+    expected = pck.compute()
+    torch.testing.assert_close(logged["val/mean_error"], expected["mean_error"])
+    shares = [expected[f"pck@{t}"] for t in ("0.01", "0.02", "0.05")]
+    torch.testing.assert_close(logged["val/pck"], torch.stack(shares).mean())
+    assert not module.val_pck.flat_errors  # emptied for the next epoch
+    assert not module.val_samples.samples
+
+
+@pytest.mark.parametrize("unit", ["raw", "diagonal"])
+def test_validation_calibrates_in_the_unit_frame(make, unit):
+    module, batch, _ = make(unit)
+    batch.clouds.frame_scale[:] = 3
+    module.eval()
+    assert module.calibration is None
+    with torch.no_grad():
+        module.validation_step(batch, 0)
+        scores = module(batch)
+    module.on_validation_epoch_end()
+    maps = KeypointDistribution(scores.logits, scores.sites, scores.mask, Gaussian(batch.clouds.sigma))
+    visible = batch.clouds.keypoint_visible
+    error = (maps.mean - batch.clouds.keypoint_pos).norm(dim=-1)
+    expected = Calibration.fit(confidence_measure(maps)[visible], maps.spread[visible], error[visible])
+    assert module.calibration.num_keypoints == visible.sum() == expected.num_keypoints
+    assert module.calibration.knots == pytest.approx(expected.knots)
+    assert module.calibration.probabilities == pytest.approx(expected.probabilities)
+    assert module.calibration.quantile == pytest.approx(expected.quantile)
+
+
+def test_the_raw_mean_error_is_in_raw_units(make):
+    errors = []
+    for unit in ("raw", "diagonal"):
+        module, batch, logged = make(unit)
+        batch.clouds.frame_scale[:] = 3
+        module.eval()
+        with torch.no_grad():
+            module.validation_step(batch, 0)
+        module.on_validation_epoch_end()
+        errors.append(logged["val/mean_error"])
+    torch.testing.assert_close(errors[0], 3 * errors[1])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [("constant", [0.01] * 6), ("halving", [0.01, 0.01, 0.005, 0.005, 0.0025, 0.0025])],
+)
+def test_the_learning_rate_follows_its_schedule(make, schedule, rates):
+    module, _, _ = make(lr=0.01, lr_schedule=schedule, lr_period=2, weight_decay=0.1)
+    made = module.configure_optimizers()
+    optimizer = made["optimizer"] if isinstance(made, dict) else made
+    seen = []
+    for _ in rates:
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if isinstance(made, dict):
+            assert made["lr_scheduler"]["interval"] == "epoch"
+            made["lr_scheduler"]["scheduler"].step()
+    assert seen == pytest.approx(rates)
+    assert optimizer.param_groups[0]["weight_decay"] == 0.1
+
+
+def test_one_cycle_peaks_at_the_rate_and_ends_near_zero(make):
+    module, _, _ = make(lr=0.01, lr_schedule="onecycle")
+    made = module.configure_optimizers()
+    assert made["lr_scheduler"]["interval"] == "step"
+    seen = []
+    for _ in range(10):
+        seen.append(made["optimizer"].param_groups[0]["lr"])
+        made["optimizer"].step()
+        if len(seen) < 10:
+            made["lr_scheduler"]["scheduler"].step()
+    assert max(seen) == pytest.approx(0.01)
+    assert seen.index(max(seen)) == 2
+    assert seen[0] == pytest.approx(0.01 / 25)
+    assert seen[-1] < 1e-6
+
+
+def test_a_checkpoint_holds_the_metadata(make):
+    module, _, _ = make()
+    checkpoint = {}
+    module.on_save_checkpoint(checkpoint)
+    assert checkpoint == {"pcsargmax": {"version": 1, "calibration": None}}
+    module.calibration = Calibration.fit(*[torch.arange(1.0, 12)] * 3)
+    module.on_save_checkpoint(checkpoint)
+    assert checkpoint == {"pcsargmax": {"version": 1, "calibration": module.calibration.to_dict()}}
+    other, _, _ = make()
+    other.on_load_checkpoint(checkpoint)
+    assert other.calibration == module.calibration
+    other.on_load_checkpoint({"pcsargmax": {"version": 1, "calibration": None}})
+    assert other.calibration is None
