@@ -60,10 +60,10 @@ def command(
     with friendly_errors():
         from pcsargmax.annotate import KeypointNetStore, Session
         from pcsargmax.annotate.sources import find_landmarks, find_scans
+        from pcsargmax.annotate.window.window import annotate
         from pcsargmax.io.landmarks import stem_of
         from pcsargmax.io.markups import check_frame
-        from pcsargmax.visualize.annotate_window import annotate
-        from pcsargmax.visualize.renderer import RendererUnavailable
+        from pcsargmax.visualize.clouds.renderer import RendererUnavailable
 
         check_frame("mesh_frame", mesh_frame)
         frame = cast("Frame", mesh_frame)

@@ -43,7 +43,7 @@ def report_images(
     """Measure one run or two, write the page, and print its path; the arguments are options of `report`."""
     from pcsargmax.commands.progress import progress_bars
     from pcsargmax.runs.surfaces import SurfaceRun
-    from pcsargmax.visualize.images.report import check_alike, measure_image_run, write_image_report
+    from pcsargmax.visualize.report.images.write import check_alike, measure_image_run, write_image_report
 
     if symmetry != "none":
         raise ValueError("--symmetry is of a detector on clouds, got a run on images")

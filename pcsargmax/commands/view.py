@@ -16,9 +16,9 @@ from pcsargmax.settings.common import method_name
 if TYPE_CHECKING:
     from pcsargmax.runs.detector import Run
     from pcsargmax.runs.discovery import DiscoverRun
+    from pcsargmax.visualize.clouds.shapes import Shape
+    from pcsargmax.visualize.clouds.sources import Predictions
     from pcsargmax.visualize.look import Look
-    from pcsargmax.visualize.shapes import Shape
-    from pcsargmax.visualize.sources import Predictions
 
 
 #: The groups of options in the help.
@@ -218,7 +218,7 @@ def _shapes(
     """The shapes of the data, or of a split of the run's own."""
     from pcsargmax.commands.progress import progress_bars
     from pcsargmax.settings.discovery import DiscoverSettings
-    from pcsargmax.visualize.sources import find_shapes, run_shapes
+    from pcsargmax.visualize.clouds.sources import find_shapes, run_shapes
 
     if runs and not data:
         try:
@@ -259,7 +259,7 @@ def _found(
     runs: Sequence[Run | DiscoverRun], shapes: Sequence[Shape], look: Look, samples: int, seed: int
 ) -> tuple[Predictions, Predictions | None]:
     """What is annotated, or found by the runs on the same points."""
-    from pcsargmax.visualize.sources import annotated_shapes, pair, predicted_shapes
+    from pcsargmax.visualize.clouds.sources import annotated_shapes, pair, predicted_shapes
 
     if not runs:
         annotated = annotated_shapes(shapes)

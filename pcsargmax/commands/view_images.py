@@ -166,7 +166,7 @@ def _say_seen(run: AnyRun, sources: Sequence[Source]) -> None:
 
 def _titles(runs: Sequence[AnyRun], data: str) -> tuple[str, str]:
     """What is shown, or the first of these that tells two runs apart: method, folder, checkpoint."""
-    from pcsargmax.visualize.images.report import method_of
+    from pcsargmax.visualize.report.images.write import method_of
 
     if not runs:
         return data, ""
@@ -207,7 +207,7 @@ def _write(view: ImageView, outputs: dict[str, Path], first: int) -> None:
 
 
 def _page(view: ImageView, path: Path, update: Update) -> Iterator[Path]:
-    from pcsargmax.visualize.images.page import write_image_page
+    from pcsargmax.visualize.page.images import write_image_page
 
     named = " beside ".join(filter(None, view.titles))
     title = named if view.data in named else f"{view.data}: {named}"

@@ -65,7 +65,7 @@ def check_outputs(**paths: Path | None) -> dict[str, Path]:
         if path.suffix.lower() not in _ENDINGS[kind] or path.is_dir():
             raise ValueError(f"--{kind} must be a file whose name ends in {' or '.join(_ENDINGS[kind])}, got {path}")
         if path.suffix.lower() == ".mp4":
-            from pcsargmax.visualize.turntable import load_av
+            from pcsargmax.visualize.clouds.turntable import load_av
 
             load_av(path)
     if len(set(chosen.values())) < len(chosen):
@@ -82,7 +82,7 @@ def check_counts(outputs: dict[str, Path], count: int) -> None:
 
 def show_view(view: View) -> None:
     """Open the window."""
-    from pcsargmax.visualize.scene import RendererUnavailable, show
+    from pcsargmax.visualize.clouds.scene import RendererUnavailable, show
 
     try:
         show(view.predictions, others=view.others, look=view.look, titles=view.titles)
@@ -100,7 +100,7 @@ def write_view(view: View, outputs: dict[str, Path], camera: dict[str, Any], fir
         first: number of the first shape, for the names of pictures.
     """
     from pcsargmax.commands.progress import progress_bars
-    from pcsargmax.visualize.scene import RendererUnavailable
+    from pcsargmax.visualize.clouds.scene import RendererUnavailable
 
     written: list[Path] = []
     try:
@@ -124,7 +124,7 @@ def write_view(view: View, outputs: dict[str, Path], camera: dict[str, Any], fir
 
 
 def _page(view: View, path: Path) -> Iterator[Path]:
-    from pcsargmax.visualize.page import write_page
+    from pcsargmax.visualize.page.clouds import write_page
 
     named = " beside ".join(filter(None, view.titles))
     title = named if view.data in named else f"{view.data}: {named}"
@@ -136,7 +136,7 @@ def _page(view: View, path: Path) -> Iterator[Path]:
 
 
 def _pictures(view: View, path: Path, camera: dict[str, Any], first: int, update: Update) -> Iterator[Path]:
-    from pcsargmax.visualize.scene import render, render_pair
+    from pcsargmax.visualize.clouds.scene import render, render_pair
 
     for number, place in _numbered(view, path, first, "drawing", update):
         one, look = view.predictions[number], view.look
@@ -148,7 +148,7 @@ def _pictures(view: View, path: Path, camera: dict[str, Any], first: int, update
 
 
 def _sheet(view: View, path: Path, camera: dict[str, Any], update: Update) -> Iterator[Path]:
-    from pcsargmax.visualize.sheet import contact_sheet
+    from pcsargmax.visualize.clouds.sheet import contact_sheet
 
     options: dict[str, Any] = {"same_scale": view.same_scale, "progress": partial(update, "drawing the sheet")}
     predictions = view.predictions
@@ -168,7 +168,7 @@ def _caption(title: str, prediction: Prediction, look: Look) -> str:
 
 
 def _turntables(view: View, path: Path, camera: dict[str, Any], first: int, update: Update) -> Iterator[Path]:
-    from pcsargmax.visualize.turntable import turntable
+    from pcsargmax.visualize.clouds.turntable import turntable
 
     options: dict[str, Any] = {"progress": partial(update, "drawing frames"), **camera}
     if view.others is not None:

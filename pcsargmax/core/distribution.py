@@ -375,7 +375,7 @@ class KeypointDistribution:
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows: a picture and a table."""
-        from pcsargmax.visualize.notebook import distribution_html, shown
+        from pcsargmax.visualize.notebook.clouds import distribution_html, shown
 
         return shown(distribution_html, self)
 

@@ -196,6 +196,6 @@ class Prediction:
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows: a picture and a table."""
-        from pcsargmax.visualize.notebook import prediction_html, shown
+        from pcsargmax.visualize.notebook.clouds import prediction_html, shown
 
         return shown(prediction_html, self)

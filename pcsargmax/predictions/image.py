@@ -217,6 +217,6 @@ def _take_image(owner: Any) -> None:
 
 def _shown(prediction: ImagePrediction | SurfacePrediction) -> str | None:
     from pcsargmax.visualize.images import image_html
-    from pcsargmax.visualize.notebook import shown
+    from pcsargmax.visualize.notebook.clouds import shown
 
     return shown(image_html, prediction)

@@ -1,6 +1,18 @@
 """Looking at predictions: Open3D window and pictures, an HTML page, figures. Heavy libraries load on use."""
 
-from pcsargmax.visualize.annotation import annotated
+from pcsargmax.visualize.clouds.annotation import annotated
+from pcsargmax.visualize.clouds.scene import RendererUnavailable, render, render_all, render_pair, show
+from pcsargmax.visualize.clouds.shapes import dataset_shapes, file_shapes, folder_mesh, folder_shapes, keypointnet_mesh
+from pcsargmax.visualize.clouds.sheet import contact_sheet
+from pcsargmax.visualize.clouds.sources import (
+    Predictions,
+    annotated_shapes,
+    find_shapes,
+    pair,
+    predicted_shapes,
+    run_shapes,
+)
+from pcsargmax.visualize.clouds.turntable import turntable
 from pcsargmax.visualize.figures import (
     basis_figure,
     map_figure,
@@ -12,12 +24,7 @@ from pcsargmax.visualize.figures import (
     training_curves,
 )
 from pcsargmax.visualize.look import Look
-from pcsargmax.visualize.page import write_page
-from pcsargmax.visualize.scene import RendererUnavailable, render, render_all, render_pair, show
-from pcsargmax.visualize.shapes import dataset_shapes, file_shapes, folder_mesh, folder_shapes, keypointnet_mesh
-from pcsargmax.visualize.sheet import contact_sheet
-from pcsargmax.visualize.sources import Predictions, annotated_shapes, find_shapes, pair, predicted_shapes, run_shapes
-from pcsargmax.visualize.turntable import turntable
+from pcsargmax.visualize.page.clouds import write_page
 
 __all__ = [
     "Look",

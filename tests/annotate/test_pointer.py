@@ -3,7 +3,7 @@ import pytest
 
 from pcsargmax.annotate import Mark, Scan, Session
 from pcsargmax.annotate.pointer import Pointer, View
-from pcsargmax.visualize.geometry import fit_camera
+from pcsargmax.visualize.clouds.geometry import fit_camera
 
 SIZE = (400, 300)
 

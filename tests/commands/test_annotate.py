@@ -10,7 +10,7 @@ from pcsargmax.datasets import Cloud, KeypointNet, LandmarkFolder, read_cloud, r
 @pytest.fixture
 def hands(monkeypatch):
     """Do something to the session in place of opening the window; returns the sessions and what would predict."""
-    import pcsargmax.visualize.annotate_window as module
+    import pcsargmax.annotate.window.window as module
 
     seen = []
 

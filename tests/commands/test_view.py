@@ -21,7 +21,7 @@ def discovery(box_root, tmp_path_factory):
 @pytest.fixture
 def shown(cli, monkeypatch):
     """Run `view` with a window that only takes down what it is given: (predictions, others, look, titles)."""
-    from pcsargmax.visualize import scene
+    from pcsargmax.visualize.clouds import scene
 
     def view(*arguments):
         windows = []

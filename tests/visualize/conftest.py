@@ -129,7 +129,7 @@ def fake_child(monkeypatch, tmp_path_factory):
     """Run code in place of the renderer; it has the `job`, and draw(grey, ...) to draw its views in one grey each."""
 
     def put(code: str) -> None:
-        from pcsargmax.visualize import offscreen
+        from pcsargmax.visualize.clouds import offscreen
 
         program = tmp_path_factory.mktemp("child") / "child.py"
         program.write_text(_CHILD + code)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pcsargmax.predictions.cloud import Prediction
-from pcsargmax.visualize.drawing import build_drawing
+from pcsargmax.visualize.clouds.drawing import build_drawing
+from pcsargmax.visualize.clouds.geometry import Camera, fit_camera
 from pcsargmax.visualize.figures.parts import bare, check_figure_path, color_bar, cross, folded, panels, save_figure
-from pcsargmax.visualize.geometry import Camera, fit_camera
 from pcsargmax.visualize.look import Look
 from pcsargmax.visualize.palette import TRUTH_COLOR, faded, keypoint_color, probability_map
 

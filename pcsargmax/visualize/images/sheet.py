@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from pcsargmax.visualize.clouds.sheet import check_sheet
 from pcsargmax.visualize.figures.parts import DPI, bare, check_figure_path, empty_figure, save_figure
 from pcsargmax.visualize.images.drawing import check_ellipsoids, common_peak, draw_on, proportion
 from pcsargmax.visualize.images.legend import draw_scale, shortened
 from pcsargmax.visualize.images.picture import Drawable, Picture, SlicePicture, picture_of
 from pcsargmax.visualize.overlay import FAINT, INK
 from pcsargmax.visualize.palette import ProbabilityColors, keypoint_color
-from pcsargmax.visualize.sheet import check_sheet
 
 #: Inches of a caption, and of the margins.
 _CAPTION, _GAP = 0.24, 0.1

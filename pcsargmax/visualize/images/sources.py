@@ -13,8 +13,8 @@ from pcsargmax.datasets.images.item import ImageItem, SurfaceItem
 from pcsargmax.io.clouds import CLOUD_SUFFIXES
 from pcsargmax.io.images import IMAGE_SUFFIXES, read_image
 from pcsargmax.predictions.image import ImagePrediction, SurfacePrediction, load_image_prediction
+from pcsargmax.visualize.clouds.sources import Predictions
 from pcsargmax.visualize.images.picture import Drawable, picture_of
-from pcsargmax.visualize.sources import Predictions
 
 if TYPE_CHECKING:
     from pcsargmax.runs.images import ImageRun

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pcsargmax.visualize.page import Viewer, save_page
-from pcsargmax.visualize.page_shapes import PageScores
+from pcsargmax.visualize.page.clouds import Viewer, save_page
+from pcsargmax.visualize.page.shapes import PageScores
 from pcsargmax.visualize.report.parts import Scores, chart_boxes, facts, navigation, section, table, warning
 from pcsargmax.visualize.report.shape_charts import shape_chart
 from pcsargmax.visualize.report.training import training_charts

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pcsargmax.visualize.page_shapes import short
+from pcsargmax.visualize.page.shapes import short
 from pcsargmax.visualize.palette import ABSENT_COLOR, keypoint_color, probability_scale, rgb_to_hex
 from pcsargmax.visualize.report.charts import chart, line
 from pcsargmax.visualize.report.parts import Scores

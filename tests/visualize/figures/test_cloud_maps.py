@@ -74,8 +74,8 @@ def test_what_is_marked_where(mug):
 
 
 def test_the_closeup_shows_its_share_of_the_diagonal(mug):
-    from pcsargmax.visualize.drawing import build_drawing
-    from pcsargmax.visualize.geometry import fit_camera
+    from pcsargmax.visualize.clouds.drawing import build_drawing
+    from pcsargmax.visualize.clouds.geometry import fit_camera
 
     drawing = build_drawing(mug())
     camera = fit_camera(drawing.points, azimuth=35, elevation=20, size=(400, 400), margin=0.03)
@@ -85,8 +85,8 @@ def test_the_closeup_shows_its_share_of_the_diagonal(mug):
 
 
 def test_the_closeup_shows_the_peak_and_the_nearest_lie_on_top(mug):
-    from pcsargmax.visualize.drawing import build_drawing
-    from pcsargmax.visualize.geometry import fit_camera
+    from pcsargmax.visualize.clouds.drawing import build_drawing
+    from pcsargmax.visualize.clouds.geometry import fit_camera
 
     one = mug()  # with an expectation off the peak, and the handle's points last
     far = {"points": one.points[::-1], "probability": one.probability[:, ::-1], "position": one.position[[1, 1, 2, 3]]}

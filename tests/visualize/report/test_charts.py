@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pcsargmax.visualize.report.charts import pck_chart, reliability_chart, sparsification_chart
-from pcsargmax.visualize.report.detector_rows import keypoint_errors_of
+from pcsargmax.visualize.report.clouds.detector_rows import keypoint_errors_of
 from pcsargmax.visualize.report.parts import Scores
 from pcsargmax.visualize.report.shape_charts import agreement_chart, keypoint_chart, shape_chart
 from pcsargmax.visualize.report.training import read_logs, training_charts

@@ -1,0 +1,1 @@
+"""How predictions and distributions look in a notebook."""

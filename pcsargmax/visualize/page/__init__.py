@@ -1,0 +1,1 @@
+"""Self-contained HTML pages for clouds and images."""

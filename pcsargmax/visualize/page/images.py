@@ -1,0 +1,45 @@
+"""One self-contained HTML file that shows images with what was found in them, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pcsargmax.visualize.images.picture import Drawable, Picture, SlicePicture
+from pcsargmax.visualize.page.clouds import Viewer, save_page
+from pcsargmax.visualize.page.pictures import images_data
+
+#: Of images, which the browser draws by itself.
+IMAGES = Viewer("images/viewer.html", "images/page.js", "images/viewer.css", plotly=False)
+
+
+def write_image_page(
+    predictions: Drawable | Sequence[Drawable],
+    path: str | Path,
+    *,
+    title: str = "Images",
+    keypoint: str | int | None = None,
+    others: Sequence[Drawable] | None = None,
+    titles: tuple[str, str] = ("", ""),
+) -> Path:
+    """Write one HTML file with choosers for image and probability map, whole or not at all.
+
+    Images are kept as JPEG, of more than `page_images.MAX_PIXELS` pixels smaller; probabilities to about 2 %, and those
+    below chance (1 / cells) are shown as such.
+
+    Args:
+        predictions: one or several, or items of a data set.
+        path: the .html file.
+        title: heading of the page.
+        keypoint: name or number of the keypoint or surface that is shown first; None: all.
+        others: what a second method found in the same images; it is shown beside the first.
+        titles: of the two methods.
+
+    Raises:
+        ValueError: no image, no such keypoint, keypoints and surfaces together, or `others` of other images.
+    """
+    alone = isinstance(predictions, Picture | SlicePicture) or not isinstance(predictions, Sequence)
+    listed: list[Any] = [predictions] if alone else list(predictions)  # type: ignore[arg-type]
+    data = images_data(listed, others=others, titles=titles, keypoint=keypoint)
+    return save_page(path, title, data, viewer=IMAGES)

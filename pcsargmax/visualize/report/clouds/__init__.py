@@ -1,0 +1,1 @@
+"""Reports on runs of point clouds: detectors and discoveries."""

@@ -1,0 +1,1 @@
+"""Reports on runs of images: keypoints and surfaces."""

@@ -1,0 +1,155 @@
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pcsargmax.predictions.cloud import Surface
+from pcsargmax.visualize import RendererUnavailable
+from pcsargmax.visualize.clouds import offscreen, renderer
+from pcsargmax.visualize.clouds.drawing import build_drawing
+from pcsargmax.visualize.clouds.geometry import fit_camera
+
+
+@pytest.fixture
+def views(mug):
+    """A drawing and so many cameras."""
+
+    def make(count: int = 1):
+        one = build_drawing(mug())
+        turns = np.linspace(0, 360, count, endpoint=False)
+        return one, [fit_camera(one.extent(), azimuth=turn, elevation=20, size=(60, 40)) for turn in turns]
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import sys; print('libusb-1.0.so.0: cannot open', file=sys.stderr); sys.exit(3)", "libusb-1.0.so.0: cannot"),
+        ("import os; os.abort()", "ended with status -6"),
+        ("sys.exit(0)", "ended with status 0, most likely for want of a graphics driver; it said: nothing"),
+        ("import time; time.sleep(60)", "did not finish in 0.5 seconds, tried twice"),
+    ],
+)
+def test_a_dead_child_says_what_to_install(views, fake_child, code, message):
+    fake_child(code)
+    with pytest.raises(RendererUnavailable, match=message) as caught:
+        list(renderer.draw_views(*views(), timeout=0.5 if "sleep" in code else 60))
+    for word in ("libusb-1.0-0", "libgl1", "libgomp1", "libvulkan1", "mesa-vulkan-drivers", "HTML"):
+        assert word in str(caught.value)
+
+
+def test_a_missing_open3d_ends_the_child_with_its_own_status(tmp_path):
+    (tmp_path / "open3d.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    code = "import pickle, sys; sys.stdout.buffer.write(pickle.dumps({}))"
+    job = subprocess.run([sys.executable, "-c", code], capture_output=True).stdout
+    child = subprocess.run(
+        [sys.executable, "-P", offscreen.__file__], input=job, capture_output=True, env={"PYTHONPATH": str(tmp_path)}
+    )
+    assert child.returncode == offscreen.IMPORT_FAILED
+    assert b"libGL.so.1" in child.stderr
+
+
+def test_views_come_in_order_and_twice_as_large(views, fake_child):
+    fake_child("draw(*range(10, 10 + len(job['views'])))")
+    found = list(renderer.draw_views(*views(4), timeout=60))
+    assert [picture.shape for picture in found] == [(80, 120, 3)] * 4
+    assert [int(picture[0, 0, 0]) for picture in found] == [10, 11, 12, 13]
+
+
+def test_a_child_that_hangs_midway_is_followed_by_another(views, fake_child):
+    # Each draws two views and then hangs; the next one is given what is left.
+    fake_child("draw(len(job['views']), len(job['views']) - 1)\nimport time; time.sleep(60)")
+    found = list(renderer.draw_views(*views(5), timeout=1.5))
+    assert [int(picture[0, 0, 0]) for picture in found] == [5, 4, 3, 2, 1]
+
+
+def test_one_that_stops_listening_ends_the_child(views, fake_child, tmp_path):
+    fake_child(f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ndraw(9)\nimport time; time.sleep(60)")
+    pictures = renderer.draw_views(*views(2), timeout=30)
+    next(pictures)
+    pictures.close()
+    pid = (tmp_path / "pid").read_text()
+    assert subprocess.run(["ps", "-p", pid], capture_output=True).returncode != 0
+
+
+def test_shading_keeps_colors_near_the_legend(mug):
+    one = build_drawing(mug())
+    camera = fit_camera(one.extent(), azimuth=35, elevation=20, size=(400, 400))
+    cloud = one.cloud()
+    job = renderer._job(one, [camera])
+    shaded = job["colors"]
+    assert shaded.min() >= 0
+    assert shaded.max() <= 1
+    assert job["haze"] is None
+    near = camera.project(job["vertices"])[1].argmin()
+    own = np.abs(cloud.vertices - job["vertices"][near]).sum(axis=1).argmin()
+    assert (shaded[near] <= cloud.colors[own] + 1e-9).all()
+
+
+def test_both_sides_of_a_surface_are_lit_alike_and_stay_pale(mug):
+    one = mug()
+    corners = one.points[:3]
+    camera = fit_camera(build_drawing(one).extent(), azimuth=35, elevation=20, size=(400, 400))
+    light = []
+    for order in ([0, 1, 2], [0, 2, 1]):
+        drawing = build_drawing(dataclasses.replace(one, surface=Surface(corners, [order])))
+        light.append(renderer._light(drawing.surface_mesh(), camera, faint=True)[0, 0])
+    assert light[0] == pytest.approx(light[1])
+    assert 0.8 <= light[0] <= 1
+
+
+def test_the_surface_stands_behind_its_points(mug):
+    one = mug()
+    drawing = build_drawing(dataclasses.replace(one, surface=Surface(one.points[:3], [[0, 1, 2]])))
+    camera = fit_camera(drawing.extent(), azimuth=35, elevation=20, size=(400, 400))
+    pixels, depth = camera.project(renderer._job(drawing, [camera])["vertices"][-3:])
+    own_pixels, own_depth = camera.project(drawing.points[:3])
+    np.testing.assert_allclose(pixels, own_pixels, atol=1e-6)  # where it was in the picture
+    assert (depth > own_depth).all()
+
+
+def test_flat_points_are_lit_as_their_surface(mug, monkeypatch):
+    monkeypatch.setattr("pcsargmax.visualize.clouds.drawing.MAX_BALLS", 10)
+    one = mug(points=3000)
+    drawing = build_drawing(dataclasses.replace(one, probability=np.zeros((4, 3000))))  # one colour
+    cameras = [fit_camera(drawing.extent(), azimuth=turn, elevation=0, size=(400, 400)) for turn in (0, 180)]
+    job = renderer._job(drawing, cameras[:1])
+    assert len(job["point_positions"]) == 3000
+    wall = slice(600, None)  # of the cylinder
+    facing = np.abs(one.points[wall, 2]) > 0.2
+    near = one.points[wall, 2] > 0
+    brightness = job["point_colors"][wall].mean(axis=1)
+    assert brightness[facing & near].mean() > brightness[~facing & near].mean() + 0.05
+    with_surface = dataclasses.replace(one, surface=Surface(one.points[:3], [[0, 1, 2]]))
+    counts = [len(renderer._job(build_drawing(with_surface), some)["triangles"]) for some in (cameras[:1], cameras)]
+    assert counts[0] == counts[1] + 1  # it would cut flat points in half where they cannot be put before it
+
+
+class _Stub:
+    """A renderer of one colour, and a wall at a distance of 2 with nothing to its right."""
+
+    def setup_camera(self, inward, outward, width, height):
+        self.left, self.size = inward[0, 2], (height, width)
+
+    def render_to_image(self):
+        return np.full((*self.size, 3), 100, dtype=np.uint8)
+
+    def render_to_depth_image(self, _):
+        distance = np.full(self.size, 2.0, dtype=np.float32)
+        distance[:, 25:] = np.inf
+        return distance
+
+
+def test_haze_makes_what_is_far_paler():
+    job = {"size": (101, 61), "focal": 50.0, "haze": (1.0, 3.0, 0.4)}
+    view = {"eye": np.zeros(3), "frame": np.eye(3)}
+    picture = offscreen._tiles(_Stub(), view, job["size"], job["focal"], depth=False)
+    assert picture.shape == (61, 101, 3)
+    hazy = offscreen._hazy(_Stub(), view, job, picture)
+    assert hazy.shape == picture.shape
+    half_way = round(100 * 0.8 + 255 * 0.2)
+    assert (hazy[:, :52] == half_way).all()  # a pixel beyond the edge too, that may be half covered
+    assert (hazy[:, 52:] == round(100 * 0.6 + 255 * 0.4)).all()
