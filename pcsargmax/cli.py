@@ -15,13 +15,13 @@ from pcsargmax.commands import (
     evaluate,
     figure,
     predict,
-    report,
     robustness,
     tables,
     train,
     train_image,
-    view,
 )
+from pcsargmax.commands.report.clouds import clouds as report
+from pcsargmax.commands.view.clouds import clouds as view
 
 app = typer.Typer(
     name="pcsargmax",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.commands.options import MeshFrame
+from pcsargmax.commands.shared.errors import friendly_errors
+from pcsargmax.commands.shared.options import MeshFrame
 
 if TYPE_CHECKING:
     from pcsargmax.annotate import Session, SlicerStore

@@ -20,7 +20,7 @@ from pcsargmax.benchmark.sources import (
     named_sources,
     procedural_sources,
 )
-from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.commands.shared.errors import friendly_errors
 
 _OF_CLOUDS = "soft,soft_vr,soft_dr,sampling-1,sampling-10,sampling-30"
 
@@ -143,7 +143,7 @@ def _kind(unsupervised: bool, images: bool, procedural: bool) -> Kind:
 
 
 def _sources(data: list[str], root: str, images: bool, procedural: bool, models: int, runs: Path) -> list[Source]:
-    from pcsargmax.commands.progress import progress_bars
+    from pcsargmax.commands.shared.progress import progress_bars
 
     if not procedural:
         if not data:
@@ -171,8 +171,8 @@ def _engine(name: str, jobs: int, threads: int) -> Engine:
 
 def _run(experiments: list[Experiment], places: Places, engine: Engine) -> list[State]:
     from pcsargmax.benchmark.runner import run_benchmark
-    from pcsargmax.commands.benchmark_progress import benchmark_progress
-    from pcsargmax.commands.progress import console
+    from pcsargmax.commands.shared.benchmark_progress import benchmark_progress
+    from pcsargmax.commands.shared.progress import console
 
     with benchmark_progress() as progress:
         return run_benchmark(experiments, places, engine, progress=progress, stopping=lambda: console.print("stopping"))
@@ -180,7 +180,7 @@ def _run(experiments: list[Experiment], places: Places, engine: Engine) -> list[
 
 def _tell(states: list[State], places: Places) -> None:
     """Print what was moved aside, what failed and why, and how many there are of each."""
-    from pcsargmax.commands.progress import console
+    from pcsargmax.commands.shared.progress import console
 
     for state in states:
         for note in state.notes:
@@ -199,7 +199,7 @@ def _print_tables(states: list[State], places: Places, table: str) -> None:
     from pcsargmax.benchmark.formats import as_text
     from pcsargmax.benchmark.groups import open_results
     from pcsargmax.benchmark.tables import make_tables
-    from pcsargmax.commands.progress import console
+    from pcsargmax.commands.shared.progress import console
 
     files = [places.result(state.experiment) for state in states if state.phase != "failed"]
     if not files:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.commands.options import MeshFrame
+from pcsargmax.commands.shared.errors import friendly_errors
+from pcsargmax.commands.shared.options import MeshFrame
 
 if TYPE_CHECKING:
     from pcsargmax.datasets.check import Report
@@ -41,7 +41,7 @@ def make(
         pcsargmax data make chair mug --root datasets/procedural --models 200
     """
     with friendly_errors():
-        from pcsargmax.commands.progress import progress_bars
+        from pcsargmax.commands.shared.progress import progress_bars
         from pcsargmax.datasets.procedural import FAMILIES, make_procedural
 
         with progress_bars() as bars:
@@ -146,7 +146,7 @@ def check(
         pcsargmax data check ~/scans --mesh-frame RAS
     """
     with friendly_errors():
-        from pcsargmax.commands.progress import progress_bars
+        from pcsargmax.commands.shared.progress import progress_bars
         from pcsargmax.datasets.check import check_keypointnet, check_landmarks, is_keypointnet
         from pcsargmax.datasets.keypointnet_files import categories
         from pcsargmax.io.markups import check_frame

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.commands.shared.errors import friendly_errors
 from pcsargmax.settings.detector import TrainSettings
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def command(
 
 
 def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, device: str) -> None:
-    from pcsargmax.commands.detector_tables import print_metrics
     from pcsargmax.commands.evaluate import write_metrics
-    from pcsargmax.commands.progress import console, progress_bars, quiet_lightning, training_progress
+    from pcsargmax.commands.printed.detector import print_metrics
+    from pcsargmax.commands.shared.progress import console, progress_bars, quiet_lightning, training_progress
     from pcsargmax.datasets import make_procedural
     from pcsargmax.training.detector.train import train
     from pcsargmax.visualize.report import measure_run
@@ -76,7 +76,7 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
 
 def _draw(report: RunReport, folder: Path) -> list[Path]:
     """Write the page and, where a renderer is to be had, pictures of the first test shapes."""
-    from pcsargmax.commands.progress import console
+    from pcsargmax.commands.shared.progress import console
     from pcsargmax.visualize import Look, RendererUnavailable, contact_sheet, render
     from pcsargmax.visualize.report import write_report
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
-from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.commands.options import chosen_settings, make_run, resumed, run_options, with_settings
+from pcsargmax.commands.shared.errors import friendly_errors
+from pcsargmax.commands.shared.options import chosen_settings, make_run, resumed, run_options, with_settings
 from pcsargmax.settings.discovery import DISCOVER_RECIPES, DiscoverSettings
 
 

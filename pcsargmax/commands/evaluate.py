@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.commands.evaluation_options import (
+from pcsargmax.commands.shared.errors import friendly_errors
+from pcsargmax.commands.shared.evaluation_options import (
     BootstrapSeed,
     Checkpoint,
     Data,
@@ -88,7 +88,7 @@ def command(
         pcsargmax evaluate runs/faces-image-* --flip-test
     """
     with friendly_errors():
-        from pcsargmax.commands.progress import progress_bars
+        from pcsargmax.commands.shared.progress import progress_bars
         from pcsargmax.runs.detector import load_run
 
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
@@ -137,9 +137,9 @@ def _check_unused(options: dict[str, Any], usual: dict[str, Any], kind: str) -> 
 
 def print_results(results: list[dict[str, Any]]) -> None:
     """Print each result, and below them comparisons where there are several of a kind."""
-    from pcsargmax.commands.detector_tables import print_comparison, print_metrics
-    from pcsargmax.commands.discover_tables import print_discovery, print_discovery_comparison
-    from pcsargmax.commands.image_tables import print_image_comparison, print_images, print_surfaces
+    from pcsargmax.commands.printed.detector import print_comparison, print_metrics
+    from pcsargmax.commands.printed.discovery import print_discovery, print_discovery_comparison
+    from pcsargmax.commands.printed.images import print_image_comparison, print_images, print_surfaces
 
     printers: dict[str, tuple[Any, Any]] = {
         "keypoint_detector": (print_metrics, print_comparison),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pcsargmax.commands.alike import alike, data_name, method_label, told_apart
-from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.commands.evaluation_options import Data, Device
+from pcsargmax.commands.shared.alike import alike, data_name, method_label, told_apart
+from pcsargmax.commands.shared.errors import friendly_errors
+from pcsargmax.commands.shared.evaluation_options import Data, Device
 
 if TYPE_CHECKING:
     import torch_geometric.data

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.commands.evaluation_options import Device
+from pcsargmax.commands.shared.errors import friendly_errors
+from pcsargmax.commands.shared.evaluation_options import Device
 
 if TYPE_CHECKING:
     from pcsargmax.runs.detector import Run
@@ -66,7 +66,7 @@ def command(
         pcsargmax predict runs/faces-image-sampling-seed0 portrait.jpg --format csv
     """
     with friendly_errors():
-        from pcsargmax.commands.progress import console, progress_bars
+        from pcsargmax.commands.shared.progress import console, progress_bars
         from pcsargmax.predictions.cloud import FORMATS
         from pcsargmax.runs.detector import Run, load_run
         from pcsargmax.runs.discovery import DiscoverRun

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pcsargmax.commands.alike import alike, data_name, method_label, over_seeds, told_apart
-from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.commands.evaluation_options import Checkpoint, Data, Device, check_once, parse_thresholds
+from pcsargmax.commands.shared.alike import alike, data_name, method_label, over_seeds, told_apart
+from pcsargmax.commands.shared.errors import friendly_errors
+from pcsargmax.commands.shared.evaluation_options import Checkpoint, Data, Device, check_once, parse_thresholds
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -78,7 +78,7 @@ def command(
     """
     with friendly_errors():
         from pcsargmax.benchmark.robustness import sweep
-        from pcsargmax.commands.progress import console, progress_bars
+        from pcsargmax.commands.shared.progress import console, progress_bars
         from pcsargmax.runs.detector import load_cloud_run
 
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds), "severities": parse_changes(change)}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.commands.shared.errors import friendly_errors
 
 
 def command(

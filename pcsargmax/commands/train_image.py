@@ -7,8 +7,8 @@ from typing import Any
 
 import typer
 
-from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.commands.options import make_run, resumed, run_options, was_said, with_settings
+from pcsargmax.commands.shared.errors import friendly_errors
+from pcsargmax.commands.shared.options import make_run, resumed, run_options, was_said, with_settings
 from pcsargmax.settings import presets
 from pcsargmax.settings.images import ImageSettings
 

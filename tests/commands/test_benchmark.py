@@ -15,7 +15,7 @@ from pcsargmax.benchmark.experiments import plan
 from pcsargmax.benchmark.runner import State
 from pcsargmax.benchmark.sources import Source
 from pcsargmax.benchmark.worker import run_experiment
-from pcsargmax.commands.benchmark_progress import duration, overview, told
+from pcsargmax.commands.shared.benchmark_progress import duration, overview, told
 
 QUICK = [part for text in ("epochs=1", "backbone=light", "batch_size=4", "device=cpu") for part in ("--set", text)]
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 
 from pcsargmax.commands.discover import command
-from pcsargmax.commands.discover_tables import print_discovery, print_discovery_comparison
+from pcsargmax.commands.printed.discovery import print_discovery, print_discovery_comparison
 from pcsargmax.runs.detector import load_run
 from pcsargmax.settings.discovery import DISCOVER_RECIPES, DiscoverSettings
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from pcsargmax.commands.detector_tables import (
+from pcsargmax.commands.printed.detector import (
     calibration_lines,
     confidence_text,
     presence_lines,

@@ -3,7 +3,7 @@ import warnings
 import pytest
 import typer
 
-from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.commands.shared.errors import friendly_errors
 
 
 @pytest.mark.parametrize("error", [ValueError("lr must be [b]positive[/b]"), OSError("no such file")])

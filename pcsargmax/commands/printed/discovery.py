@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from pcsargmax.commands.alike import alike, data_name, method_label, over_seeds
+from pcsargmax.commands.shared.alike import alike, data_name, method_label, over_seeds
 from pcsargmax.settings.detector import UNITS
 
 #: What a table shows of one evaluation: its heading, and the way to the number.

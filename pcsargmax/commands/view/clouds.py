@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pcsargmax.commands.errors import friendly_errors
+from pcsargmax.commands.shared.errors import friendly_errors
 from pcsargmax.settings.common import method_name
 
 if TYPE_CHECKING:
@@ -130,8 +130,8 @@ def command(
         pcsargmax view runs/faces-sampling-seed0 photo.jpg --save photo.png
     """
     with friendly_errors():
-        from pcsargmax.commands.view_images import is_images, refuse, view_images
-        from pcsargmax.commands.view_outputs import View, check_counts, check_outputs, show_view, write_view
+        from pcsargmax.commands.view.images import is_images, refuse, view_images
+        from pcsargmax.commands.view.outputs import View, check_counts, check_outputs, show_view, write_view
         from pcsargmax.visualize.look import Look
 
         outputs = check_outputs(save=save, sheet=sheet, turntable=turntable, html=html)
@@ -216,7 +216,7 @@ def _shapes(
     runs: Sequence[Run | DiscoverRun], data: list[str], split: str, root: Path | None, frame: str
 ) -> Sequence[Shape]:
     """The shapes of the data, or of a split of the run's own."""
-    from pcsargmax.commands.progress import progress_bars
+    from pcsargmax.commands.shared.progress import progress_bars
     from pcsargmax.settings.discovery import DiscoverSettings
     from pcsargmax.visualize.clouds.sources import find_shapes, run_shapes
 
@@ -280,7 +280,7 @@ def _check_keypoint(look: Look, names: Sequence[str], whose: str) -> None:
 
 def _say_seen(run: Run | DiscoverRun, shapes: Sequence[Shape]) -> None:
     """Say how many shapes a detector knows already: it looks better on them than it is."""
-    from pcsargmax.commands.progress import console
+    from pcsargmax.commands.shared.progress import console
     from pcsargmax.runs.detector import Run
 
     seen = sum(Path(shape.name).stem in run.trained_on for shape in shapes) if isinstance(run, Run) else 0

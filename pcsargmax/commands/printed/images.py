@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from pcsargmax.commands.alike import alike, data_name, method_label, over_seeds
+from pcsargmax.commands.shared.alike import alike, data_name, method_label, over_seeds
 
 if TYPE_CHECKING:
     from rich.table import Table

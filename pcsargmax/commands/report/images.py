@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pcsargmax.commands.evaluation_options import parse_thresholds
+from pcsargmax.commands.shared.evaluation_options import parse_thresholds
 
 if TYPE_CHECKING:
     from pcsargmax.visualize.images.sources import AnyRun
@@ -41,7 +41,7 @@ def report_images(
     seed: int,
 ) -> None:
     """Measure one run or two, write the page, and print its path; the arguments are options of `report`."""
-    from pcsargmax.commands.progress import progress_bars
+    from pcsargmax.commands.shared.progress import progress_bars
     from pcsargmax.runs.surfaces import SurfaceRun
     from pcsargmax.visualize.report.images.write import check_alike, measure_image_run, write_image_report
 

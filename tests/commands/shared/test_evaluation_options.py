@@ -1,4 +1,4 @@
-from pcsargmax.commands.evaluation_options import parse_thresholds
+from pcsargmax.commands.shared.evaluation_options import parse_thresholds
 
 
 def test_thresholds_are_read():

@@ -51,7 +51,7 @@ def is_images(runs: Sequence[Any], data: Sequence[str]) -> bool:
     Raises:
         ValueError: images and clouds together.
     """
-    from pcsargmax.commands.report_images import are_images
+    from pcsargmax.commands.report.images import are_images
     from pcsargmax.visualize.images.sources import is_image_data
 
     if runs:
@@ -156,7 +156,7 @@ def _check_keypoint(keypoint: str | None, names: Sequence[str], whose: str) -> N
 
 def _say_seen(run: AnyRun, sources: Sequence[Source]) -> None:
     """Say how many images a run knows already: it looks better on them than it is."""
-    from pcsargmax.commands.progress import console
+    from pcsargmax.commands.shared.progress import console
 
     seen = sum(source.name in run.trained_on for source in sources)
     if seen:
@@ -188,7 +188,7 @@ def _show(view: ImageView) -> None:
 
 def _write(view: ImageView, outputs: dict[str, Path], first: int) -> None:
     """Write the page, the pictures and the sheet, and print the path of each file."""
-    from pcsargmax.commands.progress import progress_bars
+    from pcsargmax.commands.shared.progress import progress_bars
 
     written: list[Path] = []
     try:

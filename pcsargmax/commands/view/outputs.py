@@ -99,7 +99,7 @@ def write_view(view: View, outputs: dict[str, Path], camera: dict[str, Any], fir
         camera: keyword arguments azimuth, elevation, and size where it was said.
         first: number of the first shape, for the names of pictures.
     """
-    from pcsargmax.commands.progress import progress_bars
+    from pcsargmax.commands.shared.progress import progress_bars
     from pcsargmax.visualize.clouds.scene import RendererUnavailable
 
     written: list[Path] = []

@@ -1,11 +1,11 @@
-from pcsargmax.commands.alike import method_label
-from pcsargmax.commands.image_tables import (
+from pcsargmax.commands.printed.images import (
     Figure,
     figures_of,
     print_image_comparison,
     print_images,
     print_surfaces,
 )
+from pcsargmax.commands.shared.alike import method_label
 
 
 def keypoints(seed=0, nme=0.0614, **changes):

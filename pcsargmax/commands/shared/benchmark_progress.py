@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pcsargmax.benchmark.runner import State
-from pcsargmax.commands.progress import console
+from pcsargmax.commands.shared.progress import console
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pcsargmax.commands.alike import alike, data_name, method_label, over_seeds
+from pcsargmax.commands.shared.alike import alike, data_name, method_label, over_seeds
 from pcsargmax.settings.detector import UNITS
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 import pytest
 
-from pcsargmax.commands.alike import alike, data_name, method_label, over_seeds, told_apart
+from pcsargmax.commands.shared.alike import alike, data_name, method_label, over_seeds, told_apart
 
 
 def result(name="mug", seed=0, *, split="test", shapes=("m0", "m1"), protocol="plain", **settings):

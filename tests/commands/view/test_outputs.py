@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from pcsargmax.commands.view_outputs import check_counts
+from pcsargmax.commands.view.outputs import check_counts
 from pcsargmax.visualize import RendererUnavailable
 
 #: What draws: the file of the package that it is in, and how many of its positional arguments are predictions.

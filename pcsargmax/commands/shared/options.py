@@ -120,7 +120,7 @@ def make_run(
         resume: go on with it.
         as_json: print JSON instead.
     """
-    from pcsargmax.commands.progress import console, progress_bars, quiet_lightning, training_progress
+    from pcsargmax.commands.shared.progress import console, progress_bars, quiet_lightning, training_progress
     from pcsargmax.training.loop import leads
 
     quiet_lightning()

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pcsargmax.commands.errors import friendly_errors
-from pcsargmax.commands.evaluation_options import (
+from pcsargmax.commands.shared.errors import friendly_errors
+from pcsargmax.commands.shared.evaluation_options import (
     BootstrapSeed,
     Checkpoint,
     Data,
@@ -53,8 +53,8 @@ def command(
         pcsargmax report runs/mug-sampling-seed0 --against runs/mug-soft-seed0 --out mugs.html
     """
     with friendly_errors():
-        from pcsargmax.commands.progress import progress_bars
-        from pcsargmax.commands.report_images import are_images, report_images
+        from pcsargmax.commands.report.images import are_images, report_images
+        from pcsargmax.commands.shared.progress import progress_bars
         from pcsargmax.runs.detector import load_run
         from pcsargmax.runs.discovery import DiscoverRun
         from pcsargmax.visualize.report import check_alike, measure_run, write_report

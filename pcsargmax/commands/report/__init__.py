@@ -1,0 +1,1 @@
+"""`pcsargmax report`, for clouds and images."""

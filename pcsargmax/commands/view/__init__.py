@@ -1,0 +1,1 @@
+"""`pcsargmax view`, for clouds and images."""
