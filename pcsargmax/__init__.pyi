@@ -32,9 +32,10 @@ from .ops.skeleton import composite_chamfer, decode, skeleton_loss
 from .predictions.calibration import Calibration, confidence_measure
 from .predictions.cloud import Prediction, Skeleton
 from .predictions.image import ImagePrediction, SurfacePrediction
-from .runs.detector import Run, load_run
+from .runs.detector import Run
 from .runs.discovery import DiscoverRun
 from .runs.images import ImageRun
+from .runs.load import load_run
 from .runs.surfaces import SurfaceRun
 from .settings.detector import TrainSettings
 from .settings.discovery import DiscoverSettings

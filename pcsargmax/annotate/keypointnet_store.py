@@ -16,9 +16,11 @@ import numpy as np
 from pcsargmax.annotate.keypointnet_entry import make_keypoint, replace_keypoints
 from pcsargmax.annotate.marks import ABSENT, Mark
 from pcsargmax.annotate.sources import split_names
-from pcsargmax.datasets.cache import atomic_path, source_stamp
+from pcsargmax.datasets.cache import source_stamp
 from pcsargmax.datasets.keypointnet_files import CLASS_IDS, SPLITS, cloud_path, mesh_path, read_category
-from pcsargmax.io.clouds import Cloud, read_cloud, sample_surface, write_cloud
+from pcsargmax.datasets.sampling import sample_surface
+from pcsargmax.io.atomic import atomic_path
+from pcsargmax.io.clouds import Cloud, read_cloud, write_cloud
 from pcsargmax.io.landmarks import stem_of
 from pcsargmax.io.markups import read_json, read_text
 from pcsargmax.io.pcd import write_pcd

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pcsargmax.annotate.marks import ABSENT, Mark
-from pcsargmax.datasets.cache import atomic_path
+from pcsargmax.io.atomic import atomic_path
 from pcsargmax.io.clouds import CLOUD_SUFFIXES
 from pcsargmax.io.landmarks import stem_of
 from pcsargmax.io.markups import Frame, check_frame, read_json, read_markups, system_sign, write_markups

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from pcsargmax.benchmark.sources import Source, data_hash
-from pcsargmax.settings.common import BASES, SAMPLED, RunSettings, setting_types
-from pcsargmax.settings.detector import OBJECTIVES, RECIPES, TrainSettings, parse_ids
+from pcsargmax.settings.common import BASES, OBJECTIVES, SAMPLED, RunSettings, setting_types
+from pcsargmax.settings.detector import RECIPES, TrainSettings, parse_ids
 from pcsargmax.settings.discovery import DISCOVER_OBJECTIVES, DISCOVER_RECIPES, DiscoverSettings
 from pcsargmax.settings.images import ImageSettings
 from pcsargmax.settings.presets import PRESETS, preset

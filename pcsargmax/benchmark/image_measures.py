@@ -10,10 +10,10 @@ from torch import Tensor
 from pcsargmax.benchmark import paper
 from pcsargmax.benchmark.groups import Group, Result
 from pcsargmax.benchmark.measures import Measure, number_rows
-from pcsargmax.benchmark.scores import correlation_statistic
 from pcsargmax.metrics.coco_matches import CocoMatches
 from pcsargmax.metrics.normalized_error import normalized_errors
 from pcsargmax.metrics.paired import Statistic, ratio_statistic
+from pcsargmax.metrics.statistics import correlation_statistic
 
 #: The lengths that errors of keypoints are divided by, by the unit of a group of results.
 _LENGTHS = {"inter-ocular": "the inter-ocular distance", "box": "the box's side, the root of its area"}

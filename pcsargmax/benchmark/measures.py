@@ -14,8 +14,9 @@ from torch import Tensor
 
 from pcsargmax.benchmark import paper
 from pcsargmax.benchmark.groups import Result
-from pcsargmax.benchmark.scores import Score, correlation_statistic, das_statistic, pck_statistic
+from pcsargmax.benchmark.scores import Score
 from pcsargmax.metrics.paired import Statistic
+from pcsargmax.metrics.statistics import correlation_statistic, das_statistic, pck_statistic
 from pcsargmax.predictions.calibration import THRESHOLD
 
 #: How the errors of PCK are measured, and what of it a table says; `docs/protocols.md` has the formulas.

@@ -78,7 +78,7 @@ def make_result(
 
 def write_result(file: str | Path, result: dict[str, Any]) -> None:
     """Write a result, whole or not at all; one line for each of its fields."""
-    from pcsargmax.datasets.cache import atomic_path
+    from pcsargmax.io.atomic import atomic_path
 
     def compact(value: Any) -> str:
         return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))

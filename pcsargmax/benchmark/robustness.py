@@ -22,9 +22,9 @@ from torch_geometric.data import Data
 
 from pcsargmax.benchmark.robustness_scores import DetectorTally, DiscoveryTally, Sighting, Tally
 from pcsargmax.metrics.repeatability import Perturbed, noisy, rotated, seen_from, thinned
+from pcsargmax.ops.seeds import mix_seed
 from pcsargmax.runs.detector import Run
 from pcsargmax.runs.discovery import DiscoverRun
-from pcsargmax.training.detector.data import mix_seed
 from pcsargmax.transforms.augment import Outliers
 
 

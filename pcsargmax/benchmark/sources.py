@@ -59,7 +59,7 @@ def _plain_name(text: str) -> str:
 
 def _check_there(settings: DiscoverSettings) -> None:
     from pcsargmax.datasets.shapenet import h5_files
-    from pcsargmax.training.detector.data import is_folder
+    from pcsargmax.runs.sources import is_folder
 
     annotations = Path(settings.root) / "annotations" / f"{settings.data}.json"
     if not (is_folder(settings) or annotations.is_file() or h5_files(settings.root)):

@@ -189,7 +189,7 @@ def _stage(folder: Path, experiment: Experiment, status: Status) -> Literal["new
 
 def _stage_of_checkpoint(last: Path, experiment: Experiment, status: Status) -> Literal["resumable", "trained"]:
     from pcsargmax.runs.base import read_checkpoint
-    from pcsargmax.runs.detector import load_run
+    from pcsargmax.runs.load import load_run
 
     folder, content = last.parents[1], read_checkpoint(last)
     for checkpoint in ("best", "last"):
@@ -206,7 +206,7 @@ def _stage_of_checkpoint(last: Path, experiment: Experiment, status: Status) -> 
 
 def _follow_data(folder: Path, settings: RunSettings) -> None:
     """Let a run go on where its data have moved."""
-    from pcsargmax.datasets.cache import atomic_path
+    from pcsargmax.io.atomic import atomic_path
 
     with atomic_path(folder / "settings.json") as temporary:
         settings.save(temporary)
@@ -278,7 +278,7 @@ def _epochs(status: Status) -> Any:
 
 
 def _evaluate(experiment: Experiment, folder: Path, device: str, status: Status) -> dict[str, Any]:
-    from pcsargmax.runs.detector import load_run
+    from pcsargmax.runs.load import load_run
 
     status.phase("evaluating")
 

@@ -115,7 +115,7 @@ def _names(names: str, like: Path | None, category: str, frame: Frame) -> list[s
 
 def _proposer(run: Path, seed: int, device: str) -> tuple[Callable[[Path], Any], list[str]]:
     """What predicts a file, and the names that it knows."""
-    from pcsargmax.runs.detector import load_cloud_run
+    from pcsargmax.runs.load import load_cloud_run
 
     opened = load_cloud_run(run, device=device)
     return (lambda path: opened.predict_file(path, seed=seed)), list(opened.keypoint_names)

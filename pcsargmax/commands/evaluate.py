@@ -89,7 +89,7 @@ def command(
     """
     with friendly_errors():
         from pcsargmax.commands.shared.progress import progress_bars
-        from pcsargmax.runs.detector import load_run
+        from pcsargmax.runs.load import load_run
 
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
         opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]
@@ -157,7 +157,7 @@ def print_results(results: list[dict[str, Any]]) -> None:
 
 def write_metrics(metrics: dict[str, Any], folder: Path) -> Path:
     """Keep the result as FOLDER/metrics-SPLIT.json."""
-    from pcsargmax.datasets.cache import atomic_path
+    from pcsargmax.io.atomic import atomic_path
 
     path = folder / f"metrics-{Path(metrics['split']).stem}.json"
     with atomic_path(path) as temporary:

@@ -56,7 +56,7 @@ def maps(
         pcsargmax figure maps runs/mug-soft-seed0 runs/mug-sampling-seed0 --keypoint 9 --out maps.pdf
     """
     with friendly_errors():
-        from pcsargmax.runs.detector import load_cloud_run
+        from pcsargmax.runs.load import load_cloud_run
         from pcsargmax.visualize import probability_figure
         from pcsargmax.visualize.figures import check_figure_path
 
@@ -286,7 +286,7 @@ def _check_keypoint(keypoint: str, runs: Sequence[Any]) -> None:
 
 def _item(dataset: Any, shape: str, split: str) -> torch_geometric.data.Data:
     """A shape of a data set by its id, or the first."""
-    from pcsargmax.training.detector.data import model_ids
+    from pcsargmax.runs.sources import model_ids
 
     known = list(model_ids(dataset))
     if shape and shape not in known:

@@ -68,8 +68,9 @@ def command(
     with friendly_errors():
         from pcsargmax.commands.shared.progress import console, progress_bars
         from pcsargmax.predictions.cloud import FORMATS
-        from pcsargmax.runs.detector import Run, load_run
+        from pcsargmax.runs.detector import Run
         from pcsargmax.runs.discovery import DiscoverRun
+        from pcsargmax.runs.load import load_run
 
         if format not in FORMATS:
             raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")

@@ -79,7 +79,7 @@ def command(
     with friendly_errors():
         from pcsargmax.benchmark.robustness import sweep
         from pcsargmax.commands.shared.progress import console, progress_bars
-        from pcsargmax.runs.detector import load_cloud_run
+        from pcsargmax.runs.load import load_cloud_run
 
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds), "severities": parse_changes(change)}
         if shapes < 0:
@@ -177,7 +177,7 @@ def _pck_names(result: dict[str, Any]) -> list[str]:
 
 def _write_numbers(results: list[dict[str, Any]], out: Path) -> None:
     """Keep the results as OUT/robustness.json and, a line a run, change and severity, robustness.csv."""
-    from pcsargmax.datasets.cache import atomic_path
+    from pcsargmax.io.atomic import atomic_path
 
     with atomic_path(out / "robustness.json") as temporary:
         temporary.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")

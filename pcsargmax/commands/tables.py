@@ -79,7 +79,7 @@ def command(
             text = as_text(made, Console().width) if form == "text" else FORMATS[form](made)
             typer.echo(text, nl=not text.endswith("\n"))
         else:
-            from pcsargmax.datasets.cache import atomic_path
+            from pcsargmax.io.atomic import atomic_path
 
             with atomic_path(out) as temporary:
                 temporary.write_text(FORMATS[form](made), encoding="utf-8")

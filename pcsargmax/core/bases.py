@@ -296,3 +296,7 @@ def _circle_density(away: Tensor, std: Tensor, period: float) -> Tensor:
     normal = torch.exp(-s.square() / 2) / math.sqrt(2 * math.pi)
     per_radian = torch.exp(-kappa.square() / 2) / (2 * math.pi) + t * torch.special.ndtr(t) * normal
     return per_radian.clamp(min=0) / radius  # on the far side, rounding may leave less than 0
+
+
+#: The bases by name; the width of each is that of a cell.
+BASIS_BY_NAME: dict[str, Basis] = {"uniform": Uniform(), "triangular": Triangular(), "gaussian": Gaussian("auto")}

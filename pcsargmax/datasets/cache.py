@@ -4,13 +4,13 @@ import hashlib
 import json
 import os
 import pickle
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from pcsargmax.io.atomic import atomic_path
 
 
 def cache_folder() -> Path:
@@ -43,32 +43,6 @@ def cache_key(*parts: Any) -> str:
 
     text = json.dumps(parts, sort_keys=True, default=plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, else is removed.
-
-    Readers see the old file or the whole new one. Missing folders are made.
-
-        with atomic_path("run/result.json") as temporary:
-            temporary.write_text(text)
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix is kept, since many writers choose the format by it.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes private files; give what the user's umask would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def cached(path: str | Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

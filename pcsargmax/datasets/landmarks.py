@@ -12,8 +12,9 @@ from torch_geometric.data import Data, InMemoryDataset
 
 from pcsargmax.datasets.cache import cache_folder, cache_key, cached, source_stamp
 from pcsargmax.datasets.keypointnet_files import SPLITS
+from pcsargmax.datasets.sampling import read_item
 from pcsargmax.datasets.splits import find_split_file, is_split_file, read_splits, split_by_share
-from pcsargmax.io.clouds import CLOUD_SUFFIXES, read_item
+from pcsargmax.io.clouds import CLOUD_SUFFIXES
 from pcsargmax.io.landmarks import (
     LANDMARK_SUFFIXES,
     is_landmark_table,

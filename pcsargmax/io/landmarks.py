@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pcsargmax.datasets.cache import atomic_path
+from pcsargmax.io.atomic import atomic_path
 from pcsargmax.io.markups import (
     Frame,
     Landmarks,

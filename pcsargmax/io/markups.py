@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pcsargmax.datasets.cache import atomic_path
+from pcsargmax.io.atomic import atomic_path
 
 Frame = Literal["LPS", "RAS"]
 Landmarks = dict[str, np.ndarray]  # name -> (3,) float64

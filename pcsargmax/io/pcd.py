@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pcsargmax.datasets.cache import atomic_path
+from pcsargmax.io.atomic import atomic_path
 
 _KEYS = ("VERSION", "FIELDS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS", "DATA")
 _TYPES = {"F": "f", "I": "i", "U": "u"}

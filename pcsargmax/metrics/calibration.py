@@ -1,7 +1,7 @@
-"""How far confidence tells right from wrong and keeps its word: calibration and correlation.
+"""How well confidence ranks errors and how well it is calibrated.
 
-Functions of one value a case, mostly a keypoint; `pcsargmax.predictions.calibration` is what fits confidence. Where a function
-takes `weights (R, n)`, each row counts the cases anew, as a resample of the bootstrap does (see `case_weights`).
+Functions of one value per case, mostly a keypoint; `pcsargmax.predictions.calibration` fits confidence. Where a
+function takes `weights (R, n)`, each row counts the cases anew, as a bootstrap resample does (see `case_weights`).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 def write_whole(path: str | Path, content: bytes) -> Path:
     """Write a file whole or not at all, and return its path."""
-    from pcsargmax.datasets.cache import atomic_path
+    from pcsargmax.io.atomic import atomic_path
 
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)

@@ -14,7 +14,8 @@ from scipy.spatial import cKDTree
 from torch_geometric.data import Data
 
 from pcsargmax.core.distribution import KeypointDistribution
-from pcsargmax.io.clouds import cloud_item, read_cloud
+from pcsargmax.datasets.sampling import cloud_item
+from pcsargmax.io.clouds import read_cloud
 from pcsargmax.predictions.cloud import Prediction, Surface
 from pcsargmax.settings.common import RunSettings
 from pcsargmax.transforms.frames import to_raw

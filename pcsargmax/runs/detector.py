@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -24,24 +24,17 @@ from pcsargmax.runs.base import (
     BaseRun,
     Checkpoint,
     draw_samples,
-    open_checkpoint,
-    usable_device,
     warn_of_seen,
 )
-from pcsargmax.runs.discovery import DiscoverRun, open_discovery
 from pcsargmax.runs.evaluation.detector import Evaluation, Protocol
-from pcsargmax.runs.evaluation.estimates import diagonal
+from pcsargmax.runs.evaluation.plain import diagonal
+from pcsargmax.runs.prepare import basis_sigma, prepare
+from pcsargmax.runs.sources import model_ids, open_dataset
 from pcsargmax.settings.detector import TrainSettings
-from pcsargmax.training.detector.data import model_ids, open_dataset, prepare
-from pcsargmax.training.objective import basis_sigma
 from pcsargmax.transforms.frames import to_raw
 
 if TYPE_CHECKING:
-    from pcsargmax.runs.images import ImageRun
-    from pcsargmax.runs.surfaces import SurfaceRun
-
-#: A run of any kind.
-AnyRun: TypeAlias = Union["Run", DiscoverRun, "ImageRun", "SurfaceRun"]
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,58 +242,6 @@ def _presence(maps: KeypointDistribution, template: Template) -> Tensor:
     """Probability that each keypoint exists; 0 for one that no training model had."""
     assert maps.presence is not None
     return maps.presence[0].where(template.num_seen > 0, 0.0)
-
-
-def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> AnyRun:
-    """Open a run folder or a checkpoint file; nothing in the file is executed.
-
-    Args:
-        path: a run folder, or a .ckpt file of one.
-        checkpoint: "best" or "last"; where there is no best one, the last is taken.
-        device: where the network is put.
-
-    Returns:
-        Of a run that `train` left a Run, of one that `discover` left a DiscoverRun, and of one that `train_images` left
-        an ImageRun or, of slices, a SurfaceRun.
-
-    Raises:
-        FileNotFoundError: no checkpoint there.
-        ValueError: not a pcsargmax checkpoint, or one of another version.
-    """
-    found = open_checkpoint(path, checkpoint)
-    place = usable_device(device)
-    openers: dict[str, Callable[[Checkpoint, torch.device], AnyRun]] = {
-        "keypoint_detector": open_detector,
-        "skeleton_merger": open_discovery,
-        "image_keypoints": _open_image_run,
-        "image_surfaces": _open_surface_run,
-    }
-    try:
-        return openers[found.metadata["kind"]](found, place)
-    except RuntimeError as error:
-        raise ValueError(f"{found.file}: a damaged checkpoint: its weights do not fit its settings") from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{found.file}: a damaged checkpoint: {type(error).__name__}: {error}") from error
-
-
-def load_cloud_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> Run | DiscoverRun:
-    """Open a run on clouds, as `load_run`; a run on images is a ValueError."""
-    found = load_run(path, checkpoint=checkpoint, device=device)
-    if not isinstance(found, Run | DiscoverRun):
-        raise ValueError(f"{path}: expected a run on clouds, got one on images")
-    return found
-
-
-def _open_image_run(found: Checkpoint, device: torch.device) -> ImageRun:
-    from pcsargmax.runs.images import open_image_run
-
-    return open_image_run(found, device)
-
-
-def _open_surface_run(found: Checkpoint, device: torch.device) -> SurfaceRun:
-    from pcsargmax.runs.surfaces import open_surface_run
-
-    return open_surface_run(found, device)
 
 
 def open_detector(found: Checkpoint, device: torch.device) -> Run:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.core.bases import Gaussian
 from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.metrics.correspondence import Correspondence
@@ -25,9 +24,9 @@ from pcsargmax.predictions.cloud import Prediction, Skeleton
 from pcsargmax.runs.base import BaseRun, Checkpoint, draw_samples
 from pcsargmax.runs.evaluation.discovery import DiscoverScorer
 from pcsargmax.runs.evaluation.repeatability import RepeatabilityScorer
+from pcsargmax.runs.prepare import prepare
+from pcsargmax.runs.sources import open_clouds
 from pcsargmax.settings.discovery import DiscoverSettings
-from pcsargmax.training.detector.data import PreparedClouds, eval_loader, prepare
-from pcsargmax.training.discovery.data import open_clouds
 from pcsargmax.transforms.frames import NormalizeMinMax, to_raw
 
 #: Thresholds of mIoU where none are given.
@@ -214,16 +213,6 @@ class DiscoverRun(BaseRun):
             "seconds_per_cloud": seconds / len(dataset),
             "seen_in_training": seen,
         }
-
-
-@torch.inference_mode()
-def expectations(merger: SkeletonMerger, clouds: PreparedClouds, batch_size: int = 8) -> Tensor:
-    """(M, K, 3) keypoints of all clouds at the expectation of their maps, in their frame."""
-    found = []
-    for batch in eval_loader(clouds, batch_size):
-        scores = merger(batch.clouds.pos, batch.clouds.batch, batch.neighborhoods)
-        found.append(soft_argmax(scores.logits, scores.sites, mask=scores.mask))
-    return torch.cat(found)
 
 
 def open_discovery(found: Checkpoint, device: torch.device) -> DiscoverRun:

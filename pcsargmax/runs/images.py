@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pcsargmax.core.bases import BASIS_BY_NAME
 from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.datasets.images.item import ImageItem, flip_order
 from pcsargmax.io.images import read_image
@@ -20,11 +21,11 @@ from pcsargmax.models.simple_pose import SimplePose
 from pcsargmax.predictions.image import ImagePrediction
 from pcsargmax.runs.base import Checkpoint, warn_of_seen
 from pcsargmax.runs.evaluation.images import ImageEvaluation
+from pcsargmax.runs.image_sources import open_images
 from pcsargmax.runs.map_frame import MapFrame
 from pcsargmax.runs.networks import build_pose
+from pcsargmax.runs.prepare_images import to_tensor
 from pcsargmax.settings.images import ImageSettings
-from pcsargmax.training.images.data import open_images, to_tensor
-from pcsargmax.training.images.objective import BASIS_BY_NAME
 from pcsargmax.transforms.crop import Crop
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from pcsargmax.core.bases import BASIS_BY_NAME
 from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.datasets.images.item import SurfaceItem
 from pcsargmax.io.images import read_image
@@ -19,13 +20,12 @@ from pcsargmax.metrics.surface_error import SurfaceError
 from pcsargmax.models.retina_net import RetinaNet, columns, from_columns, surface_rows
 from pcsargmax.predictions.image import SurfacePrediction
 from pcsargmax.runs.base import Checkpoint, warn_of_seen
-from pcsargmax.runs.evaluation.estimates import computed
-from pcsargmax.runs.evaluation.shapes import rounded
+from pcsargmax.runs.evaluation.plain import computed, rounded
+from pcsargmax.runs.image_sources import open_images
 from pcsargmax.runs.images import moved
 from pcsargmax.runs.networks import build_retina
+from pcsargmax.runs.prepare_images import slice_tensor
 from pcsargmax.settings.images import ImageSettings
-from pcsargmax.training.images.data import open_images, slice_tensor
-from pcsargmax.training.images.objective import BASIS_BY_NAME
 
 
 @dataclass(frozen=True, eq=False)

@@ -243,3 +243,7 @@ def _check_sigma(sigma: str, objective: str) -> None:
         raise ValueError(f"sigma must be 'auto' or a number of at least 0, got {sigma!r}")
     if length == 0 and objective in ("soft_vr", "soft_dr"):
         raise ValueError(f"sigma must not be 0 for {objective}, whose unit of length it is, got {sigma!r}")
+
+
+#: Names that `objective` can take; `training.objective` holds what they mean.
+OBJECTIVES = ("sampling", "closed_form", "soft", "discrete", "soft_vr", "soft_dr")

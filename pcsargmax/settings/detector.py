@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pcsargmax.settings.common import RunSettings
+from pcsargmax.settings.common import OBJECTIVES, RunSettings
 from pcsargmax.settings.common import setting as _setting
-
-#: Names that `objective` can take; `training.objective` holds what they mean.
-OBJECTIVES = ("sampling", "closed_form", "soft", "discrete", "soft_vr", "soft_dr")
 
 #: What the lengths of an evaluation are in, in words.
 UNITS = {"raw": "raw units", "diagonal": "shares of the bounding-box diagonal"}

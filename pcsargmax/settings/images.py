@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pcsargmax.settings.common import BASES, RunSettings, parse_shares
+from pcsargmax.settings.common import BASES, OBJECTIVES, RunSettings, parse_shares
 from pcsargmax.settings.common import setting as _setting
-from pcsargmax.settings.detector import OBJECTIVES
 
 #: Data sets of official files by their name on the command line.
 OFFICIAL = ("coco", "h36m", "mtfl", "retina")

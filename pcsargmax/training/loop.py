@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from pcsargmax.settings.common import RunSettings
-from pcsargmax.training.detector.data import Prepared, eval_loader, train_loader
+from pcsargmax.training.loaders import Prepared, eval_loader, train_loader
 
 Progress = Callable[[str, int, int], None]
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from pcsargmax.core.bases import Basis, Gaussian
-from pcsargmax.core.distances import Distance, SmoothL1, distance, gaussian_expected_distance
-from pcsargmax.core.engine.sampler import Sampler
+from pcsargmax.core.bases import Basis
+from pcsargmax.core.distances import Distance, SmoothL1
 from pcsargmax.core.losses import (
     discrete_expected_error,
     distribution_regularized_error,
@@ -21,87 +20,18 @@ from pcsargmax.core.losses import (
 from pcsargmax.core.maps import Sites
 from pcsargmax.core.regularizers import Spacing
 from pcsargmax.core.relaxation import Relaxation, Schedule, make_schedule
-from pcsargmax.models.keypoint_detector import Scores
 from pcsargmax.settings.common import SAMPLED, SINGLE_SITE, RunSettings
 from pcsargmax.settings.detector import TrainSettings
 
 if TYPE_CHECKING:
     from pcsargmax.settings.images import ImageSettings
 
-#: scores, target (B, K, 3), sigma (B,), progress in [0, 1], generator -> loss of each item and keypoint (B, K)
-Objective = Callable[[Scores, Tensor, Tensor, float, torch.Generator | None], Tensor]
 
-
-_PLAIN: dict[str, Callable[..., Tensor]] = {"soft": error_of_expectation, "discrete": discrete_expected_error}
+PLAIN: dict[str, Callable[..., Tensor]] = {"soft": error_of_expectation, "discrete": discrete_expected_error}
 _REGULARIZED: dict[str, Callable[..., Tensor]] = {
     "soft_vr": variance_regularized_error,
     "soft_dr": distribution_regularized_error,
 }
-
-#: The same as `Objective` of several targets (B, P, K, 3) -> (B, P, K), of one and the same samples, without gradient.
-Comparison = Callable[[Scores, Tensor, Tensor, float, torch.Generator | None], Tensor]
-
-
-def make_objective(settings: TrainSettings) -> Objective:
-    """Return the objective that `settings.objective` names, everything in the unit frame."""
-    objective, sampled = MapObjective(settings), settings.objective in SAMPLED
-
-    def of_scores(
-        scores: Scores, target: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
-    ) -> Tensor:
-        basis = Gaussian(sigma) if sampled else None  # it looks at the values of sigma
-        maps = scores.logits, scores.sites
-        return objective(*maps, target, basis, progress, generator, mask=scores.mask, spacing=sigma)
-
-    return of_scores
-
-
-def make_comparison(settings: TrainSettings) -> Comparison:
-    """Return what tells which of several targets has the least loss by the objective that the settings name.
-
-    With a generator in the same state it draws the same samples as the objective, once for all targets. What is the
-    same for all of them, a regularizer, is left out.
-    """
-    drawn = _samples_compared(settings) if settings.objective in SAMPLED else None
-    plain, weight = _PLAIN.get(settings.objective, error_of_expectation), expectation_weight(settings)
-    kind = map_distance(settings)
-
-    @torch.no_grad()
-    def compare(
-        scores: Scores, targets: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
-    ) -> Tensor:
-        def each(error: Callable[..., Tensor]) -> Tensor:
-            of = [error(scores.logits, scores.sites, t, distance=kind, mask=scores.mask) for t in targets.unbind(1)]
-            return torch.stack(of, dim=1)
-
-        errors = each(plain) if drawn is None else drawn(scores, targets, sigma, progress, generator)
-        return errors + weight * each(error_of_expectation) if weight else errors
-
-    return compare
-
-
-def _samples_compared(settings: TrainSettings) -> Comparison:
-    arguments, kind = _sampling_arguments(settings), map_distance(settings)
-    closed_form = settings.objective == "closed_form"
-
-    def compare(
-        scores: Scores, targets: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
-    ) -> Tensor:
-        sampler = Sampler.of(scores.logits, scores.sites, mask=scores.mask, **arguments(Gaussian(sigma), progress))
-        normal = None if closed_form else sampler.normal(generator)
-        mean, squares = sampler.moments(generator)  # (B, K, S, 3)
-        std = sampler.std(squares)
-        if normal is not None:
-            mean = mean + std * normal
-        each = []
-        for target in targets.unbind(1):
-            offset = mean - (target - sampler.center).unsqueeze(2)
-            nothing = torch.zeros_like(offset)
-            away = gaussian_expected_distance(offset, std, kind) if closed_form else distance(offset, nothing, kind)
-            each.append(away.mean(dim=2))
-        return torch.stack(each, dim=1)
-
-    return compare
 
 
 def expectation_weight(settings: TrainSettings | ImageSettings) -> float:
@@ -130,7 +60,7 @@ class MapObjective:
     def __init__(self, settings: TrainSettings | ImageSettings) -> None:
         """See the class."""
         self.settings = settings
-        self.arguments, self.distance = _sampling_arguments(settings), map_distance(settings)
+        self.arguments, self.distance = sampling_arguments(settings), map_distance(settings)
 
     def __call__(
         self,
@@ -169,8 +99,8 @@ class MapObjective:
         if name in SAMPLED:
             drawn = self.arguments(basis, progress) | {"closed_form": name == "closed_form"}
             error = expected_error(logits, sites, target, generator=generator, **about, **drawn)
-        elif name in _PLAIN:
-            error = _PLAIN[name](logits, sites, target, **about)
+        elif name in PLAIN:
+            error = PLAIN[name](logits, sites, target, **about)
         else:
             about |= {"weight": self._regularizer_weight(extent), "spacing": spacing}
             return _REGULARIZED[name](logits, sites, target, target_variance=settings.target_variance, **about)
@@ -184,7 +114,7 @@ class MapObjective:
         return self.settings.regularizer_weight * extent**power
 
 
-def _sampling_arguments(
+def sampling_arguments(
     settings: TrainSettings | ImageSettings,
 ) -> Callable[[Basis | None, float], dict[str, Any]]:
     """What sampling takes besides logits, sites and mask, of basis and progress."""
@@ -202,16 +132,3 @@ def map_distance(settings: TrainSettings | ImageSettings) -> Distance:
     if settings.distance == "smooth_l1":
         return SmoothL1(settings.smooth_l1_beta)
     return cast(Distance, settings.distance)
-
-
-def basis_sigma(settings: RunSettings, neighbor_distance: Tensor, frame_scale: Tensor) -> Tensor:
-    """Width of the basis in the frame of the points, (B,).
-
-    Args:
-        settings: `sigma` is "auto", the mean neighbour distance, or a length in raw units.
-        neighbor_distance: (B,) mean distance of neighbours, in that frame.
-        frame_scale: (B, 1) raw length of one unit.
-    """
-    if settings.sigma == "auto":
-        return neighbor_distance
-    return (float(settings.sigma) / frame_scale.squeeze(1)).to(neighbor_distance.dtype)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from pcsargmax.runs.sources import model_ids
 from pcsargmax.settings.common import RunSettings
-from pcsargmax.training.detector.data import model_ids
 
 
 class Splits(NamedTuple):

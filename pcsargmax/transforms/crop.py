@@ -7,8 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from pcsargmax.datasets.images.item import check_box, check_image
-
 
 @dataclass(frozen=True, eq=False)
 class Crop:
@@ -195,3 +193,32 @@ def _check_size(size: Any) -> tuple[int, int]:
     if not pair or not all(isinstance(n, int | np.integer) and n > 0 for n in size):
         raise ValueError(f"size: expected (height, width), whole numbers above 0, got {size}")
     return int(size[0]), int(size[1])
+
+
+def check_image(image: object, what: str) -> None:
+    """Raise a ValueError that begins with `what` unless it is (H, W, 3) uint8 with pixels."""
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"{what}: expected (H, W, 3) uint8, got a {type(image).__name__}")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"{what}: expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
+
+
+def check_box(box: np.ndarray, image_size: tuple[int, int] | None, what: str) -> None:
+    """Raise a ValueError that begins with `what` unless a box can be cut out.
+
+    Args:
+        box: (4,) x, y, width, height in pixels.
+        image_size: (height, width) of the image that it must touch, None where it is not known.
+        what: the start of the message.
+    """
+    text = f"({', '.join(f'{number:g}' for number in box)})" if box.ndim == 1 else f"{box.shape}"
+    if box.shape != (4,) or not np.isfinite(box).all():
+        raise ValueError(f"{what}: expected four finite numbers x, y, width, height, got {text}")
+    x, y, width, height = box.tolist()
+    if not (width > 0 and height > 0):
+        raise ValueError(f"{what}: expected a width and a height above 0, got {text} (x, y, width, height)")
+    if image_size is None:
+        return
+    rows, columns = image_size
+    if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
+        raise ValueError(f"{what}: {text} (x, y, width, height) lies outside the image of {columns} x {rows} pixels")

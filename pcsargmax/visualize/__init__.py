@@ -1,7 +1,7 @@
 """Looking at predictions: Open3D window and pictures, an HTML page, figures. Heavy libraries load on use."""
 
 from pcsargmax.visualize.clouds.annotation import annotated
-from pcsargmax.visualize.clouds.scene import RendererUnavailable, render, render_all, render_pair, show
+from pcsargmax.visualize.clouds.scene import RendererUnavailable, render, render_all, render_pair
 from pcsargmax.visualize.clouds.shapes import dataset_shapes, file_shapes, folder_mesh, folder_shapes, keypointnet_mesh
 from pcsargmax.visualize.clouds.sheet import contact_sheet
 from pcsargmax.visualize.clouds.sources import (
@@ -25,6 +25,7 @@ from pcsargmax.visualize.figures import (
 )
 from pcsargmax.visualize.look import Look
 from pcsargmax.visualize.page.clouds import write_page
+from pcsargmax.visualize.window.show import show
 
 __all__ = [
     "Look",

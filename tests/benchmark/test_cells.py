@@ -4,7 +4,8 @@ from reference import tables as plain
 from reference.benchmark_results import detector_result
 
 from pcsargmax.benchmark.cells import Cell, make_cell
-from pcsargmax.benchmark.scores import Score, pck_statistic
+from pcsargmax.benchmark.scores import Score
+from pcsargmax.metrics.statistics import pck_statistic
 
 NAN = float("nan")
 

@@ -11,8 +11,8 @@ from pcsargmax.benchmark.robustness import CHANGES, seen_from_sides, sweep, with
 from pcsargmax.benchmark.robustness_scores import DiscoveryTally, Sighting
 from pcsargmax.metrics import DAS
 from pcsargmax.metrics.repeatability import noisy, partial_view
-from pcsargmax.runs.detector import load_run
-from pcsargmax.training.detector.data import mix_seed
+from pcsargmax.ops.seeds import mix_seed
+from pcsargmax.runs.load import load_run
 
 NOISE = {"noise": (0.0, 0.02)}
 

@@ -5,8 +5,9 @@ from reference import tables as plain
 from reference.benchmark_results import detector_result, discovery_result
 from scipy.stats import pearsonr
 
-from pcsargmax.benchmark.scores import Score, correlation_statistic, das_statistic, pck_statistic
+from pcsargmax.benchmark.scores import Score
 from pcsargmax.metrics.bootstrap import resample_weights
+from pcsargmax.metrics.statistics import correlation_statistic, das_statistic, pck_statistic
 
 NAN = float("nan")
 

@@ -288,7 +288,7 @@ def test_the_same_seed_gives_the_same_table(several):
 
 def test_pck_is_what_evaluate_says(box_run, tmp_path):
     from pcsargmax.benchmark.results import write_result
-    from pcsargmax.runs.detector import load_run
+    from pcsargmax.runs.load import load_run
 
     metrics = load_run(box_run).evaluate("test", thresholds=(0.05, 0.2))
     write_result(tmp_path / "box.json", detector_result("box") | {"metrics": metrics})
@@ -304,7 +304,7 @@ def test_figures_up_to_symmetry_are_what_evaluate_says(box_run, tmp_path):
     from dataclasses import replace
 
     from pcsargmax.benchmark.results import write_result
-    from pcsargmax.runs.detector import load_run
+    from pcsargmax.runs.load import load_run
 
     run = load_run(box_run)
     run = replace(run, settings=replace(run.settings, symmetry="reflection"))

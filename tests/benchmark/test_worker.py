@@ -14,7 +14,8 @@ from filelock import FileLock
 from pcsargmax.benchmark.results import read_result, write_result
 from pcsargmax.benchmark.status import Status, read_status
 from pcsargmax.benchmark.worker import Places, run_experiment
-from pcsargmax.runs.detector import Run, load_run
+from pcsargmax.runs.detector import Run
+from pcsargmax.runs.load import load_run
 
 #: What differs between two runs of one experiment.
 PASSING = ("finished", "seconds", "machine", "commit")
@@ -139,7 +140,7 @@ def test_a_run_is_measured_on_the_split_that_it_has(box_plan, places, monkeypatc
         run = load_run(folder, **options)
         return Validated(**{field.name: getattr(run, field.name) for field in fields(run)})
 
-    monkeypatch.setattr("pcsargmax.runs.detector.load_run", load)
+    monkeypatch.setattr("pcsargmax.runs.load.load_run", load)
     assert run_experiment(box_plan()[0], places) == "done"
     assert asked == ["val"]  # of COCO, whose test split has no labels
 

@@ -6,7 +6,7 @@ import pytest
 
 from pcsargmax.commands.discover import command
 from pcsargmax.commands.printed.discovery import print_discovery, print_discovery_comparison
-from pcsargmax.runs.detector import load_run
+from pcsargmax.runs.load import load_run
 from pcsargmax.settings.discovery import DISCOVER_RECIPES, DiscoverSettings
 
 QUICK = ("--keypoints", 4, "--epochs", 1, "--batch-size", 4, "--device", "cpu")

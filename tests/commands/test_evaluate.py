@@ -11,8 +11,8 @@ from pcsargmax.commands.printed.detector import (
     print_metrics,
     symmetry_lines,
 )
-from pcsargmax.runs.detector import load_run
 from pcsargmax.runs.evaluation.estimates import ESTIMATES
+from pcsargmax.runs.load import load_run
 
 
 def test_metrics_are_printed_and_kept(cli, box_copy):

@@ -10,7 +10,7 @@ from pcsargmax.commands.figure import by_method, parse_views, read_evaluations
 def evaluated(box_run, tmp_path_factory):
     """The finished run and what its evaluation left, and the same as if with another seed and by another objective."""
     from pcsargmax.commands.evaluate import write_metrics
-    from pcsargmax.runs.detector import load_run
+    from pcsargmax.runs.load import load_run
 
     folder = tmp_path_factory.mktemp("figures")
     metrics = load_run(box_run).evaluate("test")

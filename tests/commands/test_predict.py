@@ -6,7 +6,7 @@ import pytest
 
 from pcsargmax.datasets import read_landmarks
 from pcsargmax.predictions.cloud import FORMATS, load_prediction
-from pcsargmax.runs.detector import load_run
+from pcsargmax.runs.load import load_run
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from dataclasses import fields
 
 import pytest
 
-from pcsargmax.settings.detector import OBJECTIVES, TrainSettings
+from pcsargmax.settings.common import OBJECTIVES
+from pcsargmax.settings.detector import TrainSettings
 
 QUICK = ("--backbone", "light", "--epochs", 1, "--batch-size", 4, "--num-samples", 1, "--device", "cpu")
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pcsargmax.datasets.cache import atomic_path, cache_folder, cache_key, cached, source_stamp
+from pcsargmax.datasets.cache import cache_folder, cache_key, cached, source_stamp
+from pcsargmax.io.atomic import atomic_path
 
 
 def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):

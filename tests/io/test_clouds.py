@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from pcsargmax.io.clouds import CLOUD_SUFFIXES, Cloud, read_cloud, read_item, sample_surface, write_cloud
+from pcsargmax.datasets.sampling import read_item, sample_surface
+from pcsargmax.io.clouds import CLOUD_SUFFIXES, Cloud, read_cloud, write_cloud
 
 TRIANGLES = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0.5]], dtype=np.float64)
 FACES = np.array([[0, 1, 2], [2, 1, 3]])

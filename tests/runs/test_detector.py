@@ -13,9 +13,11 @@ from torch_geometric.data import Data
 from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.metrics import PCK, CloudGraph, KeypointIoU
 from pcsargmax.metrics.geodesic import nearest_index
-from pcsargmax.runs.detector import load_run, usable_device
+from pcsargmax.runs.detector import usable_device
 from pcsargmax.runs.evaluation.estimates import ESTIMATES
-from pcsargmax.training.detector.data import open_dataset, prepare
+from pcsargmax.runs.load import load_run
+from pcsargmax.runs.prepare import prepare
+from pcsargmax.runs.sources import open_dataset
 from pcsargmax.training.detector.train import train
 from pcsargmax.transforms.frames import to_raw
 

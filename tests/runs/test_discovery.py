@@ -11,9 +11,9 @@ from pcsargmax.metrics.alignment import corrected_das_from_labels
 from pcsargmax.metrics.bootstrap import resample_weights
 from pcsargmax.ops.skeleton import decode_cloud, edge_pairs
 from pcsargmax.predictions.cloud import load_prediction
-from pcsargmax.runs.detector import load_run
 from pcsargmax.runs.evaluation.discovery import DiscoverScorer
 from pcsargmax.runs.evaluation.repeatability import RepeatabilityScorer
+from pcsargmax.runs.load import load_run
 from pcsargmax.settings.discovery import DiscoverSettings
 from pcsargmax.training.discovery.train import discover
 

@@ -6,8 +6,8 @@ import torch
 
 from pcsargmax import Grid, soft_argmax
 from pcsargmax.datasets.images import Crop, ImageItem
-from pcsargmax.runs.detector import load_cloud_run, load_run
-from pcsargmax.training.images.data import to_tensor
+from pcsargmax.runs.load import load_cloud_run, load_run
+from pcsargmax.runs.prepare_images import to_tensor
 
 
 @pytest.fixture(scope="module")

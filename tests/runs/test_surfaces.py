@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from pcsargmax.runs.detector import load_run
-from pcsargmax.training.images.data import slice_tensor
+from pcsargmax.runs.load import load_run
+from pcsargmax.runs.prepare_images import slice_tensor
 
 pytestmark = pytest.mark.usefixtures("few_slices")
 

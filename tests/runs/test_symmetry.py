@@ -17,6 +17,8 @@ from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling, sy
 from pcsargmax.metrics.symmetry_groups import KINDS
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.predictions.calibration import Calibration, confidence_measure
+from pcsargmax.runs.prepare import prepare
+from pcsargmax.runs.sources import open_dataset
 from pcsargmax.runs.symmetry import (
     SYMMETRY_KINDS,
     carry_labelings,
@@ -25,10 +27,13 @@ from pcsargmax.runs.symmetry import (
     with_labelings,
 )
 from pcsargmax.settings import detector as settings_module
-from pcsargmax.settings.detector import OBJECTIVES, TrainSettings
-from pcsargmax.training.detector.data import PreparedClouds, augmentation, collate, open_dataset, prepare, train_loader
+from pcsargmax.settings.common import OBJECTIVES
+from pcsargmax.settings.detector import TrainSettings
+from pcsargmax.training.clouds import PreparedClouds, collate
+from pcsargmax.training.detector.data import augmentation
 from pcsargmax.training.detector.module import DetectorModule
 from pcsargmax.training.detector.train import train
+from pcsargmax.training.loaders import train_loader
 from pcsargmax.transforms.augment import RandomMirror, RandomRotation, RandomScale
 from pcsargmax.transforms.frames import NormalizeFrame, to_raw
 

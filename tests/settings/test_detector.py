@@ -6,8 +6,8 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 
 from pcsargmax.commands.train import command
-from pcsargmax.settings.common import setting_help
-from pcsargmax.settings.detector import OBJECTIVES, RECIPES, TrainSettings, parse_ids
+from pcsargmax.settings.common import OBJECTIVES, setting_help
+from pcsargmax.settings.detector import RECIPES, TrainSettings, parse_ids
 
 
 def test_settings_come_back_from_json(tmp_path):

@@ -12,8 +12,10 @@ from pcsargmax.core.losses import (
     variance_regularized_error,
 )
 from pcsargmax.models.keypoint_detector import Scores
-from pcsargmax.settings.detector import OBJECTIVES, TrainSettings
-from pcsargmax.training.objective import basis_sigma, make_comparison, make_objective
+from pcsargmax.runs.prepare import basis_sigma
+from pcsargmax.settings.common import OBJECTIVES
+from pcsargmax.settings.detector import TrainSettings
+from pcsargmax.training.detector.objective import make_comparison, make_objective
 
 
 @pytest.fixture

@@ -55,8 +55,8 @@ def command(
     with friendly_errors():
         from pcsargmax.commands.report.images import are_images, report_images
         from pcsargmax.commands.shared.progress import progress_bars
-        from pcsargmax.runs.detector import load_run
         from pcsargmax.runs.discovery import DiscoverRun
+        from pcsargmax.runs.load import load_run
         from pcsargmax.visualize.report import check_alike, measure_run, write_report
 
         if shapes < 1:

@@ -207,7 +207,7 @@ def _check_options(samples: int, run: Path | None, against: Path | None) -> None
 
 def _open(path: Path, device: str) -> Any:
     """A run of any kind."""
-    from pcsargmax.runs.detector import load_run
+    from pcsargmax.runs.load import load_run
 
     return load_run(path, device=device)
 

@@ -82,7 +82,8 @@ def check_counts(outputs: dict[str, Path], count: int) -> None:
 
 def show_view(view: View) -> None:
     """Open the window."""
-    from pcsargmax.visualize.clouds.scene import RendererUnavailable, show
+    from pcsargmax.visualize.clouds.scene import RendererUnavailable
+    from pcsargmax.visualize.window.show import show
 
     try:
         show(view.predictions, others=view.others, look=view.look, titles=view.titles)

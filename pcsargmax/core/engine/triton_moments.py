@@ -1,8 +1,8 @@
 """One CUDA kernel each way for the moments of relaxed samples; written in Triton, which is optional.
 
-A sample of sampling-argmax with a Gaussian basis is normal once its weights ŵ are known (see `pcsargmax.core.bases`): all
-that is needed of the L weights are Σ ŵ_i x_i and Σ ŵ_i² v_i. The kernels draw the noise, weigh and sum in registers,
-and draw the same noise again on the way back, so that nothing of size S·L is ever in memory.
+A sample of sampling-argmax with a Gaussian basis is normal once its weights ŵ are known (see `pcsargmax.core.bases`):
+all that is needed of the L weights are Σ ŵ_i x_i and Σ ŵ_i² v_i. The kernels draw the noise, weigh and sum in
+registers, and draw the same noise again on the way back, so that nothing of size S·L is ever in memory.
 
 Noise. E ~ Exponential(1) of cloud b, keypoint k, sample s and site i is word s mod 4 of Philox4x32-10 with the seed as
 its key and (i, ⌊s/4⌋, k, b) as its counter. No two draws share a word, however large the shapes, and a draw depends

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pcsargmax.datasets.images.item import check_box
 from pcsargmax.io.markups import read_text
+from pcsargmax.transforms.crop import check_box
 
 _BOX = ("x", "y", "width", "height")
 

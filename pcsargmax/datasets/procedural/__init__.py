@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pcsargmax.datasets.cache import atomic_path
 from pcsargmax.datasets.keypointnet_files import (
     CLASS_IDS,
     SPLITS,
@@ -28,6 +27,7 @@ from pcsargmax.datasets.procedural.mug import mug
 from pcsargmax.datasets.procedural.parts import Shape
 from pcsargmax.datasets.procedural.table import NAMES as _TABLE
 from pcsargmax.datasets.procedural.table import table
+from pcsargmax.io.atomic import atomic_path
 from pcsargmax.io.clouds import Cloud, write_cloud
 from pcsargmax.io.pcd import write_pcd
 

@@ -19,16 +19,9 @@ from pcsargmax.metrics.symmetry import symmetric_errors
 from pcsargmax.models.template import Template
 from pcsargmax.predictions.calibration import Calibration
 from pcsargmax.predictions.cloud import Prediction
-from pcsargmax.runs.evaluation.estimates import (
-    ESTIMATES,
-    ConfidenceScorer,
-    Scorer,
-    computed,
-    diagonal,
-    estimates,
-    plain,
-)
-from pcsargmax.runs.evaluation.shapes import Shapes, rounded
+from pcsargmax.runs.evaluation.estimates import ESTIMATES, ConfidenceScorer, Scorer, estimates
+from pcsargmax.runs.evaluation.plain import computed, diagonal, plain, rounded
+from pcsargmax.runs.evaluation.shapes import Shapes
 from pcsargmax.runs.symmetry import SYMMETRY_KINDS
 
 #: Guesses that are points of the cloud, between which there are distances along it.

@@ -13,7 +13,7 @@ from pcsargmax.metrics.geodesic import CloudGraph, nearest_index
 from pcsargmax.metrics.iou import IouProtocol, pairwise_distances, saliency, salient_points
 from pcsargmax.metrics.spacing import smallest_distance
 from pcsargmax.ops.skeleton import EDGE_SPACING, edge_count, skeleton_loss
-from pcsargmax.runs.evaluation.estimates import computed, diagonal
+from pcsargmax.runs.evaluation.plain import computed, diagonal
 
 #: What an evaluation tells of shapes with annotations.
 ANNOTATED = ("protocol", "das", "miou", "shapes")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from pcsargmax.metrics import PCK, KeypointIoU
 from pcsargmax.metrics.calibration import ConfidenceCalibration
@@ -18,6 +16,7 @@ from pcsargmax.metrics.sparsification import SparsificationError
 from pcsargmax.models.template import Template
 from pcsargmax.predictions.calibration import THRESHOLD, Calibration
 from pcsargmax.predictions.cloud import Prediction
+from pcsargmax.runs.evaluation.plain import computed
 
 #: What `Run.evaluate` reports, and what each is.
 ESTIMATES = {
@@ -40,11 +39,6 @@ def estimates(found: Prediction, baseline: Template) -> dict[str, Tensor]:
         "template": template,
         "template_snapped": points[nearest_index(points, template)],
     }
-
-
-def diagonal(points: Tensor) -> float:
-    """Length of the bounding-box diagonal of points (N, 3); 1 where they all lie in one place, to divide by."""
-    return float((points.amax(dim=0) - points.amin(dim=0)).double().norm()) or 1.0
 
 
 class Scorer:
@@ -153,21 +147,5 @@ class ConfidenceScorer:
         return {"nominal": fitted.coverage, "coverage": _mean(within), "mean": _mean(radius), "form": fitted.form}
 
 
-def computed(metric: Metric) -> dict[str, Any]:
-    """What a metric computes, as JSON-able values."""
-    return {name: plain(value) for name, value in metric.compute().items()}
-
-
-def plain(values: Tensor) -> Any:
-    """As numbers for JSON, which can hold none that is not finite: None, nothing to measure it by."""
-    return _plain(values.tolist())
-
-
 def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return value if math.isfinite(value) else None

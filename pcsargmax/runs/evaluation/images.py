@@ -13,8 +13,7 @@ from pcsargmax.metrics.calibration import ConfidenceCalibration
 from pcsargmax.metrics.normalized_error import OUTER_EYE_CORNERS, NormalizedMeanError, box_length, pair_length
 from pcsargmax.metrics.pck import PCK, checked_thresholds, keypoint_errors
 from pcsargmax.predictions.image import ImagePrediction
-from pcsargmax.runs.evaluation.estimates import computed
-from pcsargmax.runs.evaluation.shapes import rounded
+from pcsargmax.runs.evaluation.plain import computed, rounded
 from pcsargmax.settings.images import ImageSettings
 
 #: Data whose keypoints have names of eyes and are bodies all the same.

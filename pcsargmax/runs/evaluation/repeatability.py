@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pcsargmax.metrics.repeatability import Perturbed, Repeatability, noisy, partial_view, rotated, thinned
-from pcsargmax.training.detector.data import mix_seed
+from pcsargmax.ops.seeds import mix_seed
 
 #: What is done to a cloud whose diagonal is 1, by name, and how it is told.
 CHANGES: dict[str, tuple[Callable[..., Perturbed], str]] = {

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from pcsargmax.predictions.cloud import Prediction
-from pcsargmax.runs.evaluation.estimates import ESTIMATES, diagonal
+from pcsargmax.runs.evaluation.estimates import ESTIMATES
+from pcsargmax.runs.evaluation.plain import diagonal, rounded
 
 
 @dataclass
@@ -57,8 +58,3 @@ class Shapes:
             self.radius = [*(self.radius or []), rounded(torch.from_numpy(found.radius) / length)]
         if self.presence is not None:
             self.presence.append(rounded(torch.from_numpy(found.visibility)))
-
-
-def rounded(values: Tensor, digits: int = 6) -> list[float | None]:
-    """The values (n,) with so many significant digits, None where not finite."""
-    return [float(f"{value:.{digits}g}") if abs(value) < float("inf") else None for value in values.tolist()]

@@ -14,12 +14,14 @@ from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
 from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling
 from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
+from pcsargmax.ops.seeds import mix_seed
 from pcsargmax.predictions.calibration import Calibration, CalibrationSamples
+from pcsargmax.runs.prepare import basis_sigma
 from pcsargmax.runs.symmetry import choose_labeling
 from pcsargmax.settings.detector import TrainSettings
-from pcsargmax.training.detector.data import DetectorBatch, mix_seed
+from pcsargmax.training.clouds import DetectorBatch
+from pcsargmax.training.detector.objective import make_comparison, make_objective
 from pcsargmax.training.loop import one_cycle
-from pcsargmax.training.objective import basis_sigma, make_comparison, make_objective
 
 
 class DetectorModule(lightning.LightningModule):

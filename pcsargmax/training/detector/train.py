@@ -11,18 +11,15 @@ from lightning.pytorch.callbacks import Callback
 
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.models.template import Template
+from pcsargmax.ops.seeds import seeded_weights
 from pcsargmax.runs.base import CHECKPOINT_VERSION, open_checkpoint
 from pcsargmax.runs.detector import Run, open_detector
+from pcsargmax.runs.prepare import prepare
+from pcsargmax.runs.sources import is_folder, open_dataset
 from pcsargmax.runs.symmetry import with_labelings
 from pcsargmax.settings.detector import TrainSettings
-from pcsargmax.training.detector.data import (
-    PreparedClouds,
-    augmentation,
-    is_folder,
-    open_dataset,
-    prepare,
-    seeded_weights,
-)
+from pcsargmax.training.clouds import PreparedClouds
+from pcsargmax.training.detector.data import augmentation
 from pcsargmax.training.detector.module import DetectorModule
 from pcsargmax.training.loop import Loop, Progress, Selection
 from pcsargmax.training.splits import open_splits

@@ -16,11 +16,13 @@ from pcsargmax.core.regularizers import distribution_regularizer, variance_regul
 from pcsargmax.core.relaxation import Relaxation
 from pcsargmax.metrics.spacing import smallest_distance
 from pcsargmax.models.skeleton_merger import SkeletonMerger, SkeletonScores
+from pcsargmax.ops.seeds import mix_seed
 from pcsargmax.ops.skeleton import SkeletonLoss, edge_count, edge_pairs, skeleton_loss
+from pcsargmax.runs.prepare import basis_sigma
 from pcsargmax.settings.discovery import DiscoverSettings
-from pcsargmax.training.detector.data import DetectorBatch, mix_seed
+from pcsargmax.training.clouds import DetectorBatch
 from pcsargmax.training.loop import one_cycle
-from pcsargmax.training.objective import basis_sigma, make_temperature
+from pcsargmax.training.objective import make_temperature
 
 
 class DiscoverModule(lightning.LightningModule):

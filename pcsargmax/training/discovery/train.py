@@ -10,15 +10,19 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from pcsargmax.datasets.cache import atomic_path
+from pcsargmax.io.atomic import atomic_path
 from pcsargmax.metrics.correspondence import match_keypoints
 from pcsargmax.models.skeleton_merger import SkeletonMerger
+from pcsargmax.ops.seeds import seeded_weights
 from pcsargmax.runs.base import CHECKPOINT_VERSION, open_checkpoint, read_checkpoint
-from pcsargmax.runs.discovery import DiscoverRun, expectations, open_discovery
+from pcsargmax.runs.discovery import DiscoverRun, open_discovery
+from pcsargmax.runs.prepare import frame_of, prepare
+from pcsargmax.runs.sources import open_clouds, source_of
 from pcsargmax.settings.discovery import DiscoverSettings
-from pcsargmax.training.detector.data import PreparedClouds, prepare, seeded_weights
-from pcsargmax.training.discovery.data import discover_augmentation, frame_of, open_clouds, source_of
+from pcsargmax.training.clouds import PreparedClouds
+from pcsargmax.training.discovery.data import discover_augmentation
 from pcsargmax.training.discovery.module import DiscoverModule
+from pcsargmax.training.discovery.naming import expectations
 from pcsargmax.training.loop import Loop, Progress, Selection, leads
 from pcsargmax.training.splits import open_splits
 

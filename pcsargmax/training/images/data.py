@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,19 +12,16 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcsargmax.datasets.images.augment import ImageAugment
-from pcsargmax.datasets.images.dropped import left_out
 from pcsargmax.datasets.images.item import ImageItem, KeypointImages, can_flip
+from pcsargmax.ops.seeds import mix_seed
+from pcsargmax.runs.image_sources import _say_what_lacks, open_images
 from pcsargmax.runs.map_frame import MapFrame
-from pcsargmax.settings.common import parse_shares
+from pcsargmax.runs.prepare_images import slice_tensor, to_tensor
 from pcsargmax.settings.images import ImageSettings
-from pcsargmax.training.detector.data import mix_seed
 from pcsargmax.transforms.crop import Crop
 
 #: How many bytes of images are kept in memory for the next epoch, in each process that reads them.
 KEPT_BYTES = 2**29
-
-#: Taken off the channels of images within [0, 1], as in the authors' published code: the mean of ImageNet.
-CHANNEL_MEAN = (0.485, 0.456, 0.406)
 
 
 class ImageBatch(NamedTuple):
@@ -66,57 +62,6 @@ class SurfaceBatch(NamedTuple):
         return SurfaceBatch(*(part.to(device) for part in self))
 
 
-def open_images(settings: ImageSettings, split: str, *, boxes: str | Path | None = None) -> Any:
-    """Open a split of what `settings.data` names: official files, procedural images, or a folder.
-
-    Args:
-        settings: of a run.
-        split: of the data set.
-        boxes: of COCO, a detector's boxes (JSON) in place of the annotated ones; not for training.
-
-    Raises:
-        ValueError: neither a known name nor a folder; errors of the data sets themselves.
-
-    Warns:
-        UserWarning: items of official files that were left out; a folder says so itself.
-    """
-    from pcsargmax.datasets import images
-
-    name, place = settings.data, settings.place
-    if boxes is not None and name != "coco":
-        raise ValueError(f"boxes: expected none for {name}, a detector's boxes are for coco; got {boxes}")
-    if settings.source == "procedural":
-        size = settings.input_size
-        makers: dict[str, Any] = {
-            "figures": lambda: images.ProceduralFigures(split, size=size),
-            "figures3d": lambda: images.ProceduralFigures(split, size=size, dimension=3),
-            "faces": lambda: images.ProceduralFaces(split, size=size),
-            "slices": lambda: images.ProceduralSlices(split, size=size),
-        }
-        return makers[name]()
-    if settings.source == "official":
-        openers: dict[str, Any] = {
-            "coco": lambda: images.CocoKeypoints(place, split, boxes=boxes),
-            "h36m": lambda: images.Human36m(place, split),
-            "mtfl": lambda: images.Mtfl(place, split),
-            "retina": lambda: images.Mshc(place, split),
-        }
-        dataset = openers[name]()
-        _say_what_lacks(dataset, f"{name}, split {split!r}")
-        return dataset
-    if not place.is_dir():
-        raise ValueError(f"{name}: no such folder, and not the name of a data set of images")
-    return images.ImageFolder(place, split, shares=parse_shares(settings.shares), split_seed=settings.split_seed)
-
-
-def _say_what_lacks(dataset: Any, where: str) -> None:
-    """Warn of items that were left out and of subjects that have none, by reason and number."""
-    missing = getattr(dataset, "missing", ())
-    lacking = left_out(getattr(dataset, "dropped", {})) + (f", no slice of {', '.join(missing)}" if missing else "")
-    if lacking:
-        warnings.warn(f"{where}: {lacking.removeprefix(', ')}", UserWarning, stacklevel=3)
-
-
 def open_training_images(settings: ImageSettings, split: str) -> Any:
     """Open a split to train on: as `open_images`, but Human3.6M with the people of MPII whose folder is set."""
     dataset = open_images(settings, split)
@@ -140,12 +85,6 @@ def image_augmentation(settings: ImageSettings, dataset: KeypointImages) -> Imag
         shift=settings.shift,
         padding=settings.padding,
     )
-
-
-def to_tensor(image: np.ndarray) -> Tensor:
-    """(3, h, w) float32, centred, of an image (h, w, 3) uint8."""
-    values = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
-    return values - torch.tensor(CHANNEL_MEAN)[:, None, None]
 
 
 def cut_out(item: ImageItem, crop: Crop, frame: MapFrame, order: np.ndarray | None = None) -> ImageBatch:
@@ -236,13 +175,6 @@ class PreparedImages(Dataset[ImageBatch]):
     def collate(self, items: Sequence[ImageBatch]) -> ImageBatch:
         """Join batches."""
         return ImageBatch(*(torch.cat(parts) for parts in zip(*items, strict=True)))
-
-
-def slice_tensor(image: np.ndarray) -> Tensor:
-    """(1, H, W) float32 of a slice (H, W) or (H, W, 3) uint8: grey, of mean 0 and standard deviation 1."""
-    grey = image if image.ndim == 2 else image.mean(axis=2)
-    values = torch.from_numpy(np.ascontiguousarray(grey, dtype=np.float32))
-    return ((values - values.mean()) / values.std().clamp_min(1e-3))[None]
 
 
 class PreparedSlices(Dataset[SurfaceBatch]):

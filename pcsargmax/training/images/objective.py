@@ -8,8 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from pcsargmax.core.bases import Basis, Gaussian
-from pcsargmax.core.cells import Triangular, Uniform
+from pcsargmax.core.bases import BASIS_BY_NAME
 from pcsargmax.core.distances import distance
 from pcsargmax.core.grid import Grid
 from pcsargmax.core.grid_argmax import GridArgmax
@@ -19,9 +18,6 @@ from pcsargmax.training.objective import MapObjective, expectation_weight, make_
 
 #: logits (B, K, *shape), their grid, target (B, K, D) in its unit, progress in [0, 1], generator -> loss (B, K)
 GridObjective = Callable[[Tensor, Grid, Tensor, float, torch.Generator | None], Tensor]
-
-#: The bases by name; the width of each is that of a cell.
-BASIS_BY_NAME: dict[str, Basis] = {"uniform": Uniform(), "triangular": Triangular(), "gaussian": Gaussian("auto")}
 
 
 def make_grid_objective(settings: ImageSettings) -> GridObjective:

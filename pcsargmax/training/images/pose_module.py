@@ -12,8 +12,8 @@ from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.core.grid import Grid
 from pcsargmax.metrics import PCK
 from pcsargmax.models.simple_pose import SimplePose
+from pcsargmax.ops.seeds import mix_seed
 from pcsargmax.settings.images import ImageSettings, parse_steps
-from pcsargmax.training.detector.data import mix_seed
 from pcsargmax.training.images.data import ImageBatch
 from pcsargmax.training.images.objective import make_grid_objective
 from pcsargmax.training.loop import one_cycle

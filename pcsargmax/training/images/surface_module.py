@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pcsargmax.models.retina_net import RetinaMaps, RetinaNet, columns, surface_rows
+from pcsargmax.ops.seeds import mix_seed
 from pcsargmax.settings.images import ImageSettings
-from pcsargmax.training.detector.data import mix_seed
 from pcsargmax.training.images.data import SurfaceBatch
 from pcsargmax.training.images.objective import make_grid_objective
 from pcsargmax.training.images.pose_module import image_optimizer

@@ -10,22 +10,18 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from pcsargmax.datasets.images.item import can_flip
+from pcsargmax.ops.seeds import seeded_weights
 from pcsargmax.runs.base import CHECKPOINT_VERSION, open_checkpoint
+from pcsargmax.runs.image_sources import open_images
 from pcsargmax.runs.images import ImageRun, open_image_run
 from pcsargmax.runs.map_frame import MapFrame
 from pcsargmax.runs.networks import build_pose, build_retina
 from pcsargmax.runs.surfaces import SurfaceRun, open_surface_run
 from pcsargmax.settings.images import ImageSettings
-from pcsargmax.training.detector.data import Prepared, seeded_weights
-from pcsargmax.training.images.data import (
-    PreparedImages,
-    PreparedSlices,
-    image_augmentation,
-    open_images,
-    open_training_images,
-)
+from pcsargmax.training.images.data import PreparedImages, PreparedSlices, image_augmentation, open_training_images
 from pcsargmax.training.images.pose_module import PoseModule
 from pcsargmax.training.images.surface_module import SurfaceModule
+from pcsargmax.training.loaders import Prepared
 from pcsargmax.training.loop import Loop, Progress, Selection
 from pcsargmax.training.splits import Splits, open_splits
 

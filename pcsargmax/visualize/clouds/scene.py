@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from pcsargmax.visualize.look import Look
 from pcsargmax.visualize.overlay import INK, SMALLEST, font, shorten
 from pcsargmax.visualize.palette import probability_map
 
-__all__ = ["RendererUnavailable", "render", "render_all", "render_pair", "show"]
+__all__ = ["RendererUnavailable", "render", "render_all", "render_pair"]
 
 
 def render(
@@ -130,45 +128,6 @@ def render_pair(
     return save(legend.add_panel(image, panel, sides, notes_of(drawings)), Path(path))
 
 
-def show(
-    predictions: Prediction | Sequence[Prediction],
-    *,
-    others: Prediction | Sequence[Prediction] | None = None,
-    look: Look | None = None,
-    titles: tuple[str, str] = ("", ""),
-) -> None:
-    """Open a window and return when it is closed; its panel and keys go through shapes, keypoints and switches.
-
-    Args:
-        predictions: what to show, one shape at a time; a lazy sequence is asked for a shape when it is shown.
-        others: of the same shapes in the same order, shown beside them from the same camera.
-        look: how the first shape is drawn.
-        titles: of the two, such as the names of their runs.
-
-    Raises:
-        RendererUnavailable: Open3D cannot be loaded, or there is no screen.
-        ValueError: no prediction, unequal numbers of predictions and others, or no such keypoint.
-    """
-    shapes = [predictions] if isinstance(predictions, Prediction) else predictions
-    beside = [others] if isinstance(others, Prediction) else others
-    if not len(shapes):
-        raise ValueError("predictions: expected at least one, got none")
-    if beside is not None and len(beside) != len(shapes):
-        raise ValueError(f"others: expected {len(shapes)}, one beside each prediction, got {len(beside)}")
-    look = look or Look()
-    if look.keypoint is not None:
-        shapes[0].keypoint_number(look.keypoint)
-    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise RendererUnavailable("there is no screen to open a window on; render to a file instead")
-    try:
-        from pcsargmax.visualize.window.window import open_window
-    except (ImportError, OSError) as error:
-        raise RendererUnavailable(str(error)) from error
-    from pcsargmax.visualize.window.state import ViewerState
-
-    open_window(shapes, beside, ViewerState.over(shapes, beside, look), titles=titles)
-
-
 def pair_drawings(
     first: Prediction, second: Prediction, look: Look | None = None, *, same_scale: bool = True
 ) -> tuple[Drawing, Drawing]:
@@ -207,7 +166,7 @@ def check_size(size: tuple[int, int], least: tuple[int, int] = (320, 240)) -> No
 
 def save(image: Image.Image, path: Path) -> Path:
     """Write a PNG, whole or not at all."""
-    from pcsargmax.datasets.cache import atomic_path
+    from pcsargmax.io.atomic import atomic_path
 
     with atomic_path(path) as temporary:
         image.save(temporary, format="PNG")

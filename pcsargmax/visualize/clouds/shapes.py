@@ -263,7 +263,7 @@ def _files_under(folder: str | Path, suffixes: Sequence[str]) -> list[Path]:
 
 def _some_points(cloud: Cloud, name: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Points to look at and their colours: a sample of a mesh, all of a cloud unless it is large."""
-    from pcsargmax.io.clouds import sample_surface
+    from pcsargmax.datasets.sampling import sample_surface
 
     if cloud.faces is not None:
         sample = sample_surface(cloud, MESH_POINTS, name=name)

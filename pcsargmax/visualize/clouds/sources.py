@@ -176,8 +176,7 @@ def _find(
     from pcsargmax.datasets.check import is_keypointnet
     from pcsargmax.datasets.shapenet import h5_files
     from pcsargmax.io.clouds import CLOUD_SUFFIXES
-    from pcsargmax.training.detector.data import is_folder, open_folder
-    from pcsargmax.training.discovery.data import open_clouds, source_of
+    from pcsargmax.runs.sources import is_folder, open_clouds, open_folder, source_of
 
     path, folder = Path(text), is_folder(settings)
     if (folder and is_keypointnet(path)) or (path.exists() and h5_files(path)):

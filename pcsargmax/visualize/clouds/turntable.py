@@ -158,7 +158,7 @@ def _frames(
 
 
 def _write_gif(pictures: Iterator[Image.Image], path: Path, frames: int, seconds: float, rgb: np.ndarray) -> Path:
-    from pcsargmax.datasets.cache import atomic_path
+    from pcsargmax.io.atomic import atomic_path
 
     listed = list(pictures)
     colors = _palette(listed, rgb)
@@ -198,7 +198,7 @@ def _palette(pictures: Sequence[Image.Image], rgb: np.ndarray) -> Image.Image:
 
 
 def _write_mp4(pictures: Iterator[Image.Image], path: Path, per_second: float) -> Path:
-    from pcsargmax.datasets.cache import atomic_path
+    from pcsargmax.io.atomic import atomic_path
 
     av = load_av(path)
     with atomic_path(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:

@@ -134,7 +134,7 @@ def save_figure(figure: Figure, path: str | Path | None) -> Figure:
         return figure
     from matplotlib import rc_context
 
-    from pcsargmax.datasets.cache import atomic_path
+    from pcsargmax.io.atomic import atomic_path
 
     check_figure_path(path)
     form = Path(path).suffix[1:].lower()

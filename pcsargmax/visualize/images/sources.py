@@ -159,7 +159,7 @@ def _own_item(item: ImageItem | SurfaceItem, known: bool, count: int, surfaces: 
 
 
 def _of_dataset(settings: ImageSettings, split: str) -> list[Source]:
-    from pcsargmax.training.images.data import open_images
+    from pcsargmax.runs.image_sources import open_images
 
     return dataset_sources(open_images(settings, split))
 

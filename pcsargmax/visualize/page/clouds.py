@@ -113,7 +113,7 @@ def save_page(
     """
     from plotly.offline import get_plotlyjs
 
-    from pcsargmax.datasets.cache import atomic_path
+    from pcsargmax.io.atomic import atomic_path
 
     scripts = ["choosers.js", viewer.script, *(["report/report.js"] if charts else [])]
     page = string.Template(_read("page.html")).substitute(

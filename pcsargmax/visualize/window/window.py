@@ -244,7 +244,7 @@ class Viewer:
         self.window.post_redraw()
 
     def _save(self, pictures: list[np.ndarray]) -> Path:
-        from pcsargmax.datasets.cache import atomic_path
+        from pcsargmax.io.atomic import atomic_path
 
         cameras = [view.camera() for view in self.views]
         whole = compose(self.sides, pictures, cameras, self._pictured, em=self.controls.em)

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pcsargmax.runs.detector import load_run
+from pcsargmax.runs.load import load_run
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pcsargmax.datasets.images.item import ImageItem, SurfaceItem, can_flip, check_box, flip_order
+from pcsargmax.datasets.images.item import ImageItem, SurfaceItem, can_flip, flip_order
+from pcsargmax.transforms.crop import check_box
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 

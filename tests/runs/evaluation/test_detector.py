@@ -10,11 +10,11 @@ from pcsargmax.metrics.geodesic import CloudGraph
 from pcsargmax.models.template import Template
 from pcsargmax.predictions.calibration import Calibration
 from pcsargmax.predictions.cloud import Prediction
-from pcsargmax.runs.detector import load_run
 from pcsargmax.runs.evaluation.detector import ON_CLOUD, Evaluation, Protocol
 from pcsargmax.runs.evaluation.estimates import ESTIMATES
-from pcsargmax.runs.evaluation.shapes import rounded
-from pcsargmax.training.detector.data import open_dataset
+from pcsargmax.runs.evaluation.plain import rounded
+from pcsargmax.runs.load import load_run
+from pcsargmax.runs.sources import open_dataset
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import torch
 from pcsargmax.models.template import Template
 from pcsargmax.predictions.calibration import Calibration
 from pcsargmax.predictions.cloud import Prediction
-from pcsargmax.runs.evaluation.estimates import ESTIMATES, ConfidenceScorer, Scorer, diagonal, estimates
+from pcsargmax.runs.evaluation.estimates import ESTIMATES, ConfidenceScorer, Scorer, estimates
+from pcsargmax.runs.evaluation.plain import diagonal
 
 
 def test_estimates_by_hand():

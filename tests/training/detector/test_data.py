@@ -6,19 +6,14 @@ from torch_geometric.transforms import Compose
 from pcsargmax.datasets import KeypointNet, LandmarkFolder
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.ops.neighbors import farthest_point_order, mean_neighbor_distance
+from pcsargmax.ops.seeds import mix_seed
+from pcsargmax.runs.prepare import prepare
+from pcsargmax.runs.sources import open_dataset
 from pcsargmax.settings.detector import TrainSettings
+from pcsargmax.training.clouds import PreparedClouds, collate
 from pcsargmax.training.detector import data
-from pcsargmax.training.detector.data import (
-    EpochSampler,
-    PreparedClouds,
-    augmentation,
-    collate,
-    eval_loader,
-    mix_seed,
-    open_dataset,
-    prepare,
-    train_loader,
-)
+from pcsargmax.training.detector.data import augmentation
+from pcsargmax.training.loaders import EpochSampler, eval_loader, train_loader
 from pcsargmax.transforms.augment import PointDropout, RandomJitter, RandomMirror, RandomRotation, RandomScale
 from pcsargmax.transforms.frames import to_raw
 

@@ -9,7 +9,9 @@ from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.predictions.calibration import Calibration, confidence_measure
-from pcsargmax.training.detector.data import PreparedClouds, collate, open_dataset, prepare
+from pcsargmax.runs.prepare import prepare
+from pcsargmax.runs.sources import open_dataset
+from pcsargmax.training.clouds import PreparedClouds, collate
 from pcsargmax.training.detector.module import DetectorModule
 from pcsargmax.transforms.frames import to_raw
 

@@ -11,10 +11,11 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from pcsargmax.predictions.calibration import Calibration, confidence_measure
-from pcsargmax.runs.detector import load_run
-from pcsargmax.settings.detector import OBJECTIVES, TrainSettings
+from pcsargmax.runs.load import load_run
+from pcsargmax.runs.sources import open_dataset
+from pcsargmax.settings.common import OBJECTIVES
+from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training import loop
-from pcsargmax.training.detector.data import open_dataset
 from pcsargmax.training.detector.module import DetectorModule
 from pcsargmax.training.detector.train import train
 from pcsargmax.training.loop import moving_average

@@ -8,9 +8,10 @@ from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.core.regularizers import distribution_regularizer, variance_regularizer
 from pcsargmax.models.skeleton_merger import SkeletonMerger, SkeletonScores
 from pcsargmax.ops.skeleton import edge_count, skeleton_loss
+from pcsargmax.runs.prepare import prepare
+from pcsargmax.runs.sources import open_clouds
 from pcsargmax.settings.discovery import DiscoverSettings
-from pcsargmax.training.detector.data import PreparedClouds, collate, prepare
-from pcsargmax.training.discovery.data import open_clouds
+from pcsargmax.training.clouds import PreparedClouds, collate
 from pcsargmax.training.discovery.module import DiscoverModule, draw_keypoints, regularization, separation_penalty
 from pcsargmax.transforms.frames import NormalizeMinMax
 

@@ -11,10 +11,11 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from pcsargmax.metrics.correspondence import Correspondence
-from pcsargmax.runs.detector import load_run
 from pcsargmax.runs.discovery import DiscoverRun
+from pcsargmax.runs.load import load_run
+from pcsargmax.runs.prepare import frame_of
+from pcsargmax.runs.sources import open_clouds, source_of
 from pcsargmax.settings.discovery import DISCOVER_OBJECTIVES, DISCOVER_RECIPES, DiscoverSettings
-from pcsargmax.training.discovery.data import frame_of, open_clouds, source_of
 from pcsargmax.training.discovery.train import discover
 
 

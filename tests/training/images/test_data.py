@@ -5,19 +5,17 @@ import pytest
 import torch
 
 from pcsargmax.datasets.images import Crop, ImageItem, SurfaceItem
+from pcsargmax.runs.image_sources import open_images
 from pcsargmax.runs.map_frame import MapFrame
+from pcsargmax.runs.prepare_images import CHANNEL_MEAN, slice_tensor, to_tensor
 from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.images.data import (
-    CHANNEL_MEAN,
     ImageBatch,
     KeptItems,
     PreparedImages,
     PreparedSlices,
     cut_out,
     image_augmentation,
-    open_images,
-    slice_tensor,
-    to_tensor,
 )
 
 FRAME = MapFrame((32, 32))
@@ -162,7 +160,7 @@ def test_slices_have_mean_0_and_deviation_1_and_may_be_mirrored():
 
 
 def test_an_epoch_is_each_item_once_or_what_the_data_draw():
-    from pcsargmax.training.detector.data import train_loader
+    from pcsargmax.training.loaders import train_loader
 
     data = Items([item([[1, 1], [9, 9], [5, 5]], name=str(number)) for number in range(3)])
     batches = list(train_loader(PreparedImages(data, FRAME, 1.0), 2, seed=0))

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from pcsargmax.metrics.coco_matches import CocoMatches
+from pcsargmax.runs.image_sources import open_images
 from pcsargmax.settings.images import ImageSettings
-from pcsargmax.training.images.data import open_images
 
 QUICK = ("--size", "64x64", "--trunk", "tiny", "--deconv-channels", 8, "--epochs", 1, "--batch-size", 2)
 RNG = np.random.default_rng(0)

@@ -1,11 +1,11 @@
 import torch
 
 from pcsargmax.datasets.images import ImageFolder
+from pcsargmax.ops.seeds import seeded_weights
 from pcsargmax.runs.map_frame import MapFrame
 from pcsargmax.runs.networks import build_pose
 from pcsargmax.settings.images import ImageSettings
 from pcsargmax.settings.presets import preset
-from pcsargmax.training.detector.data import seeded_weights
 from pcsargmax.training.images.data import PreparedImages
 from pcsargmax.training.images.pose_module import PoseModule
 

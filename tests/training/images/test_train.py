@@ -4,8 +4,8 @@ import warnings
 import pytest
 import torch
 
-from pcsargmax.runs.detector import load_run
 from pcsargmax.runs.images import ImageRun
+from pcsargmax.runs.load import load_run
 from pcsargmax.runs.surfaces import SurfaceRun
 from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.images.train import train_images

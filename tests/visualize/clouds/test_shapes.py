@@ -6,7 +6,7 @@ import trimesh
 
 from pcsargmax import KeypointNet, LandmarkFolder
 from pcsargmax.io.markups import write_markups
-from pcsargmax.runs.detector import load_run
+from pcsargmax.runs.load import load_run
 from pcsargmax.visualize import dataset_shapes, file_shapes, folder_mesh, folder_shapes, keypointnet_mesh
 from pcsargmax.visualize.clouds.annotation import NOT_ANNOTATED
 from pcsargmax.visualize.clouds.shapes import CLOUD_POINTS, MESH_POINTS, is_saved_prediction, with_truth

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pcsargmax import KeypointNet
-from pcsargmax.runs.detector import load_run
+from pcsargmax.runs.load import load_run
 from pcsargmax.settings.discovery import DiscoverSettings
 from pcsargmax.visualize import Predictions, annotated_shapes, find_shapes, pair, predicted_shapes, run_shapes
 

@@ -6,7 +6,7 @@ from pcsargmax.metrics.calibration import ConfidenceCalibration
 from pcsargmax.metrics.calibration import reliability_curve as curve_of
 from pcsargmax.metrics.sparsification import SparsificationError
 from pcsargmax.metrics.sparsification import sparsification_curve as sparse_of
-from pcsargmax.runs.evaluation.estimates import computed
+from pcsargmax.runs.evaluation.plain import computed
 from pcsargmax.visualize import reliability_curve, sparsification_curve
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pcsargmax.benchmark.scores import correlation_statistic, pck_statistic
 from pcsargmax.metrics.paired import Statistic, ratio_statistic
+from pcsargmax.metrics.statistics import correlation_statistic, pck_statistic
 from pcsargmax.visualize.report.clouds.run import results_of
 from pcsargmax.visualize.report.differences import compared, keypoint_differences
 from pcsargmax.visualize.report.differences import difference_table as differences_told

@@ -4,7 +4,7 @@ import warnings
 import numpy as np
 import pytest
 
-from pcsargmax.runs.detector import load_run
+from pcsargmax.runs.load import load_run
 from pcsargmax.visualize.report import check_alike, measure_run
 from pcsargmax.visualize.report.clouds.run import comparable
 

@@ -1,0 +1,95 @@
+"""Where the clouds of a run come from: folders, categories, HDF5 files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from pcsargmax.datasets.keypointnet import KeypointNet
+from pcsargmax.datasets.shapenet import ShapeNetH5, h5_files
+from pcsargmax.io.markups import Frame
+from pcsargmax.settings.common import RunSettings, parse_shares
+from pcsargmax.settings.detector import TrainSettings, parse_ids
+from pcsargmax.settings.discovery import DiscoverSettings
+
+
+def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, int], None] | None = None) -> Any:
+    """Open a split of what `settings.data` names: a LandmarkFolder where it is a folder, else a KeypointNet category.
+
+    Raises:
+        ValueError: neither a folder nor a category; errors of the data sets themselves.
+    """
+    from pcsargmax.datasets.keypointnet import KeypointNet
+
+    if not is_folder(settings) and Path(settings.data).name != settings.data:
+        raise ValueError(f"{settings.data}: no such folder, and not the name of a category")
+    if is_folder(settings):
+        if settings.ids:
+            raise ValueError(f"ids are for KeypointNet's semantic ids; {settings.data} is a folder of landmarks")
+        if settings.symmetry != "none":
+            raise ValueError(
+                f"symmetry {settings.symmetry!r} is for KeypointNet's annotated symmetries; {settings.data} is a "
+                "folder of landmarks"
+            )
+        return open_folder(settings, split, progress)
+    return KeypointNet(settings.root, settings.data, split, ids=parse_ids(settings.ids), progress=progress)
+
+
+def open_folder(
+    settings: RunSettings,
+    split: str,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    unlabelled: bool = False,
+) -> Any:
+    """Open a split of the folder `settings.data` as a LandmarkFolder, whose clouds may lack landmarks if unlabelled."""
+    from pcsargmax.datasets.landmarks import LandmarkFolder
+
+    return LandmarkFolder(
+        settings.data,
+        split,
+        num_points=settings.num_points,
+        seed=settings.split_seed,
+        shares=parse_shares(settings.shares),
+        mesh_frame=cast(Frame, settings.mesh_frame),
+        unlabelled=unlabelled,
+        progress=progress,
+    )
+
+
+def is_folder(settings: RunSettings) -> bool:
+    """Whether the data are a folder of the user's own; a category below `root` of the same name goes first."""
+    annotations = Path(settings.root) / "annotations" / f"{settings.data}.json"
+    return Path(settings.data).is_dir() and not annotations.is_file()
+
+
+def model_ids(dataset: Any) -> list[str]:
+    """The name of each shape of a data set."""
+    return [dataset[i].model_id for i in range(len(dataset))]
+
+
+def source_of(settings: DiscoverSettings) -> str:
+    """What the data are: "folder", "shapenet_h5" or "category"."""
+    if is_folder(settings):
+        return "folder"
+    return "shapenet_h5" if h5_files(settings.root) else "category"
+
+
+def open_clouds(settings: DiscoverSettings, split: str, progress: Callable[[int, int], None] | None = None) -> Any:
+    """Open a split of what `settings.data` names.
+
+    A folder is a LandmarkFolder whose clouds may lack landmarks, a category is one of KeypointNet's layout, or of the
+    HDF5 files where `settings.root` holds such.
+
+    Raises:
+        ValueError: neither a folder nor a category; errors of the data sets themselves.
+    """
+    source = source_of(settings)
+    if source == "folder":
+        return open_folder(settings, split, progress, unlabelled=True)
+    if Path(settings.data).name != settings.data:
+        raise ValueError(f"{settings.data}: no such folder, and not the name of a category")
+    if source == "shapenet_h5":
+        return ShapeNetH5(settings.root, settings.data, split, axes=settings.axes, progress=progress)
+    return KeypointNet(settings.root, settings.data, split, progress=progress)
