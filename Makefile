@@ -12,7 +12,7 @@ help:
 	@echo "make test       run the test suite"
 	@echo "make test-slow  run the long proofs"
 	@echo "make test-triton  test the GPU kernels, in Triton's interpreter where there is no GPU (installs Triton)"
-	@echo "make lint       ruff and mypy"
+	@echo "make lint       ruff, mypy, and the layers of imports"
 	@echo "make cluster    build torch-cluster, the faster neighbour engine (needs a compiler, about 15 minutes)"
 
 $(VENV)/ready: pyproject.toml
@@ -39,6 +39,7 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 cluster: $(VENV)/ready
 	$(BIN)/pip install --quiet setuptools wheel

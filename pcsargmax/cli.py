@@ -20,8 +20,8 @@ from pcsargmax.commands import (
     train,
     train_image,
 )
-from pcsargmax.commands.report.clouds import clouds as report
-from pcsargmax.commands.view.clouds import clouds as view
+from pcsargmax.commands.report import clouds as report
+from pcsargmax.commands.view import clouds as view
 
 app = typer.Typer(
     name="pcsargmax",

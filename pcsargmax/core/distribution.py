@@ -373,12 +373,6 @@ class KeypointDistribution:
         """Return B, the number of clouds."""
         return self.logits.shape[0]
 
-    def _repr_html_(self) -> str | None:
-        """What a notebook shows: a picture and a table."""
-        from pcsargmax.visualize.notebook.clouds import distribution_html, shown
-
-        return shown(distribution_html, self)
-
 
 def _check_mass(mass: float) -> None:
     if not 0 < mass <= 1:

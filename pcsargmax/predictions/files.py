@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pcsargmax.io.atomic import atomic_path
+
 T = TypeVar("T")
 
 
 def write_whole(path: str | Path, content: bytes) -> Path:
     """Write a file whole or not at all, and return its path."""
-    from pcsargmax.io.atomic import atomic_path
-
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
     return Path(path)

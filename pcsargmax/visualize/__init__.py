@@ -25,6 +25,8 @@ from pcsargmax.visualize.figures import (
 )
 from pcsargmax.visualize.look import Look
 from pcsargmax.visualize.page.clouds import write_page
+from pcsargmax.visualize.page.images import write_image_page
+from pcsargmax.visualize.report.images.write import measure_image_run, write_image_report
 from pcsargmax.visualize.window.show import show
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "folder_shapes",
     "keypointnet_mesh",
     "map_figure",
+    "measure_image_run",
     "pair",
     "pck_curve",
     "predicted_shapes",
@@ -56,5 +59,7 @@ __all__ = [
     "sparsification_curve",
     "training_curves",
     "turntable",
+    "write_image_page",
+    "write_image_report",
     "write_page",
 ]

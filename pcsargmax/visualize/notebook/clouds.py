@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pcsargmax.visualize.notebook.clouds import thumbnail
+from pcsargmax.visualize.notebook import thumbnail
 from pcsargmax.visualize.palette import ABSENT_COLOR, color_values, keypoint_color, probability_scale, rgb_to_hex
 
 if TYPE_CHECKING:
@@ -19,22 +19,12 @@ if TYPE_CHECKING:
     from pcsargmax.core.distribution import KeypointDistribution
     from pcsargmax.predictions.cloud import Prediction
 
-T = TypeVar("T")
-
 #: Rows of a table, and keypoints of a picture; more are counted. Fewer of large maps: values that are looked at.
 _MOST, _MOST_VALUES = 40, 4_000_000
 #: Few styles, to stay small; the rest is left to the notebook.
 _TABLE, _LEFT = "font-size:12px;text-align:right;white-space:nowrap", ' style="text-align:left"'
 #: Sites of a cloud up to which the distances of neighbours are looked for, where a basis asks for them.
 _MOST_NEIGHBORS = 5000
-
-
-def shown(make: Callable[[T], str], thing: T) -> str | None:
-    """What `make` makes of a thing, or None, for which a notebook shows the plain text: showing never raises."""
-    try:
-        return make(thing)
-    except Exception:  # whatever is wrong with it, its plain text can still be read
-        return None
 
 
 def prediction_html(prediction: Prediction) -> str:

@@ -38,10 +38,10 @@ class Viewer(NamedTuple):
 
 
 #: Of clouds, in three dimensions.
-CLOUDS = Viewer("viewer.html", "page.js")
+CLOUDS = Viewer("page/clouds.html", "page/clouds.js")
 
 
-#: What a reader switches on and off, by the names of viewer.html.
+#: What a reader switches on and off, by the names of clouds.html.
 SWITCHES = ("log", "same", "truth", "ellipsoids", "radius", "samples", "names", "skeleton")
 
 
@@ -62,7 +62,7 @@ def write_page(
 
     Points are kept to 1/65534 of the cloud's largest side, probabilities to about 2 %, and those below
     chance (1/N) are shown as such; numbers of keypoints are kept to 7 digits. Clouds of more than
-    `page_shapes.MAX_POINTS` points are thinned evenly, and the page says so.
+    `shapes.MAX_POINTS` points are thinned evenly, and the page says so.
 
     Args:
         predictions: one or several.
@@ -115,8 +115,8 @@ def save_page(
 
     from pcsargmax.io.atomic import atomic_path
 
-    scripts = ["choosers.js", viewer.script, *(["report/report.js"] if charts else [])]
-    page = string.Template(_read("page.html")).substitute(
+    scripts = ["page/choosers.js", viewer.script, *(["report/report.js"] if charts else [])]
+    page = string.Template(_read("page/page.html")).substitute(
         title=html.escape(title),
         style=_read(viewer.style) if viewer.style else "",
         head=head,

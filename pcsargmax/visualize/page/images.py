@@ -11,7 +11,7 @@ from pcsargmax.visualize.page.clouds import Viewer, save_page
 from pcsargmax.visualize.page.pictures import images_data
 
 #: Of images, which the browser draws by itself.
-IMAGES = Viewer("images/viewer.html", "images/page.js", "images/viewer.css", plotly=False)
+IMAGES = Viewer("page/images.html", "page/images.js", "page/images.css", plotly=False)
 
 
 def write_image_page(
@@ -25,7 +25,7 @@ def write_image_page(
 ) -> Path:
     """Write one HTML file with choosers for image and probability map, whole or not at all.
 
-    Images are kept as JPEG, of more than `page_images.MAX_PIXELS` pixels smaller; probabilities to about 2 %, and those
+    Images are kept as JPEG, of more than `pictures.MAX_PIXELS` pixels smaller; probabilities to about 2 %, and those
     below chance (1 / cells) are shown as such.
 
     Args:

@@ -40,7 +40,7 @@ def images_data(
     scores: PageScores | None = None,
     truth_name: str = "truth",
 ) -> dict[str, Any]:
-    """Everything that images/page.js draws, JSON-able; the arguments are those of `page_shapes.page_data`.
+    """Everything that images.js draws, JSON-able; the arguments are those of `shapes.page_data`.
 
     Raises:
         ValueError: no image, no such keypoint, keypoints and surfaces together, or sets that do not belong together.
@@ -80,7 +80,7 @@ def _check_pairs(pictures: Sequence[Picture | SlicePicture], others: Sequence[Pi
 
 
 def _shape(picture: Picture | SlicePicture) -> dict[str, Any]:
-    """What page.js needs of one image; lengths in its pixels."""
+    """What images.js needs of one image; lengths in its pixels."""
     height, width = picture.image.shape[:2]
     uri, seen = _jpeg(picture.image)
     shape: dict[str, Any] = {

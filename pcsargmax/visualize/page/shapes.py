@@ -44,7 +44,7 @@ def page_data(
     scores: PageScores | None = None,
     truth_name: str = "truth",
 ) -> dict[str, Any]:
-    """Everything that page.js draws, JSON-able.
+    """Everything that clouds.js draws, JSON-able.
 
     Args:
         predictions: one a shape.
@@ -91,7 +91,7 @@ def check_pairs(predictions: Sequence[Prediction], others: Sequence[Prediction] 
 
 
 def _shape(prediction: Prediction, min_visibility: float) -> dict[str, Any]:
-    """What page.js needs of one prediction: positions from the cloud's middle, in the units of the file."""
+    """What clouds.js needs of one prediction: positions from the cloud's middle, in the units of the file."""
     keep = _kept_points(prediction)
     points, maps = prediction.points[keep], prediction.probability[:, keep]
     low, high = prediction.points.min(axis=0), prediction.points.max(axis=0)

@@ -11,9 +11,9 @@ import torch
 from pcsargmax.metrics.bootstrap import bootstrap_interval
 from pcsargmax.visualize.page.shapes import short
 from pcsargmax.visualize.palette import ABSENT_COLOR, keypoint_color
-from pcsargmax.visualize.report.clouds.run import metric_keys, up_to
 from pcsargmax.visualize.report.differences import values_of
 from pcsargmax.visualize.report.parts import told
+from pcsargmax.visualize.report.results import metric_keys, up_to
 
 #: Lines of two runs differ in colour and dash.
 _DASHES = ("solid", "dash")

@@ -13,8 +13,8 @@ from torch import Tensor
 from pcsargmax.metrics.bootstrap import percentile_interval, ratio_of_sums, resample_weights
 from pcsargmax.metrics.paired import PairedDifference, Statistic, paired_bootstrap, ratio_statistic
 from pcsargmax.metrics.statistics import correlation_statistic, das_statistic, pck_statistic
-from pcsargmax.visualize.report.clouds.run import metric_keys
 from pcsargmax.visualize.report.parts import NONE, Cell, Kind, number_cell, table, told
+from pcsargmax.visualize.report.results import metric_keys
 
 #: Resamples of the shapes.
 RESAMPLES = 2000

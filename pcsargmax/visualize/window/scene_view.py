@@ -14,7 +14,7 @@ from pcsargmax.visualize.clouds import geometry
 from pcsargmax.visualize.clouds.drawing import KEYPOINT_RADIUS, Drawing
 from pcsargmax.visualize.clouds.geometry import Camera, Mesh
 from pcsargmax.visualize.palette import EDGE_COLOR, hex_to_rgb
-from pcsargmax.visualize.window.window import budget as window_budget
+from pcsargmax.visualize.window import budget as window_budget
 
 _FIELD_OF_VIEW = 30.0
 # Shading is put into the colours, as in the pictures: Open3D's lamps and tone mapping would change them.

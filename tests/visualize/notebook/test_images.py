@@ -22,8 +22,3 @@ def test_a_slice_shows_its_surfaces(oct_slice):
     assert "2 surfaces on 50 × 20 pixels" in text
     rows = [re.sub("<[^>]+>", " ", row).split() for row in re.findall("<tr>(.*?)</tr>", text)]
     assert rows[1] == ["●", "top", "6.00", "1.50", "1.00"]
-
-
-def test_predictions_show_themselves(face, oct_slice):
-    assert face()._repr_html_() == image_html(face())
-    assert oct_slice()._repr_html_() == image_html(oct_slice())

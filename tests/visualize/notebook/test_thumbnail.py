@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from pcsargmax.visualize.clouds.drawing import build_drawing
-from pcsargmax.visualize.notebook.clouds import thumbnail
+from pcsargmax.visualize.notebook import thumbnail
 from pcsargmax.visualize.palette import KEYPOINT_COLORS, TRUTH_COLOR, color_values, hex_to_rgb, keypoint_color
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from pcsargmax.predictions.cloud import Surface
 from pcsargmax.visualize.clouds.drawing import KEYPOINT_RADIUS, build_drawing
-from pcsargmax.visualize.window.window import budget as window_budget
+from pcsargmax.visualize.window import budget as window_budget
 
 
 def many(one, count):

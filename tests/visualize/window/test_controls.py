@@ -12,7 +12,7 @@ from pcsargmax.visualize.clouds.legend import Side
 from pcsargmax.visualize.window.state import Effect, ViewerState
 
 try:
-    from pcsargmax.visualize.window.window import controls
+    from pcsargmax.visualize.window import controls
 except (ImportError, OSError) as error:
     pytest.skip(f"Open3D cannot be loaded: {error}", allow_module_level=True)
 

@@ -10,7 +10,7 @@ import numpy as np
 from pcsargmax.runs.evaluation.estimates import ESTIMATES
 from pcsargmax.visualize.report.charts import pck_chart, reliability_chart, sparsification_chart
 from pcsargmax.visualize.report.clouds.detector_rows import keypoint_errors_of, keypoint_tables, shape_table
-from pcsargmax.visualize.report.clouds.run import Results, Runs, metric_keys, middle_pck, results_of, unit_text, up_to
+from pcsargmax.visualize.report.clouds.run import Runs
 from pcsargmax.visualize.report.differences import alike_right, detector_differences, values_of
 from pcsargmax.visualize.report.differences import difference_table as differences_told
 from pcsargmax.visualize.report.parts import (
@@ -26,6 +26,7 @@ from pcsargmax.visualize.report.parts import (
     table,
     told,
 )
+from pcsargmax.visualize.report.results import Results, metric_keys, middle_pck, results_of, unit_text, up_to
 from pcsargmax.visualize.report.shape_charts import keypoint_chart
 
 #: Said where the confidence of two runs is about unlike errors.

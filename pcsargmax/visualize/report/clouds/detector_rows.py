@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from pcsargmax.metrics.bootstrap import bootstrap_interval
-from pcsargmax.visualize.report.clouds.run import Results, Runs, metric_keys, middle_pck, results_of, unit_text
+from pcsargmax.visualize.report.clouds.run import Runs
 from pcsargmax.visualize.report.differences import common_shapes, keypoint_differences, rows_of, values_of
 from pcsargmax.visualize.report.parts import Cell, Scores, heading, keypoint_cell, number_cell, shape_cell, table
+from pcsargmax.visualize.report.results import Results, metric_keys, middle_pck, results_of, unit_text
 
 
 def keypoint_errors_of(results: Results) -> dict[str, dict[str, np.ndarray]]:

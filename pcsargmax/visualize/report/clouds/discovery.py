@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pcsargmax.predictions.cloud import Prediction
-from pcsargmax.visualize.report.clouds.run import Results, RunReport, Runs, results_of, unit_text
+from pcsargmax.visualize.report.clouds.run import RunReport, Runs
 from pcsargmax.visualize.report.differences import difference_table as differences_told
 from pcsargmax.visualize.report.differences import discovery_differences
 from pcsargmax.visualize.report.parts import (
@@ -28,6 +28,7 @@ from pcsargmax.visualize.report.parts import (
     told,
     warning,
 )
+from pcsargmax.visualize.report.results import Results, results_of, unit_text
 from pcsargmax.visualize.report.shape_charts import agreement_chart
 
 

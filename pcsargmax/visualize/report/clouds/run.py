@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,8 +48,6 @@ class RunReport:
 
 #: Reports by their labels; "" is that of a single one.
 Runs = Mapping[str, RunReport]
-#: Results of evaluations by the labels of their runs.
-Results = Mapping[str, Mapping[str, Any]]
 
 
 def measure_run(run: Run | DiscoverRun, split: str = "", **options: Any) -> RunReport:
@@ -167,29 +164,3 @@ def _same_box(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether the bounding boxes of two clouds agree to a twentieth of their size, as samples of one surface do."""
     boxes = [np.stack([points.min(axis=0), points.max(axis=0)]) for points in (first, second)]
     return bool(np.abs(boxes[0] - boxes[1]).max() <= 0.05 * max(np.ptp(box, axis=0).max() for box in boxes))
-
-
-def results_of(runs: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The results of the runs, by their labels."""
-    return {label: run.metrics for label, run in runs.items()}
-
-
-def unit_text(metrics: Mapping[str, Any]) -> str:
-    """What the lengths of a result are in."""
-    return "raw units" if metrics["unit"] == "raw" else "bounding-box diagonals"
-
-
-def up_to(blocks: Iterable[Mapping[str, Any]]) -> str:
-    """What the errors are up to in blocks of results that tell their "symmetry"; nothing where they are plain."""
-    return "" if all(one["symmetry"] == "none" for one in blocks) else ", up to the symmetry of the training"
-
-
-def metric_keys(metrics: Mapping[str, Any], measure: str) -> list[str]:
-    """The keys of a measure of a detector at its thresholds, such as "pck@0.01"."""
-    return [key for key in metrics["expectation"] if re.fullmatch(rf"{measure}@[^/]+", key)]
-
-
-def middle_pck(metrics: Mapping[str, Any]) -> str:
-    """The key of the PCK that stands for the others: that of the middle threshold."""
-    keys = metric_keys(metrics, "pck")
-    return keys[len(keys) // 2]

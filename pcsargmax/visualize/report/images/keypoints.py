@@ -10,7 +10,6 @@ import torch
 
 from pcsargmax.metrics.paired import Statistic, ratio_statistic
 from pcsargmax.metrics.statistics import correlation_statistic, pck_statistic
-from pcsargmax.visualize.report.clouds.run import results_of
 from pcsargmax.visualize.report.differences import compared, keypoint_differences
 from pcsargmax.visualize.report.differences import difference_table as differences_told
 from pcsargmax.visualize.report.images.charts import image_error_chart, share_chart, trust_charts
@@ -34,6 +33,7 @@ from pcsargmax.visualize.report.parts import (
     table,
     told,
 )
+from pcsargmax.visualize.report.results import results_of
 
 #: Figures of COCO's evaluation in a table.
 _COCO = ("ap", "ap50", "ap75", "ap_medium", "ap_large", "ar", "ar50", "ar75")

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from pcsargmax.metrics.paired import Statistic, ratio_statistic
-from pcsargmax.visualize.report.clouds.run import results_of
 from pcsargmax.visualize.report.differences import compared, keypoint_differences
 from pcsargmax.visualize.report.differences import difference_table as differences_told
 from pcsargmax.visualize.report.images.charts import image_error_chart, share_chart
@@ -33,6 +32,7 @@ from pcsargmax.visualize.report.parts import (
     table,
     told,
 )
+from pcsargmax.visualize.report.results import results_of
 
 __all__ = [
     "curves",
