@@ -1,1 +1,5 @@
 """File formats: point clouds and meshes, landmarks, images, COCO annotations."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

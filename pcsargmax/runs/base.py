@@ -50,7 +50,7 @@ class BaseRun:
         """Find the keypoints of a mesh or cloud file, in its own units and frame; of a mesh with its surface.
 
         Args:
-            path: see `pcsargmax.datasets.read_cloud`.
+            path: see `pcsargmax.io.read_cloud`.
             num_points: sampled from the file; None takes as many as in training.
             seed: of the sampling, and of the draws.
             num_samples: how many draws of each keypoint's distribution the prediction carries.

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,9 +32,6 @@ from pcsargmax.runs.prepare import basis_sigma, prepare
 from pcsargmax.runs.sources import model_ids, open_dataset
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.transforms.frames import to_raw
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,9 +15,6 @@ from pcsargmax.runs.symmetry import carry_labelings
 from pcsargmax.settings.common import RunSettings
 from pcsargmax.settings.discovery import DiscoverSettings
 from pcsargmax.transforms.frames import NormalizeFrame, NormalizeMinMax
-
-if TYPE_CHECKING:
-    pass
 
 
 def prepare(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pcsargmax.annotate import Mark
-from pcsargmax.datasets import Cloud, write_cloud
+from pcsargmax.io import Cloud, write_cloud
 
 
 class MemoryStore:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from pcsargmax.annotate import ABSENT, KeypointNetStore, Mark, Scan, Session
-from pcsargmax.datasets import Cloud, KeypointNet, read_cloud, write_cloud
+from pcsargmax.datasets import KeypointNet
+from pcsargmax.io import Cloud, read_cloud, write_cloud
 
 NAMES = ["tip", "left", "right"]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pcsargmax.annotate import ABSENT, Scan
-from pcsargmax.datasets import Cloud
+from pcsargmax.io import Cloud
 from pcsargmax.predictions.cloud import Prediction
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pcsargmax.annotate import ABSENT, Mark, Session, SlicerStore
-from pcsargmax.datasets import Cloud, LandmarkFolder, read_landmarks, write_cloud
+from pcsargmax.datasets import LandmarkFolder
+from pcsargmax.io import Cloud, read_landmarks, write_cloud
 
 NAMES = ["tip", "left", "right"]
 

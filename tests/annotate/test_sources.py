@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pcsargmax.annotate.sources import find_landmarks, find_scans, names_of, parse_names
-from pcsargmax.datasets import write_csv, write_markups
+from pcsargmax.io import write_csv, write_markups
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pcsargmax.annotate import Mark
-from pcsargmax.datasets import Cloud, KeypointNet, LandmarkFolder, read_cloud, read_landmarks, write_cloud, write_csv
+from pcsargmax.datasets import KeypointNet, LandmarkFolder
+from pcsargmax.io import Cloud, read_cloud, read_landmarks, write_cloud, write_csv
 
 
 @pytest.fixture

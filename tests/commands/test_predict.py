@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from pcsargmax.datasets import read_landmarks
+from pcsargmax.io import read_landmarks
 from pcsargmax.predictions.cloud import FORMATS, load_prediction
 from pcsargmax.runs.load import load_run
 

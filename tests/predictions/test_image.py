@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pcsargmax.datasets.images import Crop
 from pcsargmax.predictions.image import ImagePrediction, SurfacePrediction
+from pcsargmax.transforms.crop import Crop
 
 CROP = Crop.around([0, 0, 40, 30], (32, 32), padding=1.0)
 

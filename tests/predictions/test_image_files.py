@@ -4,13 +4,14 @@ import json
 import numpy as np
 import pytest
 
-from pcsargmax.datasets.images import Crop, ImageFolder
+from pcsargmax.datasets.images import ImageFolder
 from pcsargmax.predictions.image import (
     ImagePrediction,
     SurfacePrediction,
     load_image_prediction,
     write_image_predictions,
 )
+from pcsargmax.transforms.crop import Crop
 
 CROP = Crop.around([0, 0, 40, 30], (32, 32), padding=1.0, flip=True)
 

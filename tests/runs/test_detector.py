@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.metrics import PCK, CloudGraph, KeypointIoU
 from pcsargmax.metrics.geodesic import nearest_index
-from pcsargmax.runs.detector import usable_device
+from pcsargmax.runs.base import usable_device
 from pcsargmax.runs.evaluation.estimates import ESTIMATES
 from pcsargmax.runs.load import load_run
 from pcsargmax.runs.prepare import prepare
@@ -316,7 +316,7 @@ def test_a_file_is_read_sampled_and_predicted(run, landmark_root):
 
 
 def test_a_prediction_of_a_mesh_has_its_surface_and_one_of_a_cloud_has_none(run, landmark_root, box_root, items):
-    from pcsargmax.datasets import read_cloud
+    from pcsargmax.io import read_cloud
 
     path = landmark_root / "scan0.ply"
     mesh, found = read_cloud(path), run.predict_file(path, num_points=50)
@@ -352,7 +352,7 @@ def test_samples_of_a_file_go_by_its_seed(run, landmark_root):
 
 
 def test_the_index_of_a_file_counts_its_own_points(run, box_root, items):
-    from pcsargmax.datasets import read_cloud
+    from pcsargmax.io import read_cloud
 
     path = box_root / "pcds" / "00000001" / f"{items[0].model_id}.pcd"
     found = run.predict_file(path)

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from pcsargmax import Grid, soft_argmax
-from pcsargmax.datasets.images import Crop, ImageItem
+from pcsargmax.datasets.images import ImageItem
 from pcsargmax.runs.load import load_cloud_run, load_run
 from pcsargmax.runs.prepare_images import to_tensor
+from pcsargmax.transforms.crop import Crop
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,3 @@
-from ...io.images import read_image
-from ...transforms.crop import Crop
 from .augment import ImageAugment
 from .camera import Camera, to_camera
 from .coco import CocoKeypoints
@@ -14,7 +12,6 @@ from .procedural import ProceduralFaces, ProceduralFigures, ProceduralSlices
 __all__ = [
     "Camera",
     "CocoKeypoints",
-    "Crop",
     "Human36m",
     "Human36mMpii",
     "ImageAugment",
@@ -31,6 +28,5 @@ __all__ = [
     "SurfaceItem",
     "can_flip",
     "flip_order",
-    "read_image",
     "to_camera",
 ]

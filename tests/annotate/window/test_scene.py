@@ -6,7 +6,7 @@ from reference.annotation_store import Nowhere
 
 from pcsargmax.annotate import ABSENT, Mark, Proposal, Scan, Session
 from pcsargmax.annotate.window import scene as annotate_scene
-from pcsargmax.datasets import Cloud
+from pcsargmax.io import Cloud
 from pcsargmax.visualize.palette import hex_to_rgb, keypoint_color
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from pcsargmax.annotate import ABSENT, Session, SlicerStore
 from pcsargmax.annotate.window.window import annotate
-from pcsargmax.datasets import Cloud, LandmarkFolder, read_landmarks, write_cloud
+from pcsargmax.datasets import LandmarkFolder
+from pcsargmax.io import Cloud, read_landmarks, write_cloud
 from pcsargmax.visualize import RendererUnavailable
 from pcsargmax.visualize.palette import hex_to_rgb, keypoint_color
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from pcsargmax.datasets.images import Crop, ImageItem
+from pcsargmax.datasets.images import ImageItem
 from pcsargmax.predictions.image import ImagePrediction
 from pcsargmax.runs.evaluation.images import ImageEvaluation, length_pair
 from pcsargmax.settings.images import ImageSettings
+from pcsargmax.transforms.crop import Crop
 
 CROP = Crop.around([0, 0, 32, 32], (32, 32), padding=1.0)
 IMAGE = np.zeros((100, 100, 3), dtype=np.uint8)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcsargmax.datasets.images import Crop, ImageItem, SurfaceItem
+from pcsargmax.datasets.images import ImageItem, SurfaceItem
 from pcsargmax.runs.image_sources import open_images
 from pcsargmax.runs.map_frame import MapFrame
 from pcsargmax.runs.prepare_images import CHANNEL_MEAN, slice_tensor, to_tensor
@@ -17,6 +17,7 @@ from pcsargmax.training.images.data import (
     cut_out,
     image_augmentation,
 )
+from pcsargmax.transforms.crop import Crop
 
 FRAME = MapFrame((32, 32))
 
