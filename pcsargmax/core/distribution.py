@@ -39,6 +39,16 @@ class KeypointDistribution:
     Raises:
         ValueError: shapes or types that do not fit, a cloud without a real site, or a basis that does not fit the
             sites.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import KeypointDistribution
+        >>> sites = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 10.0]])
+        >>> maps = KeypointDistribution(torch.tensor([[[0.5, 0.25, 0.25]]]).log(), sites)
+        >>> maps.mean, maps.mode, maps.peak
+        (tensor([[[0.2500, 2.5000]]]), tensor([[[0., 0.]]]), tensor([[0.5000]]))
+        >>> maps.mass_within(2.0, center=maps.mode)
+        tensor([[0.7500]])
     """
 
     logits: Tensor

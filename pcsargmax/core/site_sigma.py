@@ -18,6 +18,15 @@ class SiteSigma(nn.Module):
 
     Raises:
         ValueError: `channels` < 1, or `initial` not positive and finite.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import Gaussian, SiteSigma
+        >>> site_sigma = SiteSigma(channels=64, initial=0.01)
+        >>> sigma = site_sigma(torch.rand(2, 1024, 64))  # (B, L, C) -> (B, L, 1)
+        >>> sigma.shape, bool(sigma.allclose(torch.tensor(0.01)))  # before it is trained, the same everywhere
+        (torch.Size([2, 1024, 1]), True)
+        >>> basis = Gaussian(sigma)
     """
 
     def __init__(self, channels: int, initial: float = 0.01) -> None:
