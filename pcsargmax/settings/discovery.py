@@ -43,6 +43,12 @@ class DiscoverSettings(RunSettings):
 
     Raises:
         ValueError: naming the setting, what was expected and what came.
+
+    Example:
+        >>> from pcsargmax import DiscoverSettings
+        >>> settings = DiscoverSettings(data="airplane", keypoints=40)
+        >>> settings.separation_distance  # 1.0 for ten keypoints, half of it for four times as many
+        0.5
     """
 
     data: str = _setting("", "Category (airplane, mug, …) below --root, or a folder of your own meshes or clouds.")

@@ -44,6 +44,12 @@ class ImageSettings(RunSettings):
 
     Raises:
         ValueError: naming the setting, what was expected and what came.
+
+    Example:
+        >>> from pcsargmax import ImageSettings
+        >>> settings = ImageSettings(data="faces", trunk="tiny", epochs=20)
+        >>> settings.source, settings.surfaces  # drawn faces have keypoints, no surfaces
+        ('procedural', False)
     """
 
     data: str = _setting(

@@ -45,6 +45,13 @@ class DetectorModule(lightning.LightningModule):
         calibration: fitted at the end of each validation to the weights that were validated, the averaged ones where
             there are such, and kept in the checkpoint, which is saved right after and holds these weights; None until
             then, and without a validation split.
+
+    Example:
+        >>> from pcsargmax import DetectorModule, KeypointDetector, TrainSettings
+        >>> settings = TrainSettings(backbone="light", lr=2e-3, lr_schedule="constant")
+        >>> module = DetectorModule(KeypointDetector(4, "light"), settings, length_unit="raw", metadata={})
+        >>> module.configure_optimizers().param_groups[0]["lr"]
+        0.002
     """
 
     calibration: Calibration | None

@@ -32,6 +32,13 @@ class SurfaceModule(lightning.LightningModule):
         network: whose maps are trained.
         settings: of the run.
         metadata: plain values kept in the checkpoint, from which a run is opened again.
+
+    Example:
+        >>> from pcsargmax import ImageSettings, RetinaNet, SurfaceModule
+        >>> settings = ImageSettings(data="slices", lr=2e-3, lr_schedule="constant")
+        >>> module = SurfaceModule(RetinaNet(6, channels=(4, 8)), settings, metadata={})
+        >>> module.configure_optimizers().param_groups[0]["lr"]
+        0.002
     """
 
     def __init__(self, network: RetinaNet, settings: ImageSettings, metadata: dict[str, Any]) -> None:
