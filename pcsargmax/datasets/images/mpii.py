@@ -45,6 +45,23 @@ class MpiiKeypoints:
     Raises:
         FileNotFoundError: naming the file that is missing. ValueError: naming file and annotation, for malformed
         content, or where nobody is left; when an item is taken, for its image.
+
+    Example:
+        >>> import json
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from pcsargmax.datasets.images import MpiiKeypoints
+        >>> for folder in ("annotations", "images"):
+        ...     Path("mpii", folder).mkdir(parents=True)
+        >>> Image.new("RGB", (64, 48)).save("mpii/images/a.jpg")
+        >>> person = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [8, 4, 20, 40]}
+        >>> person |= {"keypoints": [18, 40, 1] + [0, 0, 0] * 15}
+        >>> image = {"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}
+        >>> content = {"images": [image], "annotations": [person], "categories": [{"id": 1, "name": "person"}]}
+        >>> _ = Path("mpii/annotations/train.json").write_text(json.dumps(content))
+        >>> people = MpiiKeypoints("mpii")
+        >>> people.keypoint_names[0], people[0].keypoints[0]
+        ('right_ankle', array([18., 40.]))
     """
 
     def __init__(
@@ -124,6 +141,25 @@ class Human36mMpii:
 
     Raises:
         ValueError: the people have not the joints of the frames.
+
+    Example:
+        >>> import json
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import torch
+        >>> from pcsargmax.datasets.images import Human36m, Human36mMpii, MpiiKeypoints
+        >>> camera = {"R": np.eye(3).tolist(), "t": [0, 0, 0], "f": [100, 100], "c": [32, 24]}
+        >>> frame = {"id": 1, "file_name": "s_01.jpg", "width": 64, "height": 48, "frame_idx": 0, "cam_param": camera}
+        >>> pose = {"id": 1, "image_id": 1, "bbox": [20, 4, 24, 40], "keypoints_cam": [[0, 0, 4000]] * 17}
+        >>> _ = Path("h36m.json").write_text(json.dumps({"images": [frame], "annotations": [pose]}))
+        >>> person = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [8, 4, 20, 40]}
+        >>> person |= {"keypoints": [18, 40, 1] + [0, 0, 0] * 15}
+        >>> mpii = {"images": [frame], "annotations": [person], "categories": [{"id": 1, "name": "person"}]}
+        >>> _ = Path("mpii.json").write_text(json.dumps(mpii))
+        >>> frames = Human36m(".", annotations="h36m.json")
+        >>> both = Human36mMpii(frames, MpiiKeypoints(".", human36m=True, annotations="mpii.json"))
+        >>> len(both), both.epoch(torch.Generator()).sort().values  # one frame, and as many people
+        (2, tensor([0, 1]))
     """
 
     keypoint_names = HUMAN36M_NAMES
