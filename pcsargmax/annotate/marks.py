@@ -21,6 +21,13 @@ class Mark:
 
     Raises:
         ValueError: a position that is not three finite numbers, or a triangle without coordinates.
+
+    Example:
+        >>> from pcsargmax.annotate import ABSENT, Mark
+        >>> Mark((1, 2, 3), point_index=7).position
+        (1.0, 2.0, 3.0)
+        >>> ABSENT.position is None
+        True
     """
 
     position: Triple | None
@@ -51,6 +58,11 @@ class Proposal:
     Attributes:
         mark: on the scan, or `ABSENT`.
         confidence: in [0, 1], of the position, or that it is absent.
+
+    Example:
+        >>> from pcsargmax.annotate import Mark, Proposal
+        >>> Proposal(Mark((1, 2, 3)), confidence=0.8).confidence
+        0.8
     """
 
     mark: Mark

@@ -34,6 +34,15 @@ class SlicerStore:
             the folder is a data set of its own; two scans of one name cannot both go there.
         frame: the frame of the meshes, "LPS" or "RAS", see `pcsargmax.io.markups`.
         files: the file of a scan, where it lies in neither place, such as landmarks/B03.mrk.json.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.annotate import ABSENT, Mark, SlicerStore
+        >>> store = SlicerStore()
+        >>> store.save(Path("B03.ply"), ["cusp", "root"], {"cusp": Mark((1, 2, 3)), "root": ABSENT}).name
+        'B03.mrk.json'
+        >>> store.names([Path("B03.ply")]), store.load(Path("B03.ply"))["cusp"].position
+        (['cusp', 'root'], (1.0, 2.0, 3.0))
     """
 
     def __init__(
