@@ -30,7 +30,7 @@ _SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 
 
 class KeypointNetStore:
-    r"""One category of a folder in KeypointNet's layout, the card datasets/keypointnet.md describes it.
+    r"""A store that keeps landmarks as one category in KeypointNet's layout (see datasets/keypointnet.md).
 
     A landmark's place among the names is its semantic id, kept in annotations/<category>.txt, a name a line;
     names that are numbers are ids themselves. An entry tells beside KeypointNet's own fields the `name` of each

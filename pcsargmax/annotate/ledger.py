@@ -14,7 +14,7 @@ Changes = Mapping[str, Mark | None]
 
 
 class Store(Protocol):
-    """Where the landmarks of scans are kept.
+    """The interface of a store of landmarks.
 
     Example:
         >>> from pathlib import Path

@@ -11,7 +11,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Mark:
-    """A landmark that was put on a scan, or said to be absent.
+    """A landmark that was placed on a scan or marked as absent.
 
     Attributes:
         position: in the units and the frame of the file; None: the scan does not have this landmark.
@@ -53,7 +53,7 @@ ABSENT = Mark(None)
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a model says of a landmark before anybody confirmed it.
+    """A landmark that a model proposes and nobody has confirmed yet.
 
     Attributes:
         mark: on the scan, or `ABSENT`.

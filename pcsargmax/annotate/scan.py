@@ -17,7 +17,7 @@ _GAP = 3.0
 
 
 class Scan:
-    """A file in two frames: its own, and the unit frame that is drawn (bounding-box midpoint 0, diagonal 1).
+    """A scan in two frames: that of its file, and the unit frame that is drawn (bounding-box centre 0, diagonal 1).
 
     Args:
         cloud: what the file holds.

@@ -23,7 +23,7 @@ _ABSENT = "absent"
 
 
 class SlicerStore:
-    """A .mrk.json for each scan.
+    """A store that keeps the landmarks of each scan in a .mrk.json file.
 
     A landmark that is absent is an undefined control point described as absent; one that nothing is said of is
     undefined. A file that is there is changed in place, and in it only what was said anew: other points, nodes and

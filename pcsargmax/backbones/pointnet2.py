@@ -55,7 +55,7 @@ class Level:
 
 
 class Neighborhoods(NamedTuple):
-    """The geometry a PointNet2 works on, for a ragged batch of clouds; all indices are into the batch's own levels.
+    """The neighbourhoods that a PointNet2 works on, for a ragged batch; all indices are into the batch's own levels.
 
     Attributes:
         counts: per level, from the cloud down: (B,) points of each cloud.
@@ -190,7 +190,7 @@ class FeaturePropagation(nn.Module):
 
 
 class PointNet2(nn.Module):
-    """PointNet++ from points to a feature for each point.
+    """PointNet++ segmentation network: a feature for each point (Qi et al., NeurIPS 2017).
 
     Args:
         levels: the set abstractions, finest first.

@@ -22,7 +22,7 @@ _CHUNK = 2**23
 
 @dataclass(frozen=True, eq=False)
 class KeypointDistribution:
-    """The distribution of K keypoints over the sites of B clouds or grids, computed where asked, and once.
+    """The distribution of K keypoints over the sites of B clouds or grids; every property is computed on first access.
 
     Its density is the mixture f(y) = Σ π_i f_i(y) of Eq. 6 with π = softmax(logits) and a basis density f_i around each
     site. On the circular axes of a grid, positions are coordinates within the range of `Grid.recover`, and offsets go

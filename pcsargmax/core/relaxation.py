@@ -165,7 +165,7 @@ def check_relaxation(num_samples: int, temperature: float, relaxation: str) -> N
 
 @dataclass(frozen=True)
 class Constant:
-    """The temperature `value` throughout.
+    """Keep the temperature at `value` throughout the training.
 
     Example:
         >>> from pcsargmax import Constant
@@ -208,7 +208,7 @@ class _Annealing:
 
 @dataclass(frozen=True)
 class Linear(_Annealing):
-    """From `start` to `end` in equal steps over the first `share` of the training, then `end`.
+    """Anneal from `start` to `end` linearly over the first `share` of the training, then stay at `end`.
 
     Example:
         >>> from pcsargmax import Linear
@@ -225,7 +225,7 @@ class Linear(_Annealing):
 
 @dataclass(frozen=True)
 class Exponential(_Annealing):
-    """From `start` to `end` in equal ratios over the first `share` of the training, then `end`.
+    """Anneal from `start` to `end` geometrically over the first `share` of the training, then stay at `end`.
 
     Example:
         >>> from pcsargmax import Exponential
@@ -242,7 +242,7 @@ class Exponential(_Annealing):
 
 @dataclass(frozen=True)
 class Published:
-    """max(0.5, 2 − 3e/50) in epoch e = 0, 1, … of `epochs`, as in the authors' code for 2-D poses and faces.
+    """The schedule of the authors' code for 2-D poses and faces: max(0.5, 2 − 3e/50) in epoch e = 0, 1, ….
 
     Example:
         >>> from pcsargmax import Published

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class SiteSigma(nn.Module):
-    """A standard deviation of each site, learned from its features: the sub-distributions of the paper's future work.
+    """A standard deviation per site, learned from its features (the sub-distributions of the paper's future work).
 
     σ = σ_0 softplus(a · features + b), which starts at a = 0, softplus(b) = 1, so at σ_0 everywhere; relative to σ_0
     it learns alike in any unit. Use: `Gaussian(site_sigma(features))`.

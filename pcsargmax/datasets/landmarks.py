@@ -29,7 +29,7 @@ _FORMAT = 2
 
 
 class LandmarkFolder(InMemoryDataset):
-    r"""Meshes or clouds of a folder with the landmarks beside them.
+    r"""Meshes or clouds of a folder with their landmarks.
 
     Layout: clouds (.ply .obj .stl .off .pcd .xyz .npy .npz) and landmark files (.mrk.json .fcsv .csv .json)
     anywhere under `root`, in subfolders such as meshes/ and landmarks/ or side by side, matched by their

@@ -65,7 +65,7 @@ BACKBONES: dict[str, Callable[[int], PointNet2]] = {"fine": _fine, "light": _lig
 
 
 class Scores(NamedTuple):
-    """What a detector says of a batch of clouds, padded to the largest.
+    """The output of `KeypointDetector` for a batch of clouds, padded to the largest.
 
     Attributes:
         logits: (B, K, L) a score per keypoint and point.
@@ -92,7 +92,7 @@ class Scores(NamedTuple):
 
 
 class KeypointDetector(nn.Module):
-    """Scores of every point for every keypoint (paper, section on KeypointNet: a per-point map for each keypoint).
+    """Score every point for every keypoint (paper, section on KeypointNet: one map over the points per keypoint).
 
     Args:
         num_keypoints: K.

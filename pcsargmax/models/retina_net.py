@@ -15,7 +15,7 @@ from pcsargmax.core.grid import Grid
 
 
 class RetinaMaps(NamedTuple):
-    """What the network says of a batch of slices.
+    """The output of `RetinaNet` for a batch of slices.
 
     Attributes:
         surfaces: (B, S, H, W) logits; the softmax along each column (H) is where the surface crosses that column.

@@ -50,7 +50,7 @@ BACKBONES: dict[str, Callable[[], PointNet2]] = {"light": _light, "original": _o
 
 
 class SkeletonScores(NamedTuple):
-    """What Skeleton Merger says of a batch of clouds, padded to the largest.
+    """The output of `SkeletonMerger` for a batch of clouds, padded to the largest.
 
     Attributes:
         logits: (B, K, L) a score per keypoint and point; their softmax over the points is the keypoint's map.

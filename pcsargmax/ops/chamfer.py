@@ -24,7 +24,7 @@ _CHUNK, _LARGE_CHUNK = 2**19, 2**25
 
 
 class CompositeChamfer(NamedTuple):
-    """Both directions of the distance, with ρ(p, q) = sqrt(1e-4 + ‖p − q‖²).
+    """Both directions of the composite Chamfer distance, with ρ(p, q) = sqrt(1e-4 + ‖p − q‖²).
 
     Attributes:
         fidelity: (B,) the mean over the edges of strength · mean over the edge's points of ρ to the nearest cloud
@@ -48,7 +48,7 @@ class CompositeChamfer(NamedTuple):
 def composite_chamfer(
     points: Tensor, edge: Tensor, strengths: Tensor, cloud: Tensor, mask: Tensor | None = None
 ) -> CompositeChamfer:
-    """Measure both directions for each item.
+    """Return the composite Chamfer distance between skeletons and clouds, in both directions.
 
     The gradient is exact. Where two pairs are equally near, it is that of one of them; where strengths sum up to 1
     exactly, it is the one as they grow. There is no second derivative.

@@ -27,7 +27,7 @@ _TIE = 1e-5
 
 @dataclass(frozen=True)
 class Neighbors:
-    """What a search found: `index (Q, k)` into the support and `squared_distance (Q, k)`, nearest first.
+    """The result of a neighbour search: `index` (Q, k) into the support and `squared_distance` (Q, k), nearest first.
 
     Example:
         >>> import torch
@@ -148,7 +148,7 @@ def ball_query(
 
 
 def mean_neighbor_distance(pos: Tensor, batch: Tensor | None = None, *, engine: Engine | None = None) -> Tensor:
-    """Mean distance of a point to its nearest other point, per cloud: the paper's σ for point clouds (about 0.01).
+    """Return the mean nearest-neighbour distance of each cloud: the paper's σ for point clouds (about 0.01).
 
     Args:
         pos: (N, 3) points.

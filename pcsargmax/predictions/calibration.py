@@ -39,7 +39,7 @@ COVERAGE = 0.9
 def confidence_measure(
     maps: KeypointDistribution, measure: Measure = "threshold_mass", threshold: float = THRESHOLD
 ) -> Tensor:
-    """Tell from a probability map alone how far its mean is to be trusted: higher is better.
+    """Return the confidence in the mean of each probability map, from the map alone; higher is better.
 
     | measure | what it is | Pearson's r with an error <= 0.02 |
     |---|---|---|
@@ -90,7 +90,7 @@ def confidence_measure(
 
 @dataclass(frozen=True)
 class Calibration:
-    """What turns a map's measure and spread into a probability and a radius; see the module for what it assumes.
+    """A calibrated confidence and error radius of keypoint maps; the module states the assumptions.
 
     Attributes:
         measure: of confidence, see `confidence_measure`.

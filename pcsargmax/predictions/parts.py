@@ -16,7 +16,7 @@ ArrayShapes = Mapping[str, tuple[Any, tuple[int, ...]]]
 
 @dataclass(frozen=True, eq=False)
 class Skeleton:
-    """What Skeleton Merger reconstructs a cloud by: P edges between keypoints, drawn as M points.
+    """The skeleton by which Skeleton Merger reconstructs a cloud: P edges between keypoints, drawn as M points.
 
     Sequences are turned into arrays of the type below. Raises ValueError, naming the field, for a wrong shape, points
     that are not finite, or an edge number outside 0 to P − 1.

@@ -36,7 +36,7 @@ from pcsargmax.transforms.frames import to_raw
 
 @dataclass(frozen=True, eq=False)
 class Run(BaseRun):
-    """A trained detector with all that belongs to it.
+    """A trained detector with its settings, keypoint names, template and calibration.
 
     Attributes:
         folder: the run folder.

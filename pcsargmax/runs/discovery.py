@@ -35,7 +35,7 @@ IOU_THRESHOLDS = (0.02, 0.05, 0.1)
 
 @dataclass(frozen=True, eq=False)
 class DiscoverRun(BaseRun):
-    """A trained Skeleton Merger with all that belongs to it.
+    """A trained Skeleton Merger with its settings, keypoint names and checkpoint.
 
     Attributes:
         folder: the run folder.

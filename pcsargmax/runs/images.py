@@ -31,7 +31,7 @@ from pcsargmax.transforms.crop import Crop
 
 @dataclass(frozen=True, eq=False)
 class ImageRun:
-    """A trained network for keypoints in images with all that belongs to it.
+    """A trained network for keypoints in images with its settings, keypoint names and checkpoint.
 
     Attributes:
         folder: the run folder.

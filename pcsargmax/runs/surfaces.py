@@ -30,7 +30,7 @@ from pcsargmax.settings.images import ImageSettings
 
 @dataclass(frozen=True, eq=False)
 class SurfaceRun:
-    """A trained network for surfaces in slices with all that belongs to it.
+    """A trained network for surfaces in slices with its settings, surface names and checkpoint.
 
     Attributes:
         folder: the run folder.

@@ -37,7 +37,7 @@ DISCOVER_RECIPES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class DiscoverSettings(RunSettings):
-    """Settings of an unsupervised discovery of keypoints by Skeleton Merger.
+    """Settings of the unsupervised discovery of keypoints by Skeleton Merger.
 
     Lengths are in the min-max frame, where the longest side of a cloud is 2; `sigma` is in the file's units.
 

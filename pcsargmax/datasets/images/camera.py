@@ -50,7 +50,7 @@ class Camera:
 
 
 def to_camera(keypoints: np.ndarray, extra: dict[str, Any]) -> np.ndarray:
-    """Keypoints of an item of a pose in space, annotated or predicted, in the frame of its camera.
+    """Transform keypoints of a 3-D pose, annotated or predicted, to the frame of the camera.
 
     The depth of the root joint, which no image tells, is the annotated one, as in the usual evaluation of Human3.6M.
 

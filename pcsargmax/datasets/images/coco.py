@@ -35,7 +35,7 @@ class _Person(NamedTuple):
 
 
 class CocoKeypoints:
-    """People of COCO keypoints (Lin et al., ECCV 2014), one an item.
+    """People of COCO keypoints (Lin et al., ECCV 2014), one per item.
 
     Layout: annotations/person_keypoints_{split}2017.json and the images in {split}2017/ under `root`, as they are
     downloaded from cocodataset.org (in images/{split}2017/ too).

@@ -31,7 +31,7 @@ _LOOKED_AT = 20
 
 
 class ImageFolder(ListedImages):
-    r"""Images of a folder with CSV tables of points, in pixels.
+    r"""Images of a folder with CSV tables of keypoints, in pixels.
 
     Two layouts:
 

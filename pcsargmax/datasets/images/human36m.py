@@ -39,7 +39,7 @@ _FAULTY = ("s_09_act_05_subact_02_ca", "s_09_act_10_subact_02_ca", "s_09_act_13_
 
 
 class Human36m:
-    """People of Human3.6M (Ionescu et al., TPAMI 2014), one a frame, in 18 joints with depth.
+    """People of Human3.6M (Ionescu et al., TPAMI 2014), one per frame, with 18 joints in 3-D.
 
     Layout: images/ and annotations/ under `root`, the annotations in one of the forms of
     `pcsargmax.datasets.images.human36m_files`, the first that is there.

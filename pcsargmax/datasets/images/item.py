@@ -67,7 +67,7 @@ class ImageItem:
 
 
 class KeypointImages(Protocol):
-    """What a data set of images with keypoints offers; training, metrics and viewers need no more.
+    """The interface of a data set of images with keypoints, as training, metrics and viewers use it.
 
     Attributes:
         keypoint_names: K names.
@@ -109,7 +109,7 @@ class KeypointImages(Protocol):
 
 
 def can_flip(data: KeypointImages) -> bool:
-    """Whether a data set knows what mirroring does to its keypoints.
+    """Return whether a data set knows which keypoints change places when an image is mirrored.
 
     Example:
         >>> from pcsargmax.datasets.images import ProceduralFaces, can_flip
@@ -120,7 +120,7 @@ def can_flip(data: KeypointImages) -> bool:
 
 
 def flip_order(num_keypoints: int, flip_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Rows of the keypoints in the order that they have in the mirrored image.
+    """Return the rows of the keypoints in the order that they have in the mirrored image.
 
     Args:
         num_keypoints: K.
@@ -191,7 +191,7 @@ class SurfaceItem:
 
 
 class SurfaceImages(Protocol):
-    """What a data set of slices with surfaces offers.
+    """The interface of a data set of slices with surfaces.
 
     Attributes:
         surface_names: S names, from top to bottom.

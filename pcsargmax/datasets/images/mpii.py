@@ -27,7 +27,7 @@ MPII_FLIP_PAIRS = ((0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13))
 
 
 class MpiiKeypoints:
-    """People of MPII Human Pose (Andriluka et al., CVPR 2014) from annotations in COCO's format, one an item.
+    """People of MPII Human Pose (Andriluka et al., CVPR 2014) from annotations in COCO's format, one per item.
 
     Layout: annotations/annot_mpii.json or annotations/{split}.json, and images/ under `root`.
 
@@ -130,7 +130,7 @@ class MpiiKeypoints:
 
 
 class Human36mMpii:
-    """Frames of Human3.6M and people of MPII, for training in space and in the plane together (Sun et al., ECCV 2018).
+    """Frames of Human3.6M and people of MPII, for joint training in 3-D and 2-D (Sun et al., ECCV 2018).
 
     Items are all of the first, then all of the second. `epoch` draws the order of an epoch as the paper's published
     code does: each frame of Human3.6M once, and as many people of MPII at random.

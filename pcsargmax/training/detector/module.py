@@ -25,7 +25,7 @@ from pcsargmax.training.loop import one_cycle
 
 
 class DetectorModule(lightning.LightningModule):
-    """Trains a KeypointDetector; validation PCK is in the unit that `length_unit` gives.
+    """Train a KeypointDetector; validation PCK is in the unit that `length_unit` names.
 
     Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
     been interrupted, and nothing global is seeded.

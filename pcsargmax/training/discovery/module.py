@@ -26,7 +26,7 @@ from pcsargmax.training.objective import make_temperature
 
 
 class DiscoverModule(lightning.LightningModule):
-    """Trains a SkeletonMerger; the validation loss is that of the soft-argmax, whatever the objective.
+    """Train a SkeletonMerger; the validation loss is that of the soft-argmax, whatever the objective.
 
     Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
     been interrupted, and the global generators are as they were after every step.

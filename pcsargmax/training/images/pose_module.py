@@ -20,7 +20,7 @@ from pcsargmax.training.loop import one_cycle
 
 
 class PoseModule(lightning.LightningModule):
-    """Trains a SimplePose; everything is in cells of its maps.
+    """Train a SimplePose; all lengths are in cells of its maps.
 
     Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
     been interrupted, and nothing global is seeded. Validation logs the mean Euclidean error in cells, which chooses the

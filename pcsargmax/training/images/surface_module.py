@@ -21,7 +21,7 @@ _DICE_EPS = 1.0
 
 
 class SurfaceModule(lightning.LightningModule):
-    """Trains a RetinaNet (He et al. 2019): each column of each surface is a 1-D map of the core, in pixels.
+    """Train a RetinaNet (He et al. 2019): each column of each surface is a 1-D map of the core, in pixels.
 
     The loss is the objective on the columns, plus `label_weight` times the sum of three: the cross-entropy of the
     annotated row in each column, and cross-entropy and Dice of the layer of each pixel. In training the surfaces are

@@ -71,11 +71,11 @@ def measure_run(run: Run | DiscoverRun, split: str = "", **options: Any) -> RunR
     Example:
         >>> from pcsargmax import DiscoverSettings, discover, make_procedural
         >>> from pcsargmax.visualize.report import measure_run
-        >>> counts = make_procedural("data", ["mug"], models=10, num_points=128)
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=128)
         >>> run = discover(DiscoverSettings(data="mug", root="data", keypoints=5, epochs=1), "runs/mug-skeleton")
         >>> report = measure_run(run)
         >>> report.name, report.is_discovery, len(report.predictions)
-        ('mug-skeleton', True, 10)
+        ('mug-skeleton', True, 3)
     """
     from pcsargmax.runs.discovery import DiscoverRun
 

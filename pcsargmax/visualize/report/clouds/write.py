@@ -39,7 +39,7 @@ def write_report(
     Example:
         >>> from pcsargmax import DiscoverSettings, discover, make_procedural
         >>> from pcsargmax.visualize.report import measure_run, write_report
-        >>> counts = make_procedural("data", ["mug"], models=10, num_points=128)
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=128)
         >>> run = discover(DiscoverSettings(data="mug", root="data", keypoints=5, epochs=1), "runs/mug-skeleton")
         >>> write_report(measure_run(run), "report.html", shapes=2).name
         'report.html'
