@@ -14,6 +14,8 @@ from pcsargmax.visualize.palette import keypoint_color
 from pcsargmax.visualize.report.charts import band, chart, line
 from pcsargmax.visualize.report.images.run import ImageReports
 from pcsargmax.visualize.report.parts import told
+from pcsargmax.visualize.report.rows import error_rows
+from pcsargmax.visualize.report.shape_charts import keypoint_chart
 
 
 def share_chart(
@@ -169,3 +171,15 @@ def _kept_chart(found: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str,
         x={"title": "surest keypoints kept (%)", "range": [0, 101]},
         y={"title": "mean error (% of the length)", "rangemode": "tozero"},
     )
+
+
+def each_chart(runs: ImageReports, unit: str) -> dict[str, Any]:
+    """Mean error of each keypoint or surface with its interval; of many the rows are lower."""
+    report = next(iter(runs.values()))
+    found = keypoint_chart(error_rows({label: run.values("errors") for label, run in runs.items()}), report.names, unit)
+    what = "surface" if report.surfaces else "keypoint"
+    found["title"] = f"Error of each {what}"
+    found["caption"] = "Mean error with its 95 % interval over images; the table below has the numbers."
+    if len(report.names) > 30:
+        found["layout"]["height"] = 90 + 14 * len(report.names)
+    return found
