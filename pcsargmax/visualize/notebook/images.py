@@ -21,7 +21,7 @@ _SIDE, _DPI = 3.6, 110
 def image_html(prediction: Drawable) -> str:
     """A prediction: its image under the largest of its maps, and a row a keypoint or surface."""
     picture = picture_of(prediction)
-    what = "surface" if isinstance(picture, SlicePicture) else "keypoint"
+    what = picture.what
     count, (height, width) = len(picture.names), picture.image.shape[:2]
     about = f"{count} {what}{'s' * (count != 1)} on {width} × {height} pixels"
     shown = _shown(picture, f"{what}s of {picture.name}")

@@ -56,7 +56,7 @@ def images_data(
         raise ValueError(f"scores: expected {len(pictures)}, one for each prediction, got {len(scores.values)}")
     scale = probability_scale()
     return {
-        "what": "surface" if isinstance(pictures[0], SlicePicture) else "keypoint",
+        "what": pictures[0].what,
         "truth": TRUTH_COLOR,
         "truthName": truth_name,
         "scale": [rgb_to_hex(color) for color in scale],

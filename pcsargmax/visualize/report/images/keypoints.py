@@ -259,14 +259,3 @@ def curves(runs: ImageReports) -> list[dict[str, Any]]:
         *trust_charts(runs, every),
         each_chart(runs, "pixels"),
     ]
-
-
-__all__ = [
-    "curves",
-    "difference_table",
-    "keypoint_tables",
-    "metric_tables",
-    "shape_scores",
-    "shape_table",
-    "summary",
-]

@@ -35,16 +35,6 @@ from pcsargmax.visualize.report.rows import (
     worst_cells,
 )
 
-__all__ = [
-    "curves",
-    "difference_table",
-    "keypoint_tables",
-    "metric_tables",
-    "shape_scores",
-    "shape_table",
-    "summary",
-]
-
 
 def shape_scores(runs: ImageReports) -> Scores:
     """The mean error of each slice; None where nothing is annotated."""
