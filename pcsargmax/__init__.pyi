@@ -18,7 +18,6 @@ from .core.losses import (
 from .core.maps import Sites
 from .core.regularizers import distribution_regularizer, variance_regularizer
 from .core.relaxation import Constant, Exponential, Linear, Published, Relaxation, make_schedule, relaxed_categorical
-from .core.site_sigma import SiteSigma
 from .datasets import KeypointNet, LandmarkFolder, ShapeNetH5, make_procedural
 from .metrics import DAS, PCK, Coverage, KeypointIoU, Repeatability
 from .metrics.correspondence import Correspondence, match_keypoints
@@ -82,7 +81,6 @@ __all__ = [
     "Scale",
     "ShapeNetH5",
     "SimplePose",
-    "SiteSigma",
     "Sites",
     "Skeleton",
     "SkeletonMerger",

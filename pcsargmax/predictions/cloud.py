@@ -5,7 +5,7 @@ Predictions are written as JSON, CSV, 3D Slicer's markups, and NumPy's .npz, whi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -243,7 +243,11 @@ def write_predictions(
     Raises:
         ValueError: an unknown format, no prediction, or several where the format holds one.
     """
-    writers = {"csv": _csv, "mrk.json": partial(_slicer, frame=frame), "npz": _npz}
+    writers: dict[str, Callable[[Path, list[Any]], object]] = {
+        "csv": _csv,
+        "mrk.json": partial(_slicer, frame=frame),
+        "npz": _npz,
+    }
     alone = isinstance(predictions, Prediction)
     return write_as(predictions, path, format, writers, alone=alone, single=["mrk.json", "npz"])
 
