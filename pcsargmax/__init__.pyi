@@ -27,7 +27,6 @@ from .core.relaxation import (
     make_schedule,
     relaxed_categorical,
 )
-from .core.site_sigma import SiteSigma
 from .datasets import KeypointNet, LandmarkFolder, ShapeNetH5, make_procedural
 from .metrics import DAS, PCK, Coverage, KeypointIoU, Repeatability
 from .metrics.correspondence import Correspondence, match_keypoints
@@ -106,7 +105,6 @@ __all__ = [
     "Scores",
     "ShapeNetH5",
     "SimplePose",
-    "SiteSigma",
     "Sites",
     "Skeleton",
     "SkeletonLoss",

@@ -64,7 +64,7 @@ class Gaussian:
             distance of its sites to their nearest neighbours, as in the paper (found anew at each call: compute
             it once and pass it where clouds come again; torch.compile breaks its graph there: pass a number or
             tensor for one graph); or a tensor: one for all (), one per cloud (B,), or anything of three axes that
-            broadcasts to (B, L, D), which may carry a gradient (see `SiteSigma`). On circular axes it is that of the
+            broadcasts to (B, L, D), which may carry a gradient. On circular axes it is that of the
             embedded position, the same along the circle and across it. Values per site are checked where they are
             used: what stands at masked sites has no effect.
 

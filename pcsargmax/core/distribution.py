@@ -271,49 +271,6 @@ class KeypointDistribution:
                 position = sites.recover(position)
             return position.unflatten(1, (num_keypoints, n)).transpose(1, 2)
 
-    def highest_density_sites(self, mass: float) -> Tensor:
-        """Return the fewest sites that together have a probability of at least `mass`.
-
-        Args:
-            mass: within (0, 1].
-
-        Returns:
-            (B, K, L) bool, never True at masked sites or at those of probability 0. Of equal ones the first are taken.
-
-        Raises:
-            ValueError: a mass outside (0, 1].
-        """
-        _check_mass(mass)
-        falling, order = self.probabilities.double().sort(dim=-1, descending=True, stable=True)
-        before = falling.cumsum(dim=-1) - falling
-        chosen = (before < mass) & (falling > 0)
-        return torch.zeros_like(chosen).scatter(-1, order, chosen)
-
-    def density_level(self, mass: float, n: int = 1000, generator: torch.Generator | None = None) -> Tensor:
-        """Return the density above which the share `mass` of the mixture lies; without gradient.
-
-        So {y: density(y) >= level} is the highest-density region, the smallest one of that mass. It is found from the
-        densities at n exact samples (Hyndman 1996): the region's mass has a standard error of √(mass (1 − mass) / n).
-
-        Args:
-            mass: within (0, 1].
-            n: samples of each keypoint.
-            generator: source of the samples, on the device of the sites.
-
-        Returns:
-            (B, K) per unit of length, area or volume.
-
-        Raises:
-            ValueError: a mass outside (0, 1], n < 1, or a Gaussian of width 0.
-        """
-        _check_mass(mass)
-        samples = self.sample(n, generator)
-        with torch.no_grad():
-            each = zip(samples.unbind(dim=2), self.probabilities.split(1, dim=1), strict=True)
-            found = [self._by_chunks(own, partial(self._mixture, probabilities=one)) for own, one in each]
-        rank = min(n, math.floor(n * (1 - mass) + 1e-9) + 1)  # as many samples as needed are at or above it
-        return torch.cat(found, dim=1).kthvalue(rank, dim=-1).values
-
     def marginal(self, axes: int | Sequence[int]) -> "KeypointDistribution":
         """Return the distribution of some coordinates of a grid, the others summed out; it is exact.
 
@@ -382,8 +339,3 @@ class KeypointDistribution:
     def __len__(self) -> int:
         """Return B, the number of clouds."""
         return self.logits.shape[0]
-
-
-def _check_mass(mass: float) -> None:
-    if not 0 < mass <= 1:
-        raise ValueError(f"mass: expected a share within (0, 1], got {mass}")

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from platformdirs import user_cache_path
 
 from pcsargmax.io.atomic import atomic_path
 
 
 def cache_folder() -> Path:
-    """The folder of processed files: `$PCSARGMAX_CACHE`, else `pcsargmax` in the user's cache folder.
+    """Return the folder of processed files: `$PCSARGMAX_CACHE`, else `pcsargmax` in the user's cache folder.
 
-    The user's cache folder is `$XDG_CACHE_HOME` where that is set, else `~/.cache`. Nothing is made here.
+    The user's cache folder is that of the system: `$XDG_CACHE_HOME` or `~/.cache` on Linux, `~/Library/Caches` on
+    macOS, `%LOCALAPPDATA%` on Windows. Nothing is made here.
 
     Example:
         >>> import os
@@ -27,8 +29,7 @@ def cache_folder() -> Path:
     """
     if own := os.environ.get("PCSARGMAX_CACHE"):
         return Path(own).expanduser().absolute()
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "pcsargmax"
+    return user_cache_path("pcsargmax", appauthor=False)
 
 
 def source_stamp(path: str | Path) -> tuple[str, int, int]:

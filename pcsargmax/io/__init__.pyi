@@ -1,6 +1,6 @@
 from .clouds import Cloud, read_cloud, write_cloud
 from .images import read_image
-from .landmarks import read_landmark_table, read_landmarks, write_csv, write_markups
+from .landmarks import read_landmark_table, read_landmarks, write_markups
 
 __all__ = [
     "Cloud",
@@ -9,6 +9,5 @@ __all__ = [
     "read_landmark_table",
     "read_landmarks",
     "write_cloud",
-    "write_csv",
     "write_markups",
 ]

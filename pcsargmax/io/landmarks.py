@@ -7,14 +7,10 @@ A landmark that a file does not have, or marks as not defined or not visible, is
 """
 
 import csv
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pcsargmax.io.atomic import atomic_path
 from pcsargmax.io.markups import (
     Frame,
     Landmarks,
@@ -34,7 +30,6 @@ __all__ = [
     "read_landmark_table",
     "read_landmarks",
     "stem_of",
-    "write_csv",
     "write_markups",
 ]
 
@@ -135,47 +130,6 @@ def stem_of(name: str) -> str:
     known = (suffix for suffix in (*LANDMARK_SUFFIXES, *CLOUD_SUFFIXES) if base.lower().endswith(suffix))
     suffix = next(known, "")
     return base[: len(base) - len(suffix)]
-
-
-def write_csv(
-    path: str | Path,
-    files: Sequence[str],
-    names: Sequence[str],
-    positions: np.ndarray,
-    columns: Mapping[str, np.ndarray] | None = None,
-) -> None:
-    """Write landmarks of one or many files as CSV in long form, atomically; `read_landmark_table` reads it.
-
-    Args:
-        path: the file.
-        files: B names of meshes or clouds.
-        names: K landmark names.
-        positions: (B, K, 3); numbers that are not finite are left empty.
-        columns: further columns, each (B, K): confidence, visible, point_index, ...
-
-    Example:
-        >>> from pathlib import Path
-        >>> from pcsargmax.io import write_csv
-        >>> write_csv("teeth.csv", ["B03.ply"], ["cusp"], [[[1.5, 2, 3]]], columns={"confidence": [[0.9]]})
-        >>> print(Path("teeth.csv").read_text().strip())
-        file,name,x,y,z,confidence
-        B03.ply,cusp,1.5,2.0,3.0,0.9
-    """
-    positions = np.asarray(positions, dtype=np.float64)
-    shape = (len(files), len(names))
-    if positions.shape != (*shape, 3):
-        raise ValueError(f"positions: expected {(*shape, 3)} for these files and names, got {positions.shape}")
-    further = {key: np.asarray(values) for key, values in (columns or {}).items()}
-    for key, values in further.items():
-        if values.shape != shape:
-            raise ValueError(f"columns[{key!r}]: expected {shape}, got {values.shape}")
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file", "name", "x", "y", "z", *further])
-        for i, j in np.ndindex(shape):
-            numbers = [*positions[i, j].tolist(), *(values[i, j].item() for values in further.values())]
-            row = ["" if isinstance(n, float) and not math.isfinite(n) else n for n in numbers]
-            writer.writerow([files[i], names[j], *row])
 
 
 def _read_annotations(path: Path, content: Any) -> dict[str, Landmarks]:

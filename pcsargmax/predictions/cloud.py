@@ -5,17 +5,16 @@ Predictions are written as JSON, CSV, 3D Slicer's markups, and NumPy's .npz, whi
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from pcsargmax.io.markups import Frame, write_markups
-from pcsargmax.predictions.files import check_number, json_bytes, npz_bytes, read_npz, write_whole
+from pcsargmax.predictions.files import read_npz, write_as, write_npz, write_rows
 from pcsargmax.predictions.parts import (
     ArrayShapes,
     Skeleton,
@@ -263,17 +262,13 @@ def write_predictions(
     Raises:
         ValueError: an unknown format, no prediction, or several where the format holds one.
     """
-    if format not in get_args(Format):
-        raise ValueError(f"format: expected one of {', '.join(get_args(Format))}, got {format!r}")
+    writers: dict[str, Callable[[Path, list[Any]], object]] = {
+        "csv": _csv,
+        "mrk.json": partial(_slicer, frame=frame),
+        "npz": _npz,
+    }
     alone = isinstance(predictions, Prediction)
-    listed: list[Prediction] = [predictions] if isinstance(predictions, Prediction) else list(predictions)
-    check_number(len(listed), format, ("mrk.json", "npz"))
-    if format == "mrk.json":
-        _write_slicer(listed[0], Path(path), frame)
-        return Path(path)
-    if format == "npz":
-        return write_whole(path, _npz(listed[0]))
-    return write_whole(path, _csv(listed).encode() if format == "csv" else json_bytes(listed, alone=alone))
+    return write_as(predictions, path, format, writers, alone=alone, single=["mrk.json", "npz"])
 
 
 def load_prediction(path: str | Path) -> Prediction:
@@ -294,10 +289,8 @@ def load_prediction(path: str | Path) -> Prediction:
     return read_npz(path, "a saved prediction", make)
 
 
-def _csv(predictions: Sequence[Prediction]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_CSV_HEADER)
+def _csv(path: Path, predictions: Sequence[Prediction]) -> None:
+    rows = [_CSV_HEADER]
     upper = np.triu_indices(3)
     for one in predictions:
         for k, name in enumerate(one.keypoint_names):
@@ -305,18 +298,19 @@ def _csv(predictions: Sequence[Prediction]) -> str:
             row = [repr(float(number)) for number in numbers] + [str(one.exported_index[k])]
             row += [repr(float(value)) for value in one.covariance[k][upper]]
             row += ["", ""] if one.radius is None else [repr(float(one.radius[k])), repr(one.radius_coverage)]
-            writer.writerow([one.name, name, *row])
-    return text.getvalue()
+            rows.append([one.name, name, *row])
+    write_rows(path, rows)
 
 
-def _npz(prediction: Prediction) -> bytes:
+def _npz(path: Path, predictions: Sequence[Prediction]) -> None:
+    (prediction,) = predictions
     content: dict[str, Any] = {field.name: getattr(prediction, field.name) for field in fields(prediction)}
     for field, kind in _PARTS.items():
         part = content.pop(field)
         if part is not None:
             content |= {f"{field}_{each.name}": getattr(part, each.name) for each in fields(kind)}
     content |= _mark_arrays(content.pop("symmetries"))
-    return npz_bytes(content)
+    write_npz(path, content)
 
 
 def _take_out(content: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -356,7 +350,8 @@ def _marks(arrays: dict[str, Any]) -> tuple[SymmetryMark, ...]:
     return tuple(marks)
 
 
-def _write_slicer(prediction: Prediction, path: Path, frame: Frame) -> None:
+def _slicer(path: Path, predictions: Sequence[Prediction], frame: Frame) -> None:
+    (prediction,) = predictions
     told = [
         f"confidence {prediction.confidence[k]:.3f}, {_radius_text(prediction, k)}"
         f"visibility {prediction.visibility[k]:.3f}, nearest point {prediction.exported_index[k]}"

@@ -5,8 +5,6 @@ Predictions are written as JSON, CSV, and NumPy's .npz, which holds everything.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from pcsargmax.predictions.files import check_number, json_bytes, npz_bytes, read_npz, write_whole
+from pcsargmax.predictions.files import read_npz, write_as, write_npz, write_rows
 from pcsargmax.predictions.parts import ArrayShapes, chosen_number, mean_known, plain, take_arrays
 from pcsargmax.transforms.crop import Crop
 
@@ -259,14 +257,8 @@ def write_image_predictions(
         ValueError: an unknown format, no prediction, several where the format holds one, or predictions of unlike
             keypoints or surfaces in one table.
     """
-    if format not in IMAGE_FORMATS:
-        raise ValueError(f"format: expected one of {', '.join(IMAGE_FORMATS)}, got {format!r}")
     alone = isinstance(predictions, ImagePrediction | SurfacePrediction)
-    listed: list[Any] = [predictions] if alone else list(predictions)  # type: ignore[arg-type]
-    check_number(len(listed), format, ("npz",))
-    if format == "npz":
-        return write_whole(path, _npz(listed[0]))
-    return write_whole(path, _csv(listed).encode() if format == "csv" else json_bytes(listed, alone=alone))
+    return write_as(predictions, path, format, {"csv": _csv, "npz": _npz}, alone=alone, single=["npz"])
 
 
 def load_image_prediction(path: str | Path) -> AnyPrediction:
@@ -286,14 +278,11 @@ def load_image_prediction(path: str | Path) -> AnyPrediction:
     return read_npz(path, "a saved prediction of an image", make)
 
 
-def _csv(predictions: Sequence[Any]) -> str:
+def _csv(path: Path, predictions: Sequence[Any]) -> None:
     kinds = {type(one) for one in predictions}
     if len(kinds) > 1:
         raise ValueError("predictions: expected keypoints or surfaces alone in one table, got both")
-    rows = _surface_rows(predictions) if kinds == {SurfacePrediction} else _keypoint_rows(predictions)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    write_rows(path, (_surface_rows if kinds == {SurfacePrediction} else _keypoint_rows)(predictions))
 
 
 def _keypoint_rows(predictions: Sequence[ImagePrediction]) -> list[list[str]]:
@@ -320,8 +309,9 @@ def _surface_rows(predictions: Sequence[SurfacePrediction]) -> list[list[str]]:
     return rows
 
 
-def _npz(prediction: AnyPrediction) -> bytes:
+def _npz(path: Path, predictions: Sequence[Any]) -> None:
+    (prediction,) = predictions
     content: dict[str, Any] = {field.name: getattr(prediction, field.name) for field in fields(prediction)}
     if (crop := content.pop("crop", None)) is not None:
         content |= {"crop_matrix": crop.matrix, "crop_size": crop.size}
-    return npz_bytes(content)
+    write_npz(path, content)

@@ -2,9 +2,10 @@ import json
 
 import numpy as np
 import pytest
+from reference.landmark_table import write_csv
 
 from pcsargmax.annotate.sources import find_landmarks, find_scans, names_of, parse_names
-from pcsargmax.io import write_csv, write_markups
+from pcsargmax.io import write_markups
 
 
 @pytest.fixture

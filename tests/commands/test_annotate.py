@@ -2,10 +2,11 @@ import shutil
 
 import numpy as np
 import pytest
+from reference.landmark_table import write_csv
 
 from pcsargmax.annotate import Mark
 from pcsargmax.datasets import KeypointNet, LandmarkFolder
-from pcsargmax.io import Cloud, read_cloud, read_landmarks, write_cloud, write_csv
+from pcsargmax.io import Cloud, read_cloud, read_landmarks, write_cloud
 
 
 @pytest.fixture

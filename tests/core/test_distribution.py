@@ -425,9 +425,6 @@ def test_masked_sites_are_as_removed_in_densities(ragged, cloud):
     torch.testing.assert_close(alone.density(one)[0], ragged.density(positions)[cloud])
     torch.testing.assert_close(alone.log_density(one)[0], ragged.log_density(positions)[cloud])
     torch.testing.assert_close(alone.basis_width[0], ragged.basis_width[cloud])
-    region = ragged.highest_density_sites(0.8)[cloud]
-    assert torch.equal(alone.highest_density_sites(0.8)[0], region[:, : alone.logits.shape[-1]])
-    assert not region[:, alone.logits.shape[-1] :].any()
 
 
 def test_the_order_of_the_sites_does_not_matter(ragged):
@@ -438,7 +435,6 @@ def test_the_order_of_the_sites_does_not_matter(ragged):
     positions = ragged.sample(5, seeded(1))[:, :, 0]
     torch.testing.assert_close(shuffled.density(positions), ragged.density(positions))
     torch.testing.assert_close(shuffled.log_density(positions), ragged.log_density(positions))
-    assert torch.equal(shuffled.highest_density_sites(0.7), ragged.highest_density_sites(0.7)[..., order])
 
 
 def test_extreme_logits_and_half_precision_have_a_density():
@@ -449,51 +445,6 @@ def test_extreme_logits_and_half_precision_have_a_density():
         expected = torch.tensor([[[1.0, math.exp(-2)]]]) / (2 * math.pi * 0.25)
         torch.testing.assert_close(sure.density(at), expected)
         torch.testing.assert_close(sure.log_density(at), expected.log())
-        assert sure.density_level(0.9, 20, seeded()).isfinite().all()
-        assert sure.highest_density_sites(1.0).tolist() == [[[True, False, False]]]
-
-
-def test_highest_density_sites_by_hand():
-    probabilities = torch.tensor([[[0.125, 0.375, 0.1875, 0.3125, 0.0]]])
-    distribution = KeypointDistribution(probabilities.log(), torch.zeros(5, 2))
-    regions = {0.3: [1], 0.375: [1], 0.4: [1, 3], 0.6875: [1, 3], 0.7: [1, 2, 3], 1.0: [0, 1, 2, 3]}
-    for mass, expected in regions.items():
-        assert distribution.highest_density_sites(mass)[0, 0].nonzero().flatten().tolist() == expected
-    even = KeypointDistribution(torch.zeros(1, 1, 4), torch.zeros(4, 2))
-    assert even.highest_density_sites(0.5)[0, 0].tolist() == [True, True, False, False]
-
-
-def test_the_density_level_of_one_normal_density_by_hand():
-    one = KeypointDistribution(torch.zeros(1, 1, 1), torch.zeros(1, 1), basis=Gaussian(2.0))
-    for mass in (0.5, 0.9):
-        z = stats.norm.ppf((1 + mass) / 2)
-        # The mass above the level has a standard error of √(mass (1 − mass) / n); here that of its edge.
-        error = math.sqrt(mass * (1 - mass) / 20_000) / (2 * stats.norm.pdf(z)) * z * stats.norm.pdf(z) / 2
-        found = one.density_level(mass, 20_000, seeded())
-        assert found.item() == pytest.approx(stats.norm.pdf(z) / 2, abs=4 * error)
-    cell = KeypointDistribution(torch.zeros(1, 1, 1), Grid((1,), 0.25), basis=Uniform())
-    assert cell.density_level(0.9, 10, seeded()).item() == 4.0
-
-
-@pytest.mark.parametrize("kind", BASES)
-def test_the_region_above_the_level_has_the_mass(kind):
-    distribution = grid_map(BASES[kind], (3, 4))
-    fresh = distribution.sample(5000, seeded(7))
-    for mass in (0.5, 0.9):
-        level = distribution.density_level(mass, 5000, seeded(8))
-        inside = [(distribution.density(fresh[:, :, k])[0, k] >= level[0, k] * (1 - 1e-9)) for k in range(2)]
-        share = torch.stack(inside).double().mean(dim=1)
-        # Both the level and the share were sampled; densities of equal height, as of a cell, lie in or out together.
-        error = math.sqrt(mass * (1 - mass) * 2 / 5000)
-        if kind == "uniform":
-            assert (share > mass - 4 * error).all()
-        else:
-            assert ((share - mass).abs() < 4 * error).all()
-
-
-def test_a_level_repeats_with_its_seed(ragged):
-    assert torch.equal(ragged.density_level(0.9, 50, seeded(1)), ragged.density_level(0.9, 50, seeded(1)))
-    assert ragged.density_level(0.9, 50, seeded(1)).shape == (2, 3)
 
 
 def test_a_radius_for_each_keypoint(ragged):
@@ -546,14 +497,6 @@ LOGITS, SITES = torch.zeros(2, 3, 4), torch.zeros(2, 4, 3)
         ),
         (lambda: KeypointDistribution(LOGITS, SITES).density(torch.zeros(2, 5, 3)), "sigma: expected values > 0"),
         (lambda: KeypointDistribution(LOGITS, SITES).log_density(torch.zeros(2, 5, 3)), "sigma: expected values > 0"),
-        (
-            lambda: KeypointDistribution(LOGITS, SITES).highest_density_sites(0.0),
-            "mass: expected a share within (0, 1], got 0.0",
-        ),
-        (
-            lambda: KeypointDistribution(LOGITS, SITES).density_level(1.5),
-            "mass: expected a share within (0, 1], got 1.5",
-        ),
         (lambda: KeypointDistribution(LOGITS, SITES).sample(0), "n: expected at least 1 sample, got 0"),
     ],
 )

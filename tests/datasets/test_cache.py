@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from platformdirs.macos import MacOS
+from platformdirs.windows import Windows
 
 from pcsargmax.datasets.cache import cache_folder, cache_key, cached, source_stamp
 from pcsargmax.io.atomic import atomic_path
@@ -20,6 +22,16 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "pcsargmax"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("system", "place"), [(MacOS, "Library/Caches/pcsargmax"), (Windows, "Local/pcsargmax/Cache")])
+def test_cache_folder_is_where_other_systems_keep_theirs(monkeypatch, tmp_path, system, place):
+    for name in ("PCSARGMAX_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("platformdirs.windows.get_win_folder", lambda name: str(tmp_path / "Local"))
+    monkeypatch.setattr("platformdirs.PlatformDirs", system)
+    assert Path(str(cache_folder()).replace("\\", "/")) == tmp_path / place
 
 
 def test_source_stamp_changes_with_the_file(tmp_path):

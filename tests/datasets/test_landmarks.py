@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from reference.landmark_table import write_csv
 from torch_geometric.data import Batch
 from torch_geometric.loader import DataLoader
 
+from pcsargmax.datasets import sampling as files_module
 from pcsargmax.datasets.landmarks import LandmarkFolder
-from pcsargmax.io import clouds as files_module
 from pcsargmax.io.clouds import Cloud, write_cloud
-from pcsargmax.io.landmarks import write_csv, write_markups
+from pcsargmax.io.landmarks import write_markups
 from pcsargmax.transforms.frames import NormalizeFrame, to_raw
 
 NAMES = ("L1", "L2", "L10", "tip")

@@ -3,7 +3,7 @@ from .camera import Camera, to_camera
 from .coco import CocoKeypoints
 from .folder import ImageFolder
 from .human36m import Human36m
-from .item import ImageItem, KeypointImages, SurfaceImages, SurfaceItem, can_flip, flip_order
+from .item import ImageItem, KeypointImages, SurfaceItem, can_flip, flip_order
 from .mpii import Human36mMpii, MpiiKeypoints
 from .mshc import Mshc
 from .mtfl import Mtfl
@@ -24,7 +24,6 @@ __all__ = [
     "ProceduralFaces",
     "ProceduralFigures",
     "ProceduralSlices",
-    "SurfaceImages",
     "SurfaceItem",
     "can_flip",
     "flip_order",

@@ -188,38 +188,3 @@ class SurfaceItem:
         if np.isinf(surfaces).any():
             raise ValueError(f"{self.name}: surfaces: expected finite rows, or NaN where unknown, got infinity")
         object.__setattr__(self, "surfaces", surfaces)
-
-
-class SurfaceImages(Protocol):
-    """The interface of a data set of slices with surfaces.
-
-    Attributes:
-        surface_names: S names, from top to bottom.
-        micrometres: height of a pixel, None where it is not known; results are then in pixels.
-        names: of all items, in their order, without reading a file.
-
-    Example:
-        >>> from pcsargmax.datasets.images import ProceduralSlices, SurfaceImages
-        >>> def count(data: SurfaceImages) -> tuple[int, int]:
-        ...     return len(data), len(data.surface_names)
-        >>> count(ProceduralSlices("val"))
-        (40, 6)
-    """
-
-    @property
-    def surface_names(self) -> tuple[str, ...]:
-        """S names."""
-
-    @property
-    def micrometres(self) -> float | None:
-        """Height of a pixel."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Names of all items, in their order."""
-
-    def __len__(self) -> int:
-        """Number of items."""
-
-    def __getitem__(self, index: int, /) -> SurfaceItem:
-        """Read an item from its files."""

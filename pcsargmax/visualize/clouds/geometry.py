@@ -1,4 +1,4 @@
-"""Coloured triangle meshes of balls, rods and ellipsoids, and the camera that looks at them; numpy only."""
+"""Coloured triangle meshes of balls, rods and ellipsoids, and the camera that looks at them."""
 
 from __future__ import annotations
 
@@ -26,28 +26,10 @@ EMPTY = Mesh(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 
 @cache
 def unit_ball(subdivisions: int) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (V, 3) and triangles (20·4^subdivisions, 3) of an icosahedron refined towards the unit ball."""
-    golden = (1 + 5**0.5) / 2
-    corners = np.array([[0, s, t * golden] for s in (-1, 1) for t in (-1, 1)])
-    vertices = np.concatenate([corners, corners[:, [2, 0, 1]], corners[:, [1, 2, 0]]])
-    vertices /= np.linalg.norm(vertices[0])
-    distance = np.linalg.norm(vertices[:, None] - vertices, axis=-1)
-    near = (distance > 0) & (distance < 1.1)
-    faces = [
-        (a, b, c)
-        for a in range(12)
-        for b in range(a + 1, 12)
-        for c in range(b + 1, 12)
-        if near[a, b] and near[b, c] and near[a, c]
-    ]
-    triangles = _outward(vertices, np.array(faces))
-    for _ in range(subdivisions):
-        a, b, c = (vertices[triangles[:, i]] for i in range(3))
-        ab, bc, ca = ((p + q) / np.linalg.norm(p + q, axis=1, keepdims=True) for p, q in ((a, b), (b, c), (c, a)))
-        quads = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
-        soup = np.concatenate([np.stack(quad, axis=1) for quad in quads]).reshape(-1, 3)
-        _, first, inverse = np.unique(soup.round(9), axis=0, return_index=True, return_inverse=True)
-        vertices, triangles = soup[first], inverse.reshape(-1, 3)
-    return vertices, triangles
+    from trimesh.creation import icosphere
+
+    ball = icosphere(subdivisions)
+    return np.asarray(ball.vertices), np.asarray(ball.faces)
 
 
 def balls(
@@ -220,9 +202,3 @@ def _view_frame(back: np.ndarray) -> np.ndarray:
     right = np.cross([0.0, 1.0, 0.0], back)
     right /= np.linalg.norm(right)
     return np.stack([right, np.cross(back, right), back])
-
-
-def _outward(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    a, b, c = (vertices[triangles[:, i]] for i in range(3))
-    inward = (np.cross(b - a, c - a) * a).sum(axis=1) < 0
-    return np.where(inward[:, None], triangles[:, ::-1], triangles)

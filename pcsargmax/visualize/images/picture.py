@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -25,7 +25,41 @@ COVERS, MOST_COVER = 0.25, 0.85
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class _OnImage:
+    """What keypoints and surfaces have in common."""
+
+    #: What one of them is called.
+    what: ClassVar[str]
+
+    name: str
+    image: np.ndarray
+    """(H, W, 3) uint8."""
+    names: tuple[str, ...]
+    """Of the keypoints or surfaces."""
+
+    @property
+    def error(self) -> np.ndarray | None:
+        """Distance of each to its truth in pixels of the image, NaN where unknown; None without truth."""
+        raise NotImplementedError
+
+    @property
+    def mean_error(self) -> float | None:
+        """Mean of `error` of those that have one; None where none has."""
+        return mean_known(self.error)
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of the image."""
+        height, width = self.image.shape[:2]
+        return -0.5, -0.5, width - 0.5, height - 0.5
+
+    def number(self, chosen: str | int) -> int:
+        """Row of a keypoint or surface given by its name, or by its number as int."""
+        return chosen_number(chosen, self.names, self.what)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture(_OnImage):
     """K keypoints on an image, as they are drawn.
 
     Example:
@@ -37,11 +71,8 @@ class Picture:
         (array([5.]), True)
     """
 
-    name: str
-    image: np.ndarray
-    """(H, W, 3) uint8."""
-    names: tuple[str, ...]
-    """K, of the keypoints."""
+    what: ClassVar[str] = "keypoint"
+
     position: np.ndarray
     """(K, 2) float64 (x, y) pixels, the centre of the first pixel at (0, 0); NaN where there is none."""
     confidence: np.ndarray | None = None
@@ -71,15 +102,10 @@ class Picture:
         return None if self.truth is None else np.linalg.norm(self.position - self.truth, axis=1)
 
     @property
-    def mean_error(self) -> float | None:
-        """Mean of `error` of the keypoints that have one; None where none has."""
-        return mean_known(self.error)
-
-    @property
     def edges(self) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of what is drawn: the image, and the maps where they reach beyond it."""
-        height, width = self.image.shape[:2]
-        corners = [np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]])]
+        left, top, right, bottom = super().edges
+        corners = [np.array([[left, top], [right, bottom]])]
         if self.maps is not None and self.placed is not None:
             rows, columns = self.maps.shape[-2:]
             ends = np.array([[x, y, 1.0] for x in (-0.5, columns - 0.5) for y in (-0.5, rows - 0.5)])
@@ -88,13 +114,9 @@ class Picture:
         (left, top), (right, bottom) = every.min(axis=0).tolist(), every.max(axis=0).tolist()
         return left, top, right, bottom
 
-    def number(self, keypoint: str | int) -> int:
-        """Row of a keypoint given by its name, or by its number as int."""
-        return chosen_number(keypoint, self.names, "keypoint")
-
 
 @dataclass(frozen=True, eq=False)
-class SlicePicture:
+class SlicePicture(_OnImage):
     """S surfaces through the columns of an image, as they are drawn.
 
     Example:
@@ -105,11 +127,8 @@ class SlicePicture:
         array([0.5])
     """
 
-    name: str
-    image: np.ndarray
-    """(H, W, 3) uint8."""
-    names: tuple[str, ...]
-    """S, of the surfaces."""
+    what: ClassVar[str] = "surface"
+
     rows: np.ndarray
     """(S, W) float64 rows, the centre of the first pixel at 0; NaN where there is none."""
     std: np.ndarray | None = None
@@ -136,21 +155,6 @@ class SlicePicture:
         known = np.isfinite(away)
         count = np.maximum(known.sum(axis=1), 1)
         return np.where(known.any(axis=1), np.where(known, away, 0).sum(axis=1) / count, np.nan)
-
-    @property
-    def mean_error(self) -> float | None:
-        """Mean of `error` of the surfaces that have one; None where none has."""
-        return mean_known(self.error)
-
-    @property
-    def edges(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom of the image."""
-        height, width = self.image.shape[:2]
-        return -0.5, -0.5, width - 0.5, height - 0.5
-
-    def number(self, surface: str | int) -> int:
-        """Row of a surface given by its name, or by its number as int."""
-        return chosen_number(surface, self.names, "surface")
 
 
 def picture_of(thing: Drawable, names: Sequence[str] = ()) -> Picture | SlicePicture:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pcsargmax.visualize.notebook import thumbnail
-from pcsargmax.visualize.palette import ABSENT_COLOR, color_values, keypoint_color, probability_scale, rgb_to_hex
+from pcsargmax.visualize.notebook.table import MOST_ROWS, Row, Shown, decimals_text, page
+from pcsargmax.visualize.palette import ABSENT_COLOR, color_values, keypoint_color
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,10 +18,8 @@ if TYPE_CHECKING:
     from pcsargmax.core.distribution import KeypointDistribution
     from pcsargmax.predictions.cloud import Prediction
 
-#: Rows of a table, and keypoints of a picture; more are counted. Fewer of large maps: values that are looked at.
-_MOST, _MOST_VALUES = 40, 4_000_000
-#: Few styles, to stay small; the rest is left to the notebook.
-_TABLE, _LEFT = "font-size:12px;text-align:right;white-space:nowrap", ' style="text-align:left"'
+#: Of large maps fewer keypoints than rows are shown: values that are looked at.
+_MOST_VALUES = 4_000_000
 #: Sites of a cloud up to which the distances of neighbours are looked for, where a basis asks for them.
 _MOST_NEIGHBORS = 5000
 
@@ -41,19 +38,18 @@ def prediction_html(prediction: Prediction) -> str:
     header += [] if prediction.radius is None else [f"within ({100 * (prediction.radius_coverage or 0):g} %)"]
     header += [] if error is None else ["error"]
     rows = []
-    for k, name in enumerate(prediction.keypoint_names[:_MOST]):
-        row = [_keypoint(name, keypoint_color(k) if k in there else ABSENT_COLOR)]
+    for k, name in enumerate(prediction.keypoint_names[:MOST_ROWS]):
         if k not in there:
-            rows.append([*row, *["absent"] * (len(header) > 1), *[""] * (len(header) - 2)])
+            rows.append(Row(name, ABSENT_COLOR, ["absent", *[""] * (len(header) - 2)]))
             continue
-        row += [f"{x:.{decimals}f}" for x in prediction.position[k]]
-        row.append("annotated" if prediction.annotated else _share(prediction.confidence[k]))
-        row += radii[k : k + 1] + errors[k : k + 1]
-        rows.append(row)
+        cells = [f"{x:.{decimals}f}" for x in prediction.position[k]]
+        cells.append("annotated" if prediction.annotated else decimals_text(prediction.confidence[k]))
+        rows.append(Row(name, keypoint_color(k), [*cells, *radii[k : k + 1], *errors[k : k + 1]]))
     points, count = len(prediction.points), prediction.num_keypoints
     about = f"{count} keypoint{'s' * (count != 1)} on {points} point{'s' * (points != 1)}"
-    caption = "annotated positions" if prediction.annotated else _scale(float(prediction.probability.max()))
-    return _page(prediction.name or "Prediction", about, picture, caption, header, rows, count)
+    title = prediction.name or "Prediction"
+    shown = _shown(picture, title, None if prediction.annotated else float(prediction.probability.max()))
+    return page(title, about, shown, header, rows, count)
 
 
 def _alike(lengths: np.ndarray | None) -> list[str]:
@@ -69,7 +65,7 @@ def distribution_html(distribution: KeypointDistribution) -> str:
 
     count, num_keypoints = distribution.logits.shape[:2]
     if not count or not num_keypoints:
-        return f"<div>{html.escape(_about(distribution))}</div>"
+        return page("KeypointDistribution", _about(distribution), None, [], [], 0)
     with torch.no_grad():
         maps = _read(distribution)
     picture = _picture(maps)
@@ -79,19 +75,21 @@ def distribution_html(distribution: KeypointDistribution) -> str:
     decimals = _decimals(float(np.linalg.norm(np.ptp(maps.positions, axis=0))))
     spreads, rows = _alike(maps.spread), []
     for k, mean in enumerate(maps.mean):
-        row = [_keypoint(str(k), keypoint_color(k)), *(f"{x:.{decimals}f}" for x in mean)]
-        row += [spreads[k] if spreads else "", f"{maps.probability[k].max():.3g}"]
-        row += [] if maps.presence is None else [_share(float(maps.presence[k]))]
-        rows.append(row)
+        cells = [f"{x:.{decimals}f}" for x in mean]
+        cells += [spreads[k] if spreads else "", f"{maps.probability[k].max():.3g}"]
+        cells += [] if maps.presence is None else [decimals_text(float(maps.presence[k]))]
+        rows.append(Row(str(k), keypoint_color(k), cells))
     about = _about(distribution) + ("; shown: the first, of distribution[i] any other" if count > 1 else "")
-    peak = float(maps.probability.max())
-    caption = f"probability, up to {peak:.2g}" if size == 1 else _scale(peak)
-    return _page("KeypointDistribution", about, picture, caption, header, rows, num_keypoints)
+    title, peak = "KeypointDistribution", float(maps.probability.max())
+    shown = None if picture is None else _shown(picture, title, peak)
+    if shown is not None and size == 1:
+        shown = shown._replace(caption=f"probability, up to {peak:.2g}", peak=None)
+    return page(title, about, shown, header, rows, num_keypoints)
 
 
 @dataclass(frozen=True, eq=False)
 class _Maps:
-    """The maps of one cloud or grid, as arrays, of at most `_MOST` keypoints."""
+    """The maps of one cloud or grid, as arrays, of at most `MOST_ROWS` keypoints."""
 
     probability: np.ndarray
     """(K, L)."""
@@ -123,7 +121,7 @@ def _read(distribution: KeypointDistribution) -> _Maps:
         return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
 
     one = distribution[0]
-    most = max(1, min(_MOST, _MOST_VALUES // one.logits[0, 0].numel()))
+    most = max(1, min(MOST_ROWS, _MOST_VALUES // one.logits[0, 0].numel()))
     presence = None if one.presence is None else plain(one.presence[0, :most]).double().numpy()
     basis = one.basis
     if isinstance(basis, Gaussian) and isinstance(basis.sigma, Tensor):
@@ -193,60 +191,11 @@ def _about(distribution: KeypointDistribution) -> str:
     return f"{many} over {over}; {basis}; {kind}{place}"
 
 
-def _page(
-    title: str,
-    about: str,
-    picture: Image.Image | None,
-    caption: str,
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    count: int,
-) -> str:
-    """Picture and table beside each other; the caption and the cells of rows are HTML, the rest is text."""
-    head = _cells(map(html.escape, header), 'th scope="col"')
-    body = "".join(f"<tr>{_cells(row, 'td')}</tr>" for row in rows)
-    more = f"<div>and {count - len(rows)} more</div>" if count > len(rows) else ""
-    return (
-        f"<div><div><b>{html.escape(title)}</b>: {html.escape(about)}</div>"
-        '<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start">'
-        f"{_figure(picture, title, caption)}"
-        f'<div><table cellpadding="2" style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        f"{more}</div></div></div>"
-    )
-
-
-def _cells(texts: Iterable[str], tag: str) -> str:
-    """Cells of HTML, the first at the left of its column."""
-    return "".join(f"<{tag}{_LEFT * (n == 0)}>{text}</{tag.split()[0]}>" for n, text in enumerate(texts))
-
-
-def _figure(picture: Image.Image | None, title: str, caption: str) -> str:
-    """The picture with its caption below it."""
-    if picture is None:
-        return ""
-    width, height = picture.width // 2, picture.height // 2
-    return (
-        f'<div style="width:{width}px"><img src="{thumbnail.data_uri(picture)}" width="{width}" height="{height}" '
-        f'alt="Keypoints of {html.escape(title, quote=True)} and where they are probable" style="border-radius:4px">'
-        f'<div style="text-align:center">{caption}</div></div>'
-    )
-
-
-def _scale(peak: float) -> str:
-    """The colour scale of the probability, up to the peak, as HTML."""
-    steps = ",".join(rgb_to_hex(color) for color in probability_scale()[::51])
-    look = f"display:inline-block;width:90px;height:9px;background:linear-gradient(to right,{steps})"
-    return f'largest probability: 0 <span style="{look}"></span> {peak:.2g}'
-
-
-def _keypoint(name: str, color: str) -> str:
-    """A name with a dot in the keypoint's colour, as HTML."""
-    short = name if len(name) <= 40 else name[:39] + "…"
-    return f'<span style="color:{color}">●</span> {html.escape(short)}'
-
-
-def _share(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else ""
+def _shown(picture: Image.Image, title: str, peak: float | None) -> Shown:
+    """The picture at half of its size, for screens of high resolution; without a peak, of annotations."""
+    caption = "annotated positions" if peak is None else "largest probability:"
+    alt = f"Keypoints of {title} and where they are probable"
+    return Shown(thumbnail.data_uri(picture), picture.width // 2, picture.height // 2, alt, caption, peak)
 
 
 def _decimals(extent: float) -> int:

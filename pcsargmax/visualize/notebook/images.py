@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
-import math
 
 import numpy as np
 
@@ -13,69 +11,45 @@ from pcsargmax.visualize.figures.parts import empty_figure
 from pcsargmax.visualize.images.drawing import draw_on, proportion
 from pcsargmax.visualize.images.marks import MOST_NAMES
 from pcsargmax.visualize.images.picture import Drawable, Picture, SlicePicture, picture_of
+from pcsargmax.visualize.notebook.table import MOST_ROWS, Row, Shown, decimals_text, page
 from pcsargmax.visualize.palette import ABSENT_COLOR, keypoint_color
 
-#: The longest side of the picture in inches, its dots an inch, and rows of the table; more are counted.
-_SIDE, _DPI, _MOST = 3.6, 110, 40
-_TABLE = "font-size:12px;text-align:right;white-space:nowrap"
+#: The longest side of the picture in inches, and its dots an inch.
+_SIDE, _DPI = 3.6, 110
 
 
 def image_html(prediction: Drawable) -> str:
     """A prediction: its image under the largest of its maps, and a row a keypoint or surface."""
     picture = picture_of(prediction)
-    what = "surface" if isinstance(picture, SlicePicture) else "keypoint"
+    what = picture.what
     count, (height, width) = len(picture.names), picture.image.shape[:2]
     about = f"{count} {what}{'s' * (count != 1)} on {width} × {height} pixels"
-    header, rows = _table(picture)
-    head = "".join(f'<th scope="col"{_LEFT * (n == 0)}>{text}</th>' for n, text in enumerate(header))
-    body = "".join(
-        "<tr>" + "".join(f"<td{_LEFT * (n == 0)}>{text}</td>" for n, text in enumerate(row)) + "</tr>" for row in rows
-    )
-    more = f"<div>and {count - len(rows)} more</div>" if count > len(rows) else ""
-    return (
-        f"<div><div><b>{html.escape(picture.name or type(prediction).__name__)}</b>: {about}</div>"
-        '<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start">'
-        f'<img src="{_picture_uri(picture)}" alt="{what}s of {html.escape(picture.name, quote=True)}">'
-        f'<div><table cellpadding="2" style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        f"{more}</div></div></div>"
-    )
+    shown = _shown(picture, f"{what}s of {picture.name}")
+    return page(picture.name or type(prediction).__name__, about, shown, *_table(picture), count)
 
 
-_LEFT = ' style="text-align:left"'
-
-
-def _table(picture: Picture | SlicePicture) -> tuple[list[str], list[list[str]]]:
-    """Headings, and of each keypoint or surface its cells as HTML."""
-    error, shown = picture.error, set(picture.shown.tolist())
+def _table(picture: Picture | SlicePicture) -> tuple[list[str], list[Row]]:
+    """Headings, and a row a keypoint or surface."""
+    error, seen = picture.error, set(picture.shown.tolist())
     slices = isinstance(picture, SlicePicture)
     header = ["surface", "mean row", "mean σ"] if slices else ["keypoint", "x", "y", "confidence"]
     header += [] if error is None else ["error (px)"]
     rows = []
-    for k, name in enumerate(picture.names[:_MOST]):
-        color = keypoint_color(k) if k in shown else ABSENT_COLOR
-        short = name if len(name) <= 40 else name[:39] + "…"
-        row = [f'<span style="color:{color}">●</span> {html.escape(short)}']
-        if k not in shown:
-            rows.append([*row, "absent", *[""] * (len(header) - 2)])
+    for k, name in enumerate(picture.names[:MOST_ROWS]):
+        if k not in seen:
+            rows.append(Row(name, ABSENT_COLOR, ["absent", *[""] * (len(header) - 2)]))
             continue
         if isinstance(picture, SlicePicture):
-            row += [
-                _told(np.nanmean(picture.rows[k])),
-                "" if picture.std is None else _told(np.nanmean(picture.std[k])),
-            ]
+            cells = [decimals_text(np.nanmean(picture.rows[k]))]
+            cells.append("" if picture.std is None else decimals_text(np.nanmean(picture.std[k])))
         else:
-            row += [_told(x) for x in picture.position[k]]
-            row.append("annotated" if picture.confidence is None else _told(picture.confidence[k]))
-        row += [] if error is None else [_told(error[k])]
-        rows.append(row)
+            cells = [decimals_text(x) for x in picture.position[k]]
+            cells.append("annotated" if picture.confidence is None else decimals_text(picture.confidence[k]))
+        rows.append(Row(name, keypoint_color(k), cells + ([] if error is None else [decimals_text(error[k])])))
     return header, rows
 
 
-def _told(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else ""
-
-
-def _picture_uri(picture: Picture | SlicePicture) -> str:
+def _shown(picture: Picture | SlicePicture, alt: str) -> Shown:
     """The picture as a small JPEG in text."""
     size = np.array([proportion(picture), 1.0])
     size = _SIDE * size / size.max()
@@ -84,4 +58,6 @@ def _picture_uri(picture: Picture | SlicePicture) -> str:
     draw_on(figure.add_axes((0, 0, 1, 1)), picture, labels=False, ellipsoids=int(len(picture.names) <= MOST_NAMES))
     stream = io.BytesIO()
     figure.savefig(stream, format="jpeg", dpi=_DPI, pil_kwargs={"quality": 85})
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+    width, height = np.round(figure.get_size_inches() * _DPI).astype(int).tolist()
+    return Shown(uri, width, height, alt)

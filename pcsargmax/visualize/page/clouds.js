@@ -1,3 +1,4 @@
+const ITEM = {name: "shape", there: "on it"};
 const START = {up: {x: 0, y: 1, z: 0}, center: {x: 0, y: 0, z: 0}, eye: {x: 0.7, y: 0.43, z: 0.98}};
 let camera = START;  // of all plots
 
@@ -8,48 +9,19 @@ async function positions(packed, n, step) {
     Float64Array.from({length: n}, (_, i) => view.getInt16(2 * (axis * n + i), true) * step));
 }
 
-// Maps come as one byte a point: 0 below chance, else 1 to 255 in equal ratios from chance to the map's peak.
-async function probabilities(shape) {
-  const bytes = new Uint8Array(await unpack(shape.maps));
-  return shape.peaks.map((peak, k) => {
-    const ratio = Math.log(Math.max(peak / shape.chance, 1)) / 254;
-    return Float64Array.from(bytes.subarray(k * shape.count, (k + 1) * shape.count),
-      (level) => level === 0 ? 0 : peak * Math.exp(ratio * (level - 255)));
-  });
-}
-
-function largest(maps, n) {
-  const values = new Float64Array(n);
-  for (const map of maps) for (let i = 0; i < n; i++) if (map[i] > values[i]) values[i] = map[i];
-  return values;
-}
-
 // What one method says of a shape; "points" is null where they are those of the first method.
 async function opened(side, number, chosen) {
   const shape = SIDES[side][number];
   const xyz = await positions(shape.points || DATA.shapes[number].points, shape.count, shape.step);
-  const maps = await probabilities(shape);
+  const maps = await probabilities(shape, shape.count, shape.chance);
   const k = keypointOf(side, number, chosen);
   const samples = shape.samples && by("samples").checked
     ? await positions(shape.samples.packed, shape.samples.count * shape.keypoints.length, shape.samples.step) : null;
   return {
     shape, xyz, samples, edges: await edgesOf(shape), chosen: k,
-    values: k < 0 ? largest(maps, shape.count) : maps[k],
+    values: k < 0 ? largest(maps) : maps[k],
     title: mapTitle(shape, k),
   };
-}
-
-// An annotation has no probabilities: all of a map lies on one point.
-function mapTitle(shape, k) {
-  if (shape.annotated) return k < 0 ? "annotated positions" : "annotated position of " + shape.keypoints[k].name;
-  return k < 0 ? "largest probability" : "probability of " + shape.keypoints[k].name;
-}
-
-// The chooser counts the first method's keypoints; the second's is that of the same name, if it has one.
-function keypointOf(side, number, chosen) {
-  if (side === 0 || chosen < 0) return chosen;
-  const name = DATA.shapes[number].keypoints[chosen].name;
-  return SIDES[side][number].keypoints.findIndex((keypoint) => keypoint.name === name);
 }
 
 // Where a legend beside the cloud would lie on it, it lies below.
@@ -187,21 +159,11 @@ const TABLE = {
     : !keypoint.seen ? "absent" : keypoint.confidence === null ? "annotated" : keypoint.confidence.toFixed(2),
 };
 
-async function draw() {
-  const mine = ++drawn;
-  const number = Number(by("shape").value);
-  fillMaps(DATA.shapes[number]);
-  const chosen = Number(by("map").value);
-  const views = await Promise.all(SIDES.map((_, side) => opened(side, number, chosen)));
-  if (mine !== drawn) return;
-  const peaks = views.map(({values}) => values.reduce((a, b) => Math.max(a, b), 0) || 1);
-  const reach = Math.max(...views.map(({shape}) => shape.reach));  // one scale, as one camera
-  const most = Math.max(...peaks), same = by("same").checked;
-  fillSide(views);
-  by("told").textContent = sentence(views, number);
-  await Promise.all(views.map((view, side) => Plotly.react(plots[side],
-    [cloudTrace(view, same ? most : peaks[side], plots[side].clientWidth), ...skeletonTraces(view), ...keypointTraces(view)],
-    layout(view, plots[side].clientWidth, reach), {displaylogo: false, responsive: true, modeBarButtons: [["toImage", "resetCameraDefault3d"]]})));
+// One scale for both methods, as there is one camera.
+function paintView(view, side, peak, views) {
+  const width = plots[side].clientWidth, reach = Math.max(...views.map(({shape}) => shape.reach));
+  return Plotly.react(plots[side], [cloudTrace(view, peak, width), ...skeletonTraces(view), ...keypointTraces(view)],
+    layout(view, width, reach), {displaylogo: false, responsive: true, modeBarButtons: [["toImage", "resetCameraDefault3d"]]});
 }
 
 function layout(view, width, reach) {
@@ -213,15 +175,6 @@ function layout(view, width, reach) {
       domain: {x: [0, 1], y: [isNarrow(width) ? 0.17 : 0, 1]}, camera: {...camera, projection: {type: "perspective"}},
     },
   };
-}
-
-// What the pictures show, for those who do not see them.
-function sentence(views, number) {
-  const shape = views[0].shape, seen = shape.keypoints.filter((keypoint) => keypoint.seen);
-  const score = scoreText(number) && ", " + DATA.scores.name + " " + scoreText(number);
-  const place = order.indexOf(number) + 1;
-  return shape.name + ", shape " + place + " of " + order.length + ": " + seen.length + " of " + shape.keypoints.length +
-    " keypoints on it" + score + "; coloured by the " + views[0].title + ".";
 }
 
 // All plots look from the same side.
@@ -243,29 +196,6 @@ const KEYS = {
   "+": () => look(null, turned(0, 0, 1 / 1.15)), "-": () => look(null, turned(0, 0, 1.15)), "0": () => look(null, START),
   n: () => move(1), p: () => move(-1),
 };
-
-function makePlot(side) {
-  const figure = by("plots").appendChild(document.createElement("div"));
-  figure.className = "side";
-  if (SIDES.length > 1) {
-    const title = figure.appendChild(document.createElement("h3"));
-    title.textContent = DATA.titles[side];
-    title.className = side ? "second" : "first";
-  }
-  const plot = figure.appendChild(document.createElement("div"));
-  plot.id = side ? "plot2" : "plot";
-  plot.className = "cloud";
-  plot.tabIndex = 0;
-  plot.setAttribute("role", "application");
-  plot.setAttribute("aria-label", "cloud with keypoints in three dimensions" + (DATA.titles[side] ? ", " + DATA.titles[side] : ""));
-  plot.setAttribute("aria-describedby", "told");
-  plot.onkeydown = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
-    event.preventDefault();
-    KEYS[event.key]();
-  };
-  return plot;
-}
 
 function linkCameras() {
   let waiting = null;
@@ -295,28 +225,15 @@ function copyClouds() {
   });
 }
 
-by("plots").classList.toggle("beside", SIDES.length > 1);
-const plots = SIDES.map((_, side) => makePlot(side));
+const plots = SIDES.map((_, side) =>
+  dressPlot(makeFigure(side).appendChild(document.createElement("div")), side, "cloud", "cloud with keypoints in three dimensions"));
 offer("skeleton", every.some((shape) => shape.edges !== null));
-offer("truth", every.some((shape) => shape.keypoints.some((keypoint) => keypoint.truth !== null)));
 offer("radius", every.some((shape) => shape.coverage !== null));
 offer("samples", every.some((shape) => shape.samples !== null));
 offer("same", SIDES.length > 1);
-offer("order", DATA.scores !== null);
-by("with-dark").hidden = by("with-truth").hidden;
-by("truth-text").textContent = by("dark-text").textContent = DATA.truthName;
 const withRadius = every.find((shape) => shape.coverage !== null);
 if (withRadius) by("radius-text").textContent = radiusText(withRadius);
-Object.entries(ORDERS).forEach(([value, [text]]) => by("order").add(new Option(text, value)));
-by("order").onchange = () => { fillShapes(); showShape(order[0]); };
-["shape", "map", "log", "same", "truth", "ellipsoids", "radius", "samples", "names", "skeleton"]
-  .forEach((id) => { by(id).onchange = start; });
-by("previous").onclick = () => move(-1);
-by("next").onclick = () => move(1);
+Object.entries(DATA.switches ?? {}).forEach(([id, on]) => { by(id).checked = on; });
 addEventListener("beforeprint", copyClouds);
 addEventListener("afterprint", () => document.querySelectorAll(".printed").forEach((copy) => copy.remove()));
-fillShapes();
-fillMaps(DATA.shapes[Number(by("shape").value)]);
-by("map").value = String(DATA.keypoint);
-Object.entries(DATA.switches ?? {}).forEach(([id, on]) => { by(id).checked = on; });
-const ready = draw().then(linkCameras).catch(failed);
+const ready = begin().then(linkCameras).catch(failed);

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
-import json
-import string
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,32 +12,33 @@ import numpy as np
 
 from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.visualize.page.shapes import page_data
+from pcsargmax.visualize.templates import render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 class Viewer(NamedTuple):
-    """What a page shows its shapes in, by files of this package.
+    """What a page shows its items in: viewer.html.j2, filled by a script with the help of choosers.js.
 
     Attributes:
-        section: HTML of the viewer.
-        script: that fills it, with the help of choosers.js.
+        item: what is looked at, "shape" or "image".
+        script: that draws it, a file of this package.
         style: CSS of its own, if any.
         plotly: whether the script draws with Plotly.
     """
 
-    section: str
+    item: str
     script: str
     style: str = ""
     plotly: bool = True
 
 
 #: Of clouds, in three dimensions.
-CLOUDS = Viewer("page/clouds.html", "page/clouds.js")
+CLOUDS = Viewer("shape", "page/clouds.js")
 
 
-#: What a reader switches on and off, by the names of clouds.html.
+#: What a reader switches on and off, by the names of viewer.html.j2.
 SWITCHES = ("log", "same", "truth", "ellipsoids", "radius", "samples", "names", "skeleton")
 
 
@@ -92,8 +89,8 @@ def write_page(
         raise ValueError(f"switches: expected some of {', '.join(SWITCHES)}, got {odd[0]!r}")
     data = page_data(listed, others=others, titles=titles, keypoint=keypoint, min_visibility=min_visibility)
     data["switches"] = dict(switches or {})
-    after = "".join(_figure(caption, figure) for caption, figure in (figures or {}).items())
-    return save_page(path, title, data, before=_metrics_table(metrics or {}), after=after)
+    pictures = [(caption, _png(figure)) for caption, figure in (figures or {}).items()]
+    return save_page(path, title, data, metrics=_metrics_table(metrics or {}), figures=pictures)
 
 
 def save_page(
@@ -101,11 +98,10 @@ def save_page(
     title: str,
     data: dict[str, Any],
     *,
-    head: str = "",
-    before: str = "",
-    after: str = "",
+    template: str = "page/page.html.j2",
     charts: Sequence[Mapping[str, Any]] = (),
     viewer: Viewer = CLOUDS,
+    **values: Any,
 ) -> Path:
     """Write the page around a viewer, whole or not at all. Plotly is in it only where something is drawn with it.
 
@@ -113,58 +109,36 @@ def save_page(
         path: the .html file.
         title: heading, plain text.
         data: what the viewer shows, of clouds that of `page_data`.
-        head: HTML below the heading.
-        before: HTML above the viewer.
-        after: HTML below the viewer.
+        template: page.html.j2, or one that extends it.
         charts: what report.js draws, see `report.charts`; without any, its script is left out.
         viewer: the viewer.
+        values: what else the template asks for; of page.html.j2 `metrics` and `figures`.
     """
     from plotly.offline import get_plotlyjs
 
     from pcsargmax.io.atomic import atomic_path
 
-    scripts = ["page/choosers.js", viewer.script, *(["report/report.js"] if charts else [])]
-    page = string.Template(_read("page/page.html")).substitute(
-        title=html.escape(title),
-        style=_read(viewer.style) if viewer.style else "",
-        head=head,
-        before=before,
-        viewer=_read(viewer.section),
-        after=after,
+    page = render(
+        template,
+        title=title,
+        data=data,
+        charts=charts,
+        viewer=viewer,
         plotly=get_plotlyjs() if viewer.plotly or charts else "",
-        data=_script_json(data),
-        charts=f'<script id="charts" type="application/json">{_script_json(list(charts))}</script>\n' if charts else "",
-        script="\n".join(_read(name) for name in scripts),
+        scripts=["page/choosers.js", viewer.script, *(["report/report.js"] if charts else [])],
+        **values,
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)
 
 
-def _read(name: str) -> str:
-    """A file of this package."""
-    return (files("pcsargmax.visualize") / name).read_text(encoding="utf-8")
-
-
-def _script_json(value: Any) -> str:
-    # Inside a script element only "<" could end it early.
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _metrics_table(metrics: Mapping[str, Any]) -> str:
-    """An HTML table, or nothing; columns in the order in which they first come."""
+def _metrics_table(metrics: Mapping[str, Any]) -> dict[str, list[Any]] | None:
+    """Columns, in the order in which they first come, and rows of texts; None of no metrics."""
     rows = {name: row if isinstance(row, Mapping) else {"": row} for name, row in metrics.items()}
-    if not rows:
-        return ""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    head = "".join(f'<th scope="col">{html.escape(str(text))}</th>' for text in ["", *columns])
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(str(name))}</th>'
-        + "".join(f"<td>{html.escape(_cell(row.get(column)))}</td>" for column in columns)
-        + "</tr>"
-        for name, row in rows.items()
-    )
-    return f'<div class="wide"><table id="metrics"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    texts = [(name, [_cell(row.get(column)) for column in columns]) for name, row in rows.items()]
+    return {"columns": ["", *columns], "rows": texts} if rows else None
 
 
 def _cell(value: Any) -> str:
@@ -173,13 +147,10 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def _figure(caption: str, figure: Figure | str | Path) -> str:
+def _png(figure: Figure | str | Path) -> str:
+    """A figure or a PNG file in base64."""
     if isinstance(figure, str | Path):
-        png = Path(figure).read_bytes()
-    else:
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=110)
-        png = stream.getvalue()
-    text = html.escape(caption, quote=True)
-    image = f'<img alt="{text}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-    return f'<figure>{image}<figcaption class="note">{text}</figcaption></figure>\n'
+        return base64.b64encode(Path(figure).read_bytes()).decode()
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    return base64.b64encode(stream.getvalue()).decode()

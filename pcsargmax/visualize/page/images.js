@@ -1,17 +1,7 @@
-const SLICES = DATA.what === "surface";
+const ITEM = {name: "image", there: "in it"};
+const SLICES = WHAT === "surface";
 const WHOLE = {x: 0.5, y: 0.5, zoom: 1};  // the middle of what is seen, in shares of the image, and how large
 let seen = WHOLE;  // of all pictures
-
-// Maps come as one byte a cell: 0 below the least told, else 1 to 255 in equal ratios from it to the map's peak.
-async function probabilities({maps, peaks, least, cells}) {
-  if (!maps) return null;
-  const bytes = new Uint8Array(await unpack(maps)), count = cells[0] * cells[1];
-  return peaks.map((peak, k) => {
-    const ratio = Math.log(Math.max(peak / least, 1)) / 254;
-    return Float64Array.from(bytes.subarray(k * count, (k + 1) * count),
-      (level) => level === 0 ? 0 : peak * Math.exp(ratio * (level - 255)));
-  });
-}
 
 // Rows of surfaces come as 16-bit steps, part after part; null where a row is not known.
 async function surfaceRows({surfaces, size}) {
@@ -27,28 +17,15 @@ async function surfaceRows({surfaces, size}) {
   return found;
 }
 
-function largest(maps) {
-  const values = new Float64Array(maps[0].length);
-  for (const map of maps) for (let i = 0; i < values.length; i++) if (map[i] > values[i]) values[i] = map[i];
-  return values;
-}
-
 // What one method says of an image.
 async function opened(side, number, chosen) {
   const shape = SIDES[side][number];
   const k = keypointOf(side, number, chosen);
-  const [maps, rows] = [await probabilities(shape), await surfaceRows(shape)];
+  const [maps, rows] = [await probabilities(shape, shape.maps && shape.cells[0] * shape.cells[1], shape.least), await surfaceRows(shape)];
   return {
-    shape, rows, chosen: k, image: shape.image || DATA.shapes[number].image,
+    shape, rows, chosen: k, title: mapTitle(shape, k), image: shape.image || DATA.shapes[number].image,
     values: maps && by("layer").checked ? (k < 0 ? largest(maps) : maps[k]) : null,
   };
-}
-
-// The chooser counts the first method's keypoints; the second's is that of the same name, if it has one.
-function keypointOf(side, number, chosen) {
-  if (side === 0 || chosen < 0) return chosen;
-  const name = DATA.shapes[number].keypoints[chosen].name;
-  return SIDES[side][number].keypoints.findIndex((keypoint) => keypoint.name === name);
 }
 
 function element(parent, kind, attributes = {}, text = "") {
@@ -175,10 +152,10 @@ function paintSurfaces(svg, {shape, rows, chosen}, unit) {
 function fillScale(place, view, peak) {
   place.hidden = !view.values;
   if (!view.values) return;
-  const log = by("log").checked, name = view.chosen < 0 ? "largest probability" : "probability of " + view.shape.keypoints[view.chosen].name;
+  const log = by("log").checked;
   const ticks = log ? [peak / 1000, peak / 100, peak / 10, peak] : [0, peak / 2, peak];
   const [title, bar, numbers] = place.children;
-  title.textContent = name + (log ? ", log scale" : "");
+  title.textContent = view.title + (log ? ", log scale" : "");
   bar.style.background = "linear-gradient(to right, " + DATA.scale.filter((_, i) => i % 15 === 0).join(", ") + ")";
   numbers.replaceChildren(...ticks.map((tick) => {
     const text = document.createElement("span");
@@ -188,36 +165,15 @@ function fillScale(place, view, peak) {
 }
 
 const TABLE = {
-  what: DATA.what, all: SLICES ? "all" : "largest of all", hint: SLICES ? "show this surface" : "show this map",
+  what: WHAT, all: SLICES ? "all" : "largest of all", hint: SLICES ? "show this surface" : "show this map",
   fields: (some) => ["confidence", "error"].filter(some),
   head: (view, field) => field === "error" ? "error (px)" : SLICES ? "mean σ (px)" : "confidence",
   text: (keypoint, field) => field === "confidence" && !keypoint.seen ? "absent" : keypoint[field] === null ? "" : keypoint[field].toFixed(2),
 };
 
-async function draw() {
-  const mine = ++drawn;
-  const number = Number(by("shape").value);
-  fillMaps(DATA.shapes[number]);
-  const chosen = Number(by("map").value);
-  const views = await Promise.all(SIDES.map((_, side) => opened(side, number, chosen)));
-  if (mine !== drawn) return;
-  const peaks = views.map(({values}) => values === null ? 0 : values.reduce((a, b) => Math.max(a, b), 0) || 1);
-  const most = Math.max(...peaks), same = by("same").checked;
-  fillSide(views);
-  by("told").textContent = sentence(views, number);
-  views.forEach((view, side) => {
-    paint(plots[side], view, same ? most : peaks[side]);
-    fillScale(plots[side].parentNode.querySelector(".scale"), view, same ? most : peaks[side]);
-  });
-}
-
-// What the pictures show, for those who do not see them.
-function sentence(views, number) {
-  const {shape, chosen, values} = views[0], there = shape.keypoints.filter((keypoint) => keypoint.seen);
-  const score = scoreText(number) && ", " + DATA.scores.name + " " + scoreText(number);
-  const map = values === null ? "" : "; coloured by the " + (chosen < 0 ? "largest probability" : "probability of " + shape.keypoints[chosen].name);
-  return shape.name + ", image " + (order.indexOf(number) + 1) + " of " + order.length + ": " + there.length + " of " +
-    shape.keypoints.length + " " + DATA.what + "s in it" + score + map + ".";
+function paintView(view, side, peak) {
+  paint(plots[side], view, peak);
+  fillScale(plots[side].parentNode.querySelector(".scale"), view, peak);
 }
 
 // All pictures show the same part; never beyond the edges.
@@ -263,24 +219,11 @@ function listen(svg) {
     const apart = (place) => Math.hypot(place[0] - other[0], place[1] - other[1]);
     if (apart(before) > 0) zoomAt(apart(now) / apart(before), [(now[0] + other[0]) / 2, (now[1] + other[1]) / 2]);
   };
-  svg.onkeydown = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
-    event.preventDefault();
-    KEYS[event.key]();
-  };
 }
 
 function makePlot(side) {
-  const figure = by("plots").appendChild(document.createElement("div"));
-  figure.className = "side";
-  if (SIDES.length > 1) {
-    const title = figure.appendChild(document.createElement("h3"));
-    title.textContent = DATA.titles[side];
-    title.className = side ? "second" : "first";
-  }
-  const svg = element(figure, "svg", {id: side ? "plot2" : "plot", class: "picture", tabindex: 0, role: "application",
-    "aria-describedby": "told"});
-  svg.setAttribute("aria-label", "image with " + DATA.what + "s" + (DATA.titles[side] ? ", " + DATA.titles[side] : ""));
+  const figure = makeFigure(side);
+  const svg = dressPlot(element(figure, "svg"), side, "picture", "image with " + WHAT + "s");
   listen(svg);
   const scale = figure.appendChild(document.createElement("div"));
   scale.className = "scale";
@@ -288,30 +231,17 @@ function makePlot(side) {
   return svg;
 }
 
-by("plots").classList.toggle("beside", SIDES.length > 1);
 const plots = SIDES.map((_, side) => makePlot(side));
 const mapped = every.some((shape) => shape.maps !== null);
 offer("layer", mapped);
 offer("log", mapped);
 offer("same", mapped && SIDES.length > 1);
-offer("truth", every.some((shape) => shape.keypoints.some((keypoint) => keypoint.error !== null)));
 offer("ellipsoids", every.some((shape) => shape.keypoints.some(({ellipse}) => ellipse) || shape.surfaces?.parts.includes("std")));
-offer("order", DATA.scores !== null);
-by("with-dark").hidden = by("with-truth").hidden;
-by("truth-text").textContent = by("dark-text").textContent = DATA.truthName;
 if (SLICES) {
   by("map-text").textContent = "surface";
   by("ellipsoids-text").textContent = "1 σ bands";
   by("ellipsoids").checked = true;
 } else if (!mapped) by("map-text").textContent = "keypoint";
 by("names").checked = every[0].keypoints.length <= 24;
-Object.entries(ORDERS).forEach(([value, [text]]) => by("order").add(new Option(text, value)));
-by("order").onchange = () => { fillShapes(); showShape(order[0]); };
-["shape", "map", "layer", "log", "same", "truth", "ellipsoids", "names"].forEach((id) => { by(id).onchange = start; });
-by("previous").onclick = () => move(-1);
-by("next").onclick = () => move(1);
 addEventListener("resize", start);  // marks keep their size on the screen
-fillShapes();
-fillMaps(DATA.shapes[Number(by("shape").value)]);
-by("map").value = String(DATA.keypoint);
-const ready = start();
+const ready = begin().catch(failed);

@@ -11,7 +11,7 @@ from pcsargmax.visualize.page.clouds import Viewer, save_page
 from pcsargmax.visualize.page.pictures import images_data
 
 #: Of images, which the browser draws by itself.
-IMAGES = Viewer("page/images.html", "page/images.js", "page/images.css", plotly=False)
+IMAGES = Viewer("image", "page/images.js", "page/images.css", plotly=False)
 
 
 def write_image_page(
@@ -49,4 +49,4 @@ def write_image_page(
     alone = isinstance(predictions, Picture | SlicePicture) or not isinstance(predictions, Sequence)
     listed: list[Any] = [predictions] if alone else list(predictions)  # type: ignore[arg-type]
     data = images_data(listed, others=others, titles=titles, keypoint=keypoint)
-    return save_page(path, title, data, viewer=IMAGES)
+    return save_page(path, title, data, viewer=IMAGES, metrics=None, figures=())

@@ -20,7 +20,7 @@ from pcsargmax.visualize.images.picture import (
     ellipse_axes,
     picture_of,
 )
-from pcsargmax.visualize.page.shapes import PageScores, levels, pack, short
+from pcsargmax.visualize.page.shapes import PageScores, check_sets, levels, pack, short
 from pcsargmax.visualize.palette import TRUTH_COLOR, keypoint_color, probability_scale, rgb_to_hex
 
 #: Images of more pixels are shown smaller on the page (their files are not).
@@ -46,17 +46,13 @@ def images_data(
         ValueError: no image, no such keypoint, keypoints and surfaces together, or sets that do not belong together.
     """
     pictures = [picture_of(one) for one in predictions]
-    if not pictures:
-        raise ValueError("predictions: expected at least one, got none")
     second = None if others is None else [picture_of(one) for one in others]
+    check_sets(pictures, second, scores, "images")
     if len({isinstance(one, SlicePicture) for one in [*pictures, *(second or [])]}) > 1:
         raise ValueError("predictions: expected all of keypoints or all of surfaces, got both")
-    _check_pairs(pictures, second)
-    if scores is not None and len(scores.values) != len(pictures):
-        raise ValueError(f"scores: expected {len(pictures)}, one for each prediction, got {len(scores.values)}")
     scale = probability_scale()
     return {
-        "what": "surface" if isinstance(pictures[0], SlicePicture) else "keypoint",
+        "what": pictures[0].what,
         "truth": TRUTH_COLOR,
         "truthName": truth_name,
         "scale": [rgb_to_hex(color) for color in scale],
@@ -67,16 +63,6 @@ def images_data(
         "others": None if second is None else [_beside(*pair) for pair in zip(second, pictures, strict=True)],
         "scores": None if scores is None else scores._asdict(),
     }
-
-
-def _check_pairs(pictures: Sequence[Picture | SlicePicture], others: Sequence[Picture | SlicePicture] | None) -> None:
-    if others is None:
-        return
-    if len(others) != len(pictures):
-        raise ValueError(f"others: expected {len(pictures)}, one for each prediction, got {len(others)}")
-    for one, other in zip(pictures, others, strict=True):
-        if one.name != other.name:
-            raise ValueError(f"others: expected the images of predictions in their order, {one.name}; got {other.name}")
 
 
 def _shape(picture: Picture | SlicePicture) -> dict[str, Any]:

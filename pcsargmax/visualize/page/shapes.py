@@ -58,11 +58,7 @@ def page_data(
     Raises:
         ValueError: no prediction, no such keypoint, or sets that do not belong together.
     """
-    if not predictions:
-        raise ValueError("predictions: expected at least one, got none")
-    check_pairs(predictions, others)
-    if scores is not None and len(scores.values) != len(predictions):
-        raise ValueError(f"scores: expected {len(predictions)}, one for each prediction, got {len(scores.values)}")
+    check_sets(predictions, others, scores)
     scale = probability_scale()[::17]
     return {
         "truth": TRUTH_COLOR,
@@ -79,15 +75,20 @@ def page_data(
     }
 
 
-def check_pairs(predictions: Sequence[Prediction], others: Sequence[Prediction] | None) -> None:
-    """Raise ValueError if the predictions of two methods are not of the same shapes in the same order."""
-    if others is None:
-        return
-    if len(others) != len(predictions):
-        raise ValueError(f"others: expected {len(predictions)}, one for each prediction, got {len(others)}")
-    for one, other in zip(predictions, others, strict=True):
+def check_sets(
+    predictions: Sequence[Any], others: Sequence[Any] | None, scores: PageScores | None, items: str = "shapes"
+) -> None:
+    """Raise ValueError without predictions, or if others or scores are not those of the same items in their order."""
+    if not predictions:
+        raise ValueError("predictions: expected at least one, got none")
+    for name, found in (("others", others), ("scores", None if scores is None else scores.values)):
+        if found is not None and len(found) != len(predictions):
+            raise ValueError(f"{name}: expected {len(predictions)}, one for each prediction, got {len(found)}")
+    for one, other in zip(predictions, others or [], strict=False):
         if one.name != other.name:
-            raise ValueError(f"others: expected the shapes of predictions in their order, {one.name}; got {other.name}")
+            raise ValueError(
+                f"others: expected the {items} of predictions in their order, {one.name}; got {other.name}"
+            )
 
 
 def _shape(prediction: Prediction, min_visibility: float) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import html
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy as np
 
 from pcsargmax.visualize.page.clouds import Viewer, save_page
 from pcsargmax.visualize.page.shapes import PageScores
-from pcsargmax.visualize.report.parts import Scores, chart_boxes, facts, navigation, section, table, warning
+from pcsargmax.visualize.report.base import Report, comparable
+from pcsargmax.visualize.report.parts import RUNS, Cell, Scores, Section, Table
 from pcsargmax.visualize.report.shape_charts import shape_chart
 from pcsargmax.visualize.report.training import training_charts
 
@@ -38,8 +38,6 @@ class Layout(NamedTuple):
     Attributes:
         parts: module with `summary`, `metric_tables`, `difference_table`, `curves`, `keypoint_tables`,
             `shape_scores` and `shape_table`, all of reports by their labels.
-        items: what is looked at, in the plural: "shapes".
-        names: of the items, in the order of the scores.
         about: what a reader must know of a report.
         method: of a report, in a word.
         data: what the viewer shows: of predictions, `others`, `titles` and `scores`.
@@ -50,8 +48,6 @@ class Layout(NamedTuple):
     """
 
     parts: Any
-    items: str
-    names: Sequence[str]
     about: Callable[[Any], dict[str, str]]
     method: Callable[[Any], str]
     data: Callable[..., dict[str, Any]]
@@ -63,28 +59,31 @@ class Layout(NamedTuple):
 
 def assemble(
     path: str | Path,
-    reports: Sequence[Any],
+    report: Report,
+    against: Report | None,
     layout: Layout,
     *,
-    evaluated: Sequence[int],
     count: int,
     written: datetime.datetime | None,
     seed: int,
 ) -> Path:
-    """Write the page of one report or of two on the same items, whole or not at all.
+    """Write the page of one report, or of two beside each other, whole or not at all.
 
     Args:
         path: the .html file.
-        reports: one, or two of the same items in the same order.
+        report: of a run.
+        against: of a second run on the same shapes or images; None: there is none.
         layout: of their kind.
-        evaluated: on how many items each was.
-        count: how many items are shown; see `chosen_shapes`.
+        count: how many shapes or images are shown; see `chosen_shapes`.
         written: when; None: now.
         seed: of the bootstrap of differences between runs.
 
     Raises:
-        ValueError: `count` below 1.
+        ValueError: reports that cannot be compared, see `base.comparable`, or `count` below 1.
     """
+    reports = [report] if against is None else list(comparable(report, against))
+    evaluated = [len(one.item_names) for one in (report, against) if one is not None]
+    names = reports[0].item_names
     labels = [""] if len(reports) == 1 else labels_of(reports, layout.method)
     runs = dict(zip(labels, reports, strict=True))
     parts = layout.parts
@@ -93,33 +92,32 @@ def assemble(
     shown = chosen_shapes(first, count, low_is_best=scores.low_is_best)
     place = {number: row for row, number in enumerate(shown)}
     picks = [place.get(number) for number in range(len(first))]
-    charts = {
-        "curves": parts.curves(runs),
-        "every-shape": shape_chart(scores, layout.names, picks, layout.items),
-        "training": training_charts({label: run.logs for label, run in runs.items()}),
+    differences = [parts.difference_table(runs, seed)] if len(runs) > 1 else []
+    sections = {
+        "metrics": Section(tables=[*filter(None, differences), *parts.metric_tables(runs)]),
+        "curves": Section(parts.curves(runs)),
+        "every-keypoint": Section(tables=parts.keypoint_tables(runs, seed)),
+        "every-shape": Section(
+            shape_chart(scores, names, picks, report.items), [parts.shape_table(runs, scores, picks)]
+        ),
+        "training": Section(training_charts({label: run.logs for label, run in runs.items()})),
+        "settings": Section(tables=[_settings(runs)]),
     }
-    boxes = {name: chart_boxes(some) for name, some in charts.items()}
-    differences = parts.difference_table(runs, seed) if len(runs) > 1 else ""
-    inside = {
-        "metrics": f'<div class="tables">{differences}{parts.metric_tables(runs)}</div>\n',
-        "curves": boxes["curves"],
-        "every-keypoint": parts.keypoint_tables(runs, seed),
-        "every-shape": boxes["every-shape"] + parts.shape_table(runs, scores, picks),
-        "training": boxes["training"],
-        "settings": _settings(runs),
-    }
-    titles = {name: title for name, title in layout.titles.items() if inside.get(name, "shapes")}
-    sections = {name: section(name, layout.titles[name], text) for name, text in inside.items()}
-    unlike = _unlike(evaluated, len(first), layout)
+    sections = {name: part for name, part in sections.items() if part.charts or part.tables}
     return save_page(
         path,
         _title(runs),
         _data(runs, scores, shown, layout),
-        head=_head(runs, written, layout) + unlike + parts.summary(runs) + navigation(titles),
-        before=sections.pop("metrics") + _heading(len(shown), scores, layout),
-        after="".join(sections.values()),
-        charts=[chart for some in charts.values() for chart in some],
+        template="report/templates/report.html.j2",
+        charts=[chart for part in sections.values() for chart in part.charts],
         viewer=layout.viewer,
+        **_head(runs, written, layout),
+        unlike=_unlike(evaluated, len(names), report.items, layout),
+        summary=parts.summary(runs),
+        titles={name: title for name, title in layout.titles.items() if name in sections or name == "shapes"},
+        sections=sections,
+        shown=_shown(len(shown), scores, report.items, layout),
+        classes=RUNS,
     )
 
 
@@ -186,16 +184,16 @@ def _title(runs: Mapping[str, Any]) -> str:
     return f"{data}: {' against '.join(runs) if len(runs) > 1 else first.name}"
 
 
-def _head(runs: Mapping[str, Any], written: datetime.datetime | None, layout: Layout) -> str:
-    """Which runs, which data, when."""
+def _head(runs: Mapping[str, Any], written: datetime.datetime | None, layout: Layout) -> dict[str, Any]:
+    """Which runs, which data, when: facts, and of two runs a table."""
     first = next(iter(runs.values()))
     data = f"{first.metrics['data']}, split {first.metrics['split']!r}"
     when = f"{written or datetime.datetime.now().astimezone():%Y-%m-%d %H:%M}{_version()}"
     if len(runs) == 1:
-        return facts({"Data": data, **layout.about(first), "Report": when})
+        return {"facts": {"Data": data, **layout.about(first), "Report": when}, "about": None}
     columns = [layout.about(run) for run in runs.values()]
-    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
-    return facts({"Data": data, "Report": when}) + table(["", *runs], rows, caption="The two runs", name="runs")
+    rows = [[Cell(name), *(Cell(column[name]) for column in columns)] for name in columns[0]]
+    return {"facts": {"Data": data, "Report": when}, "about": Table(["", *runs], rows, "The two runs", "runs")}
 
 
 def about_run(run: Any, method: str, network: str, time: str) -> dict[str, str]:
@@ -217,34 +215,31 @@ def _version() -> str:
         return ""
 
 
-def _heading(shown: int, scores: Scores, layout: Layout) -> str:
+def _shown(shown: int, scores: Scores, items: str, layout: Layout) -> str:
+    """Which items the viewer shows."""
     label, values = next(iter(scores.values.items()))
-    total, items = len(values), layout.items
+    total = len(values)
     text = f"All {total} {items}" if shown == total else f"{shown} of {total} {items}: worst half, best quarter, others"
-    by = html.escape(f"{scores.name}{f' of {label}' if label else ''}")
-    return f'<h2>{layout.titles["shapes"]}</h2>\n<p class="note">{text}, by their {by}. {layout.note}</p>\n'
+    return f"{text}, by their {scores.name}{f' of {label}' if label else ''}. {layout.note}"
 
 
-def _unlike(evaluated: Sequence[int], common: int, layout: Layout) -> str:
+def _unlike(evaluated: Sequence[int], common: int, items: str, layout: Layout) -> str:
     """A warning where two runs were not measured on the same items."""
     if all(number == common for number in evaluated):
         return ""
     first, second = evaluated
-    return warning(
-        f"the runs were evaluated on {first} and {second} {layout.items}, {common} of which both have. {layout.common}"
-    )
+    return f"the runs were evaluated on {first} and {second} {items}, {common} of which both have. {layout.common}"
 
 
-def _settings(runs: Mapping[str, Any]) -> str:
+def _settings(runs: Mapping[str, Any]) -> Table:
     """Every setting of the training; of two runs, those that differ stand out and come first."""
     listed = [run.metrics["settings"] for run in runs.values()]
     names = list(dict.fromkeys(name for settings in listed for name in settings))
     differs = {name: len({str(settings.get(name)) for settings in listed}) > 1 for name in names}
     names.sort(key=lambda name: not differs[name])
-    inside = table(
+    return Table(
         ["setting", *(label or "value" for label in runs)],
-        [[name, *(str(settings.get(name, "–")) or "–" for settings in listed)] for name in names],
+        [[Cell(name), *(Cell(str(settings.get(name, "–")) or "–") for settings in listed)] for name in names],
         caption="Settings of the training" + (f"; {sum(differs.values())} differ" if len(runs) > 1 else ""),
-        marked=[differs[name] for name in names],
+        marked=range(sum(differs.values())),
     )
-    return f"<details><summary>All {len(names)} settings</summary>{inside}</details>\n"

@@ -88,11 +88,11 @@ def pck_chart(results: Mapping[str, Mapping[str, Any]], unit: str) -> dict[str, 
     at = np.linspace(0, 2 * largest, 61)
     traces, told_parts = [], []
     for number, (name, metrics) in enumerate(results.items()):
-        share, low, high = _pck(values_of(metrics, "errors"), at)
+        share, low, high = share_within(values_of(metrics, "errors"), at)
         traces += [band(number, at, low, high)] if np.isfinite(low).all() else []
         traces.append(line(name or "this run", number, at, share, hovertemplate="%{y:.1f} % within %{x:.3g}"))
         told_parts.append(f"{name or 'this run'} {np.interp(largest, at, share):.0f} %")
-    share, _, _ = _pck(np.array(first["shapes"]["errors"]["template"], dtype=np.float64), at)
+    share, _, _ = share_within(np.array(first["shapes"]["errors"]["template"], dtype=np.float64), at)
     gray = {"color": ABSENT_COLOR, "dash": "dot", "width": 2}
     traces.append(line("template", 0, at, share, line=gray, hovertemplate="%{y:.1f} % within %{x:.3g}"))
     told_parts.append(f"template {np.interp(largest, at, share):.0f} %")
@@ -108,7 +108,7 @@ def pck_chart(results: Mapping[str, Mapping[str, Any]], unit: str) -> dict[str, 
     )
 
 
-def _pck(errors: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def share_within(errors: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Share (T,) in per cent of errors (M, K) within each threshold, and the ends of its interval over shapes."""
     known = ~np.isnan(errors)
     hits = (np.where(known, errors, np.inf)[..., None] <= at).sum(axis=1).astype(np.float64)  # (M, T)
@@ -183,26 +183,38 @@ def sparsification_chart(results: Mapping[str, Mapping[str, Any]], unit: str) ->
     }
     if not known:
         return []
+    curves = {name: (100 * np.array(one["kept"]), one["error"], one["oracle"]) for name, one in known.items()}
+    return [kept_chart(curves, f"Mean error{up_to(known.values())},", f"mean error ({unit})", ".4f")]
+
+
+def kept_chart(
+    curves: Mapping[str, tuple[Any, Any, Any]], what: str, axis: str, form: str, sign: str = ""
+) -> dict[str, Any]:
+    """How an error falls when the least sure keypoints are left out.
+
+    Args:
+        curves: of each run the share kept in per cent, its error, and its error at best.
+        what: falls, the first words of the caption.
+        axis: title of the axis of the error.
+        form: of the numbers, ".4f".
+        sign: behind them.
+    """
     traces, alt = [], []
-    for number, (name, found) in enumerate(known.items()):
-        kept = 100 * np.array(found["kept"])
+    for number, (name, (kept, error, oracle)) in enumerate(curves.items()):
+        hover = f"%{{y:{form}}}{sign} of the surest %{{x:.0f}} %"
+        traces.append(line(name or "by confidence", number, kept, error, hovertemplate=hover))
         pale = {"color": keypoint_color(number), "dash": "dot", "width": 1.5}
-        hover = "%{y:.4f} of the surest %{x:.0f} %"
-        traces.append(line(name or "by confidence", number, kept, found["error"], hovertemplate=hover))
-        best = f"{name}: at best" if name else "at best"
-        traces.append(line(best, number, kept, found["oracle"], line=pale, hovertemplate="at best %{y:.4f}"))
-        half = found["error"][int(np.abs(kept - 50).argmin())]
-        alt.append(f"{name or 'this run'}: all {found['error'][-1]:.4f}, the surest half {half:.4f}")
-    return [
-        chart(
-            "chart-sparsification",
-            "Sparsification",
-            f"Mean error{up_to(known.values())}, of the keypoints that are kept when the least sure are left out. "
-            "Dotted: were they left out by their true error. A line that falls to the left means that confidence knows "
-            "what is wrong.",
-            f"Mean error by the share of keypoints kept. {'; '.join(alt)}.",
-            traces,
-            x={"title": "surest keypoints kept (%)", "range": [0, 101]},
-            y={"title": f"mean error ({unit})", "rangemode": "tozero"},
-        )
-    ]
+        best, hover = f"{name}: at best" if name else "at best", f"at best %{{y:{form}}}{sign}"
+        traces.append(line(best, number, kept, oracle, line=pale, hovertemplate=hover))
+        every, half = (f"{float(error[row]):{form}}{sign}" for row in (-1, int(np.abs(kept - 50).argmin())))
+        alt.append(f"{name or 'this run'}: all {every}, the surest half {half}")
+    return chart(
+        "chart-sparsification",
+        "Sparsification",
+        f"{what} of the keypoints that are kept when the least sure are left out. Dotted: were they left out by their "
+        "true error. A line that falls to the left means that confidence knows what is wrong.",
+        f"Mean error by the share of keypoints kept. {'; '.join(alt)}.",
+        traces,
+        x={"title": "surest keypoints kept (%)", "range": [0, 101]},
+        y={"title": axis, "rangemode": "tozero"},
+    )

@@ -13,7 +13,7 @@ from torch import Tensor
 from pcsargmax.metrics.bootstrap import percentile_interval, ratio_of_sums, resample_weights
 from pcsargmax.metrics.paired import PairedDifference, Statistic, paired_bootstrap, ratio_statistic
 from pcsargmax.metrics.statistics import correlation_statistic, das_statistic, pck_statistic
-from pcsargmax.visualize.report.parts import NONE, Cell, Kind, number_cell, table, told
+from pcsargmax.visualize.report.parts import NONE, Cell, Kind, Table, number_cell, told
 from pcsargmax.visualize.report.results import metric_keys
 
 #: Resamples of the shapes.
@@ -143,8 +143,8 @@ def discovery_differences(first: Mapping[str, Any], second: Mapping[str, Any], *
     ]
 
 
-def difference_table(found: Sequence[Compared], labels: tuple[str, str], shapes: str, more: str = "") -> str:
-    """A row a figure; nothing without any.
+def difference_table(found: Sequence[Compared], labels: tuple[str, str], shapes: str, more: str = "") -> Table | None:
+    """A row a figure; None without any.
 
     Args:
         found: the figures.
@@ -153,8 +153,8 @@ def difference_table(found: Sequence[Compared], labels: tuple[str, str], shapes:
         more: said after the caption.
     """
     if not found:
-        return ""
-    return table(
+        return None
+    return Table(
         ["", *labels, " − ".join(labels), "p", ""],
         [[Cell(one.label), *one.cells(labels)] for one in found],
         caption=f"Difference on the {found[0].num_shapes} {shapes} that both have: 95 % interval and p by the paired "

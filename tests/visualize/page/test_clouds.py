@@ -76,7 +76,7 @@ def test_names_cannot_break_out_of_the_page(mug, tmp_path):
 def test_the_table_shows_every_metric(mug, tmp_path):
     metrics = {"sampling": {"PCK@0.01": 0.309, "note": "3 seeds"}, "template": {"PCK@0.01": 0.05931}, "shapes": 34}
     text = own_text(write_page(mug(), tmp_path / "page.html", metrics=metrics))
-    table = re.search(r'<table id="metrics">.*?</table>', text)[0]
+    table = re.search(r'<table id="metrics">.*?</table>', text, re.S)[0]
     column, row = '<th scope="col">', '<th scope="row">'
     assert f"{column}</th>{column}PCK@0.01</th>{column}note</th>{column}</th>" in table
     assert f"{row}sampling</th><td>0.309</td><td>3 seeds</td><td></td>" in table
@@ -92,7 +92,7 @@ def test_figures_are_inside(mug, tmp_path):
     figure.savefig(tmp_path / "a.png")
     text = own_text(write_page(mug(), tmp_path / "p.html", figures={'say "x"': figure, "y": tmp_path / "a.png"}))
     assert text.count('src="data:image/png;base64,iVBOR') == 2
-    assert 'alt="say &quot;x&quot;"' in text
+    assert 'alt="say &#34;x&#34;"' in text
 
 
 def test_large_clouds_are_thinned_and_the_page_says_so(mug, tmp_path, monkeypatch):

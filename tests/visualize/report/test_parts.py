@@ -3,19 +3,19 @@ import re
 import pytest
 
 from pcsargmax.visualize.report.parts import (
+    RUNS,
+    Card,
     Cell,
-    card,
-    chart_box,
-    facts,
+    Table,
     figure_cell,
     interval_text,
     keypoint_cell,
     number_cell,
-    section,
+    run_cell,
     shape_cell,
-    table,
     told,
 )
+from pcsargmax.visualize.templates import _environment
 
 
 @pytest.mark.parametrize(
@@ -71,48 +71,57 @@ def test_a_figure_comes_with_its_interval():
     assert number_cell(float("nan"), "length", 0.1, 0.2) == Cell("–")
 
 
+def markup(name: str, *values) -> str:
+    """What a macro of parts.html.j2 makes of its arguments."""
+    module = _environment().get_template("report/templates/parts.html.j2").module
+    return str(getattr(module, name)(*values))
+
+
 def test_a_table_names_its_rows_and_columns_and_escapes_texts():
-    rows = [["<a>", Cell("1", "0 to 2", 1.0)], [keypoint_cell(1, "<b>"), Cell("2", note='say "x"')]]
-    text = table(["", "mean <error>\nsampling & co"], rows, caption="A & B", name="t", marked=[False, True])
+    rows = [[Cell("<a>"), Cell("1", "0 to 2", 1.0)], [keypoint_cell(1, "<b>"), Cell("2", note='say "x"')]]
+    columns = ["", "mean <error>\nsampling & co"]
+    text = markup("table", Table(columns, rows, "A & B", "t", marked=[1]))
     assert '<th scope="col">mean &lt;error&gt;<span class="interval">sampling &amp; co</span></th>' in text
     assert (
         '<tr><th scope="row">&lt;a&gt;</th><td data-sort="1.0">1<span class="interval">0 to 2</span></td></tr>' in text
     )
     assert (
         '<tr class="differs"><th scope="row" data-sort="&lt;b&gt;"><span class="dot" style="background:#e69f00">'
-        in text
+        "</span>&lt;b&gt;</th>" in text
     )
-    assert '<td title="say &quot;x&quot;">2</td>' in text
+    assert '<td title="say &#34;x&#34;">2</td>' in text
     assert '<table aria-label="A &amp; B" id="t">' in text
     assert ">A &amp; B</p>" in text
     assert "<button" not in text
 
 
 def test_a_sortable_table_has_buttons_for_headings():
-    text = table(["a", "b"], [["1", "2"]], caption="", sortable=True)
-    assert re.findall(r"<button type=button class=plain>(.*?)</button>", text) == ["a", "b"]
+    text = markup("table", Table(["a", "b"], [[Cell("1"), Cell("2")]], "", sortable=True))
+    assert re.findall(r'<button type="button" class="plain">(.*?)</button>', text) == ["a", "b"]
     assert 'class="sortable"' in text
 
 
 def test_a_shape_leads_to_its_picture_if_it_has_one():
-    assert shape_cell("<m>", 3).html == '<button type="button" class="plain link" data-shape="3">&lt;m&gt;</button>'
-    assert shape_cell("<m>", None).html == ""
+    button = '<button type="button" class="plain link" data-shape="0">&lt;m&gt;</button>'
+    assert markup("inside", shape_cell("<m>", 0)) == button
+    assert markup("inside", shape_cell("<m>", None)) == "&lt;m&gt;"
+
+
+def test_a_row_names_its_run_in_the_colour_of_that():
+    assert markup("inside", run_cell("mean", "<s>", 1)) == 'mean, <span class="second">&lt;s&gt;</span>'
+    assert markup("inside", run_cell("", "soft", 0)) == '<span class="first">soft</span>'
+    assert markup("inside", run_cell("mean", "", 0)) == "mean"
 
 
 def test_cards_tell_one_run_or_two():
-    one = card("PCK", [""], [Cell("50 %", "40 to 60")], "template <1 %")
+    one = markup("card", Card("PCK", [""], [Cell("50 %", "40 to 60")], "template <1 %"), RUNS)
     assert one.count('class="big"') == 1
     assert "template &lt;1 %" in one
-    two = card("PCK", ["sampling", "soft"], [Cell("50 %"), Cell("40 %")])
+    two = markup("card", Card("PCK", ["sampling", "soft"], [Cell("50 %"), Cell("40 %")]), RUNS)
     assert re.findall(r'class="interval (first|second)">(\w+)<', two) == [("first", "sampling"), ("second", "soft")]
 
 
-def test_what_is_empty_is_left_out():
-    assert section("a", "A", "") == ""
-    assert facts({"Data": "mug", "Run": ""}) == '<dl class="facts"><dt>Data</dt><dd>mug</dd></dl>\n'
-
-
 def test_a_chart_says_in_words_what_it_shows():
-    text = chart_box({"id": "c", "title": "T", "alt": 'rises to "5"', "caption": "how to read it"})
-    assert 'id="c" role="img" aria-label="rises to &quot;5&quot;"' in text
+    text = markup("chart", {"id": "c", "title": "T", "alt": 'rises to "5"', "caption": "how to read it"})
+    assert 'id="c" role="img" aria-label="rises to &#34;5&#34;"' in text
     assert "<figcaption" in text

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from pcsargmax.runs.evaluation.estimates import ESTIMATES
 from pcsargmax.visualize.report.charts import pck_chart, reliability_chart, sparsification_chart
 from pcsargmax.visualize.report.clouds.detector_rows import keypoint_errors_of, keypoint_tables, shape_table
@@ -14,19 +12,19 @@ from pcsargmax.visualize.report.clouds.run import Runs
 from pcsargmax.visualize.report.differences import alike_right, detector_differences, values_of
 from pcsargmax.visualize.report.differences import difference_table as differences_told
 from pcsargmax.visualize.report.parts import (
+    Card,
     Cell,
     Kind,
     Scores,
-    card,
-    cards,
+    Summary,
+    Table,
     figure_cell,
-    paragraph,
-    run_name,
+    run_cell,
     seen_warnings,
-    table,
     told,
 )
 from pcsargmax.visualize.report.results import Results, metric_keys, middle_pck, results_of, unit_text, up_to
+from pcsargmax.visualize.report.rows import figure_card, figure_table, mean_of, optional
 from pcsargmax.visualize.report.shape_charts import keypoint_chart
 
 #: Said where the confidence of two runs is about unlike errors.
@@ -47,17 +45,14 @@ def shape_scores(runs: Runs) -> Scores:
     """The mean error of each shape; None where nothing is annotated."""
     found = {}
     for label, run in runs.items():
-        errors = values_of(run.metrics, "errors")
-        known = ~np.isnan(errors)
-        total, count = np.where(known, errors, 0).sum(axis=1), known.sum(axis=1)
-        means = [float(a / b) if b else None for a, b in zip(total, count, strict=True)]
+        means = optional(mean_of(values_of(run.metrics, "errors")))
         by_name = dict(zip(run.metrics["shapes"]["model_id"], means, strict=True))
         found[label] = [by_name[one.name] for one in run.predictions]
     return Scores("mean error", "length", True, found)
 
 
-def summary(runs: Runs) -> str:
-    """The first lines of the page: what was found, in one sentence, what is to be kept in mind, and cards."""
+def summary(runs: Runs) -> Summary:
+    """What was found, in one sentence, what is to be kept in mind, and cards."""
     results = results_of(runs)
     metrics = next(iter(results.values()))
     pck, found = middle_pck(metrics), metrics["expectation"]
@@ -67,40 +62,36 @@ def summary(runs: Runs) -> str:
         f"{pck.removeprefix('pck@')} ({unit_text(metrics)}) of their annotation; of the template, the mean keypoints "
         f"of the training shapes, {told(metrics['template'][pck], 'share')}. Figures have 95 % intervals over shapes."
     )
-    return f"{paragraph(text)}\n{seen_warnings(results, 'shapes')}{_cards(results, pck)}"
+    return Summary(text, seen_warnings(results, "shapes"), _cards(results, pck))
 
 
-def _cards(results: Results, pck: str) -> str:
-    every, labels = list(results.values()), list(results)
-    first = every[0]
-    template = first["template"]
-
-    def of(part: str, key: str, kind: Kind) -> list[Cell]:
-        return [figure_cell(one[part], key, kind) for one in every]
-
+def _cards(results: Results, pck: str) -> list[Card]:
+    every = list(results.values())
+    first, template = every[0], every[0]["template"]
     length = f"template {told(template['mean_error'], 'length')}, {unit_text(first)}"
     items = [
-        card(pck.upper(), labels, of("expectation", pck, "share"), f"template {told(template[pck], 'share')}"),
-        card("mean error", labels, of("expectation", "mean_error", "length"), length),
+        figure_card(pck.upper(), results, "expectation", pck, "share", f"template {told(template[pck], 'share')}"),
+        figure_card("mean error", results, "expectation", "mean_error", "length", length),
     ]
     if any(one["calibration"] is not None for one in every):
         told_of = {True: "fitted on the validation split", False: "not fitted: no validation split"}
         fitted = " and ".join(dict.fromkeys(told_of[one["confidence"]["calibrated"]] for one in every))
-        items.append(card("calibration error of confidence", labels, of("calibration", "ece", "share"), fitted))
+        items.append(figure_card("calibration error of confidence", results, "calibration", "ece", "share", fitted))
     else:
-        items.append(card("median error", labels, of("expectation", "median_error", "length"), unit_text(first)))
+        unit = unit_text(first)
+        items.append(figure_card("median error", results, "expectation", "median_error", "length", unit))
     if any(one["sparsification"] is not None for one in every):
         random = told(first["sparsification"]["ause_random"], "length")
         note = f"above the best order; {random} of a confidence that tells nothing"
-        items.append(card("area of sparsification", labels, of("sparsification", "ause", "length"), note))
+        items.append(figure_card("area of sparsification", results, "sparsification", "ause", "length", note))
     if any(one["radius"] is not None for one in every):
         nominal = next(one["radius"]["nominal"] for one in every if one["radius"] is not None)
         meant = f"{told(nominal, 'share')} meant"
-        items.append(card("radius holds the true point", labels, of("radius", "coverage", "share"), meant))
-    return cards(items)
+        items.append(figure_card("radius holds the true point", results, "radius", "coverage", "share", meant))
+    return items
 
 
-def metric_tables(runs: Runs) -> str:
+def metric_tables(runs: Runs) -> list[Table]:
     """PCK, mIoU and error of each way to guess; what presence and confidence were worth; other distances."""
     results = results_of(runs)
     first = next(iter(results.values()))
@@ -108,7 +99,7 @@ def metric_tables(runs: Runs) -> str:
     overlaps = metric_keys(first, "iou")
     headings = [key.upper() for key in shares] + [f"m{key.upper().replace('IOU', 'IoU')}" for key in overlaps]
     parts = [
-        table(
+        Table(
             ["", *headings, "mean error", "median error"],
             _estimate_rows(results, [*shares, *overlaps, "mean_error", "median_error"]),
             caption=f"Ways to guess a keypoint: figure and 95 % interval over shapes; lengths in {unit_text(first)}",
@@ -119,8 +110,8 @@ def metric_tables(runs: Runs) -> str:
         blocks = {name: one[part] for name, one in results.items() if one[part] is not None}
         if blocks:
             columns = ["", *(key.upper() for key in shares), "mean error"]
-            parts.append(table(columns, _estimate_rows(blocks, [*shares, "mean_error"]), caption=text))
-    return "".join(parts)
+            parts.append(Table(columns, _estimate_rows(blocks, [*shares, "mean_error"]), caption=text))
+    return parts
 
 
 def _estimate_rows(blocks: Results, keys: Sequence[str]) -> list[list[Cell]]:
@@ -133,8 +124,7 @@ def _estimate_rows(blocks: Results, keys: Sequence[str]) -> list[list[Cell]]:
         alike = len(found) > 1 and len({str(_known(values)) for values in found.values()}) == 1
         for label, values in [*found.items()][: 1 if alike else None]:
             cells = [figure_cell(values, key, "length" if key.endswith("error") else "share") for key in keys]
-            colored = run_name(name, "" if alike else label, labels.index(label))
-            rows.append([Cell(name, html=colored, note=meaning), *cells])
+            rows.append([run_cell(name, "" if alike else label, labels.index(label), meaning), *cells])
     return rows
 
 
@@ -143,8 +133,8 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if not isinstance(value, list)}
 
 
-def _trust_table(results: Results) -> str:
-    """A row a figure, a column a run."""
+def _trust_table(results: Results) -> Table:
+    """What presence and confidence were worth."""
     first = next(iter(results.values()))
     at = middle_pck(first).removeprefix("pck@")
     wanted: list[tuple[str, str, str, Kind]] = [
@@ -164,20 +154,13 @@ def _trust_table(results: Results) -> str:
         ("radius holds the true point", "radius", "coverage", "share"),
         ("mean radius", "radius", "mean", "length"),
     ]
-    rows = [
-        [Cell(label), *(figure_cell(one[part], key, kind) for one in results.values())]
-        for label, part, key, kind in wanted
-    ]
     trusts = [one["confidence"] for one in results.values()]
     threshold = f"{100 * first['confidence']['threshold']:g} % of the diagonal"
-    return table(
-        ["", *(run or "value" for run in results)],
-        [row for row in rows if any(cell.text != "–" for cell in row[1:])],
-        caption=f"Presence and confidence; right: an error of at most {threshold}{up_to(trusts)}",
-    )
+    caption = f"Presence and confidence; right: an error of at most {threshold}{up_to(trusts)}"
+    return figure_table(results, wanted, caption)
 
 
-def difference_table(runs: Runs, seed: int = 0) -> str:
+def difference_table(runs: Runs, seed: int = 0) -> Table | None:
     """How far the first run is from the second on the same shapes."""
     (name, first), (other, second) = results_of(runs).items()
     found = detector_differences(first, second, seed=seed)

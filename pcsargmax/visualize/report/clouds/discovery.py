@@ -12,23 +12,20 @@ from pcsargmax.visualize.report.clouds.run import RunReport, Runs
 from pcsargmax.visualize.report.differences import difference_table as differences_told
 from pcsargmax.visualize.report.differences import discovery_differences
 from pcsargmax.visualize.report.parts import (
+    Card,
     Cell,
     Kind,
     Scores,
-    card,
-    cards,
+    Summary,
+    Table,
     figure_cell,
-    heading,
     keypoint_cell,
     number_cell,
-    paragraph,
-    run_name,
-    shape_cell,
-    table,
+    run_cell,
     told,
-    warning,
 )
 from pcsargmax.visualize.report.results import Results, results_of, unit_text
+from pcsargmax.visualize.report.rows import figure_card, figure_table, item_table
 from pcsargmax.visualize.report.shape_charts import agreement_chart
 
 
@@ -75,8 +72,8 @@ def cloud_distance(prediction: Prediction) -> float:
     return float(cKDTree(skeleton).query(prediction.points)[0].mean()) / _diagonal(prediction)
 
 
-def summary(runs: Runs) -> str:
-    """The first lines of the page: what was found, in one sentence, what is to be kept in mind, and cards."""
+def summary(runs: Runs) -> Summary:
+    """What was found, in one sentence, what is to be kept in mind, and cards."""
     results = results_of(runs)
     first = next(iter(results.values()))
     text = f"{len(first['keypoint_names'])} keypoints, found without labels, on {first['num_shapes']} shapes"
@@ -94,37 +91,33 @@ def summary(runs: Runs) -> str:
         text += ". There are no annotations to align by"
     text += f". {first['seen_in_training']} of the shapes were seen in training, which uses no label."
     warnings = [
-        warning(
-            f"{run + ': ' if run else ''}keypoints have collapsed. They lie in one place, which DAS rewards; "
-            "read the score above chance."
-        )
+        f"{run + ': ' if run else ''}keypoints have collapsed. They lie in one place, which DAS rewards; "
+        "read the score above chance."
         for run, one in results.items()
         if one["collapsed"]
     ]
-    return f"{paragraph(text)}\n{''.join(warnings)}{_cards(results)}"
+    return Summary(text, warnings, _cards(results))
 
 
-def _cards(results: Results) -> str:
-    every, labels = list(results.values()), list(results)
-
-    def of(part: str, key: str, kind: Kind) -> list[Cell]:
-        return [figure_cell(one[part], key, kind) for one in every]
-
+def _cards(results: Results) -> list[Card]:
+    every = list(results.values())
     items = []
     if any(one["das"] is not None for one in every):
-        items += [
-            card("DAS", labels, of("das", "das", "share"), "agreement of nearest annotations and keypoints"),
-            card("DAS above chance", labels, of("das", "das_corrected", "share"), "keypoints in one place merged"),
-        ]
+        about = "agreement of nearest annotations and keypoints"
+        items.append(figure_card("DAS", results, "das", "das", "share", about))
+        about = "keypoints in one place merged"
+        items.append(figure_card("DAS above chance", results, "das", "das_corrected", "share", about))
     nearest = [number_cell(one["min_distance"], "plain") for one in every]
     collapsed = " and ".join(dict.fromkeys("collapsed" if one["collapsed"] else "not collapsed" for one in every))
-    items.append(card("nearest two keypoints", labels, nearest, f"mean over shapes, longest side 2; {collapsed}"))
-    items.append(card("coverage", labels, of("coverage", "coverage", "share"), "of the cloud's box by the keypoints'"))
+    note = f"mean over shapes, longest side 2; {collapsed}"
+    items.append(Card("nearest two keypoints", list(results), nearest, note))
+    about = "of the cloud's box by the keypoints'"
+    items.append(figure_card("coverage", results, "coverage", "coverage", "share", about))
     for key in every[0]["coverage"]:
         if key.startswith("inclusivity@") and "/" not in key:
             note = f"keypoints within {key.split('@')[1]} radii of the cloud"
-            items.append(card("inclusivity", labels, of("coverage", key, "share"), note))
-    return cards(items)
+            items.append(figure_card("inclusivity", results, "coverage", key, "share", note))
+    return items
 
 
 _FIGURES: list[tuple[str, str, str, Kind]] = [
@@ -146,50 +139,42 @@ _FIGURES: list[tuple[str, str, str, Kind]] = [
 ]
 
 
-def metric_tables(runs: Runs) -> str:
+def metric_tables(runs: Runs) -> list[Table]:
     """Scores of alignment, coverage and reconstruction; mIoU by each protocol; repeatability."""
     results = results_of(runs)
     first = next(iter(results.values()))
-    rows = [
-        [Cell(label), *(figure_cell(one[part], key, kind) for one in results.values())]
-        for label, part, key, kind in _FIGURES
-    ]
     protocol = f"; DAS by the protocol {first['protocol']!r}" if first["protocol"] else ""
-    alignment = table(
-        ["", *(run or "value" for run in results)],
-        [row for row in rows if any(cell.text != "–" for cell in row[1:])],
-        caption=f"Alignment and coverage: figure and 95 % interval over shapes{protocol}",
-    )
-    return alignment + _iou_table(results) + _repeatability_table(results)
+    caption = f"Alignment and coverage: figure and 95 % interval over shapes{protocol}"
+    return [figure_table(results, _FIGURES, caption), *_iou_tables(results), *_repeatability_tables(results)]
 
 
-def _iou_table(results: Results) -> str:
+def _iou_tables(results: Results) -> list[Table]:
     """A row a protocol and run, a column a threshold."""
     known = {run: one for run, one in results.items() if one["miou"]}
     if not known:
-        return ""
+        return []
     first, labels = next(iter(known.values())), list(results)
     keys = [key for key in first["miou"]["hungarian"] if key.startswith("iou@") and "/" not in key]
     rows = [
         [
-            Cell(protocol, html=run_name(protocol, run, labels.index(run))),
+            run_cell(protocol, run, labels.index(run)),
             *(figure_cell(one["miou"][protocol], key, "share") for key in keys),
         ]
         for protocol in first["miou"]
         for run, one in known.items()
     ]
     columns = ["protocol", *(f"mIoU{key.removeprefix('iou')}" for key in keys)]
-    return table(columns, rows, caption=f"mIoU with the annotations, thresholds in {unit_text(first)}")
+    return [Table(columns, rows, f"mIoU with the annotations, thresholds in {unit_text(first)}")]
 
 
-def _repeatability_table(results: Results) -> str:
+def _repeatability_tables(results: Results) -> list[Table]:
     """A row a change and run; nothing where it was not asked for."""
     from pcsargmax.runs.evaluation.repeatability import CHANGES
 
     labels = list(results)
     rows = [
         [
-            Cell(CHANGES[change][1], html=run_name(CHANGES[change][1], run, labels.index(run))),
+            run_cell(CHANGES[change][1], run, labels.index(run)),
             figure_cell(values, "repeatability@0.1", "share"),
             figure_cell(values, "movement", "length"),
         ]
@@ -197,21 +182,21 @@ def _repeatability_table(results: Results) -> str:
         for change, values in (one["repeatability"] or {}).items()
     ]
     columns = ["change", "repeatability@0.1", "movement, diagonals"]
-    return table(columns, rows, caption="Keypoints found again on changed copies") if rows else ""
+    return [Table(columns, rows, "Keypoints found again on changed copies")] if rows else []
 
 
-def difference_table(runs: Runs, seed: int = 0) -> str:
-    """How far the first run is from the second on the same annotated shapes; nothing without annotations."""
+def difference_table(runs: Runs, seed: int = 0) -> Table | None:
+    """How far the first run is from the second on the same annotated shapes; None without annotations."""
     (name, first), (other, second) = results_of(runs).items()
     return differences_told(discovery_differences(first, second, seed=seed), (name, other), "annotated shapes")
 
 
-def keypoint_tables(runs: Runs, seed: int = 0) -> str:
+def keypoint_tables(runs: Runs, seed: int = 0) -> list[Table]:
     """A table a run, for keypoint k of one run is not that of the other; so none are compared, and `seed` is unused."""
-    return "".join(_keypoint_table(label, number, run) for number, (label, run) in enumerate(runs.items()))
+    return [_keypoint_table(label, number, run) for number, (label, run) in enumerate(runs.items())]
 
 
-def _keypoint_table(label: str, number: int, run: RunReport) -> str:
+def _keypoint_table(label: str, number: int, run: RunReport) -> Table:
     """A row a discovered keypoint: what it is named after, and what it lies nearest to on these shapes."""
     matched, share = run.metrics["correspondence"], nearest_share(run)
     columns = ["keypoint", *(["named after", "agreement\nin training"] if matched else [])]
@@ -231,7 +216,7 @@ def _keypoint_table(label: str, number: int, run: RunReport) -> str:
         lines.append([*line, number_cell(np.mean([one.confidence[k] for one in run.predictions]), "share")])
     text = "; a name is that of the annotation that the training shapes match to it" if matched else ""
     caption = f"Keypoints{' of ' + label if label else ''}{text}. Headings sort."
-    return table(columns, lines, caption=caption, name=f"per-keypoint{number or ''}", sortable=True)
+    return Table(columns, lines, caption, f"per-keypoint{number or ''}", sortable=True)
 
 
 def _mean_error(predictions: Sequence[Prediction], k: int) -> float | None:
@@ -262,18 +247,11 @@ def curves(runs: Runs) -> list[dict[str, Any]]:
     return charts
 
 
-def shape_table(runs: Runs, scores: Scores, picks: Sequence[int | None]) -> str:
+def shape_table(runs: Runs, scores: Scores, picks: Sequence[int | None]) -> Table:
     """A row a shape, worst first, with a way to its picture where it has one."""
-    labels, names = list(runs), [one.name for one in next(iter(runs.values())).predictions]
-    lines = []
-    for number, name in enumerate(names):
-        values = [scores.values[label][number] for label in labels]
-        lines.append([shape_cell(name, picks[number]), *(number_cell(value, scores.kind) for value in values)])
-    sign = -1 if scores.low_is_best else 1
-    lines.sort(key=lambda line: np.inf if line[1].sort is None else sign * float(line[1].sort))
-    columns = ["shape", *(heading(scores.name, label) for label in labels)]
+    names = next(iter(runs.values())).item_names
     caption = "Shapes, worst first. Headings sort, names lead to the picture."
-    return table(columns, lines, caption=caption, name="per-shape", sortable=True)
+    return item_table("shape", names, scores, picks, caption, differences=False)
 
 
 def _diagonal(prediction: Prediction) -> float:

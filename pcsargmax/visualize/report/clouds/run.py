@@ -1,17 +1,15 @@
-"""What a report is made of: the evaluation of a run, and everything that was predicted in it."""
+"""The report of a run on clouds: its evaluation, and everything that was predicted in it."""
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from pcsargmax.predictions.cloud import Prediction
-from pcsargmax.visualize.training_log import log_files
+from pcsargmax.visualize.report.base import Report, Traits, described
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
@@ -21,16 +19,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class RunReport:
-    """The result of an evaluation, and what was predicted in it.
+class RunReport(Report):
+    """The report of a detector or of a discovery.
 
     Attributes:
-        name: of the run.
-        metrics: what `evaluate` of the run returned.
         predictions: of the shapes of the evaluation.
         annotations: names of the annotations that a discovery is measured against.
-        logs: CSV logs of the training, in the order in which they were written.
-        trained: when the checkpoint was written; None where nobody knows.
 
     Example:
         >>> from pcsargmax.visualize.report import RunReport
@@ -38,17 +32,43 @@ class RunReport:
         True
     """
 
-    name: str
-    metrics: Mapping[str, Any]
+    items: ClassVar[str] = "shapes"
+
     predictions: tuple[Prediction, ...]
     annotations: tuple[str, ...] = ()
-    logs: tuple[Path, ...] = ()
-    trained: datetime.datetime | None = None
 
     @property
     def is_discovery(self) -> bool:
         """Whether the keypoints were found without labels."""
         return self.metrics.get("kind") == "skeleton_merger"
+
+    @property
+    def item_names(self) -> list[str]:
+        """Of the shapes."""
+        return [one.name for one in self.predictions]
+
+    @property
+    def traits(self) -> Traits:
+        """What a second run must share."""
+        return _traits(self.name, self.is_discovery, self.metrics["keypoint_names"], self.metrics["unit"])
+
+    def only(self, names: Sequence[str]) -> Self:
+        """The report with some of its shapes; its figures stay those of all."""
+        by_name = {one.name: one for one in self.predictions}
+        return replace(self, predictions=tuple(by_name[name] for name in names))
+
+    def check_items(self, other: Self) -> None:
+        """Raise ValueError if shapes of the same names have other bounding boxes."""
+        for one, same in zip(self.predictions, other.predictions, strict=True):
+            if not _same_box(one.points, same.points):
+                raise ValueError(
+                    f"against: expected a run on the same shapes, {one.name} of {other.name} is not that of {self.name}"
+                )
+
+
+def _traits(run: str, is_discovery: bool, names: Sequence[str], unit: str) -> Traits:
+    kind = "discovery" if is_discovery else "detector"
+    return Traits(run, kind, "keypoints", None if is_discovery else list(names), unit)
 
 
 #: Reports by their labels; "" is that of a single one.
@@ -87,14 +107,8 @@ def measure_run(run: Run | DiscoverRun, split: str = "", **options: Any) -> RunR
         found.append(_named(item, prediction, run) if isinstance(run, DiscoverRun) else prediction)
 
     metrics = run.evaluate(split or run.default_split, on_prediction=keep, **options)
-    return RunReport(
-        name=run.folder.resolve().name,
-        metrics=metrics,
-        predictions=tuple(found),
-        annotations=run.annotations if isinstance(run, DiscoverRun) else (),
-        logs=log_files(run.folder),
-        trained=datetime.datetime.fromtimestamp(run.checkpoint.stat().st_mtime).astimezone(),
-    )
+    annotations = run.annotations if isinstance(run, DiscoverRun) else ()
+    return RunReport(**described(run), metrics=metrics, predictions=tuple(found), annotations=annotations)
 
 
 def _named(item: Data, prediction: Prediction, run: DiscoverRun) -> Prediction:
@@ -129,59 +143,11 @@ def check_alike(first: Run | DiscoverRun, *others: Run | DiscoverRun) -> None:
     from pcsargmax.runs.discovery import DiscoverRun
 
     traits = [
-        _Traits(one.folder.resolve().name, isinstance(one, DiscoverRun), one.unit, list(one.keypoint_names))
+        _traits(one.folder.resolve().name, isinstance(one, DiscoverRun), one.keypoint_names, one.unit)
         for one in (first, *others)
     ]
     for other in traits[1:]:
         traits[0].check(other)
-
-
-class _Traits(NamedTuple):
-    """What two runs must have in common."""
-
-    name: str
-    discovery: bool
-    unit: str
-    keypoint_names: list[str]
-
-    def check(self, other: _Traits) -> None:
-        kinds = ["discovery" if one.discovery else "detector" for one in (self, other)]
-        if kinds[0] != kinds[1]:
-            raise ValueError(f"against: expected a {kinds[0]} as {self.name} is, got {other.name}, a {kinds[1]}")
-        if not self.discovery and self.keypoint_names != other.keypoint_names:
-            mine, names = (", ".join(one.keypoint_names) for one in (self, other))
-            told = f"expected the keypoints of {self.name}, {mine}"
-            raise ValueError(f"against: {told}; got those of {other.name}, {names}")
-        if self.unit != other.unit:
-            told = f"expected errors in the unit of {self.name}, {self.unit!r}"
-            raise ValueError(f"against: {told}; got {other.unit!r}, that of {other.name}")
-
-
-def comparable(first: RunReport, second: RunReport) -> tuple[RunReport, RunReport]:
-    """The same reports with the predictions of the shapes that both have, in the same order.
-
-    Raises:
-        ValueError: runs of unlike kinds, detectors of other keypoints, other units, without a common shape, or with
-            other shapes of the same names.
-    """
-    mine, other = (
-        _Traits(one.name, one.is_discovery, one.metrics["unit"], list(one.metrics["keypoint_names"]))
-        for one in (first, second)
-    )
-    mine.check(other)
-    by_name = {one.name: one for one in second.predictions}
-    if not any(one.name in by_name for one in first.predictions):
-        raise ValueError(
-            f"against: expected a run on the same shapes, {first.name} and {second.name} have none in common"
-        )
-    kept = [(one, by_name[one.name]) for one in first.predictions if one.name in by_name]
-    for one, same in kept:
-        if not _same_box(one.points, same.points):
-            raise ValueError(
-                f"against: expected a run on the same shapes, {one.name} of {second.name} is not that of {first.name}"
-            )
-    mine_kept, other_kept = zip(*kept, strict=True)
-    return replace(first, predictions=mine_kept), replace(second, predictions=other_kept)
 
 
 def _same_box(first: np.ndarray, second: np.ndarray) -> bool:

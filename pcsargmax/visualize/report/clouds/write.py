@@ -11,7 +11,7 @@ from pcsargmax.visualize.page.clouds import CLOUDS
 from pcsargmax.visualize.page.shapes import page_data
 from pcsargmax.visualize.report.assembly import SHAPES, TITLES, Layout, about_run, assemble
 from pcsargmax.visualize.report.clouds import detector, discovery
-from pcsargmax.visualize.report.clouds.run import RunReport, comparable
+from pcsargmax.visualize.report.clouds.run import RunReport
 
 
 def write_report(
@@ -34,7 +34,7 @@ def write_report(
         seed: of the bootstrap of differences between runs.
 
     Raises:
-        ValueError: runs that cannot be compared, see `run.comparable`, or `shapes` below 1.
+        ValueError: runs that cannot be compared, see `base.comparable`, or `shapes` below 1.
 
     Example:
         >>> from pcsargmax import DiscoverSettings, discover, make_procedural
@@ -44,14 +44,8 @@ def write_report(
         >>> write_report(measure_run(run), "report.html", shapes=2).name
         'report.html'
     """
-    reports = [report] if against is None else [report, against]
-    evaluated = [len(one.predictions) for one in reports]
-    if against is not None:
-        reports = list(comparable(report, against))
     layout = Layout(
         parts=discovery if report.is_discovery else detector,
-        items="shapes",
-        names=[one.name for one in reports[0].predictions],
         about=_about,
         method=_method,
         data=partial(page_data, truth_name="annotations" if report.is_discovery else "truth"),
@@ -61,7 +55,7 @@ def write_report(
         "own.",
         titles=TITLES,
     )
-    return assemble(path, reports, layout, evaluated=evaluated, count=shapes, written=written, seed=seed)
+    return assemble(path, report, against, layout, count=shapes, written=written, seed=seed)
 
 
 def _method(run: RunReport) -> str:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from pcsargmax.metrics.bootstrap import bootstrap_interval
 from pcsargmax.metrics.sparsification import sparsification_curve
 from pcsargmax.visualize.palette import keypoint_color
-from pcsargmax.visualize.report.charts import band, chart, line
+from pcsargmax.visualize.report.charts import band, chart, kept_chart, line, share_within
 from pcsargmax.visualize.report.images.run import ImageReports
 from pcsargmax.visualize.report.parts import told
+from pcsargmax.visualize.report.rows import error_rows
+from pcsargmax.visualize.report.shape_charts import keypoint_chart
 
 
 def share_chart(
@@ -39,13 +40,8 @@ def share_chart(
     """
     traces, said = [], []
     for number, (label, values) in enumerate(errors.items()):
-        known = ~np.isnan(values)
-        hits = (np.where(known, values, np.inf)[..., None] <= at).sum(axis=1).astype(np.float64)  # (M, T)
-        count = np.broadcast_to(known.sum(axis=1, dtype=np.float64)[:, None], hits.shape)
-        low, high = bootstrap_interval(torch.from_numpy(hits), torch.from_numpy(count.copy()))
-        share = 100 * hits.sum(axis=0) / count.sum(axis=0)
-        if np.isfinite(low.numpy()).all():
-            traces.append(band(number, factor * at, 100 * low.numpy(), 100 * high.numpy()))
+        share, low, high = share_within(values, at)
+        traces += [band(number, factor * at, low, high)] if np.isfinite(low).all() else []
         hover = f"%{{y:.1f}} % within %{{x:.3g}} {unit}"
         traces.append(line(label or "this run", number, factor * at, share, hovertemplate=hover))
         said.append(f"{label or 'this run'} {share[len(at) // 2]:.0f} %")
@@ -103,9 +99,15 @@ def trust_charts(runs: ImageReports, shares: Mapping[str, np.ndarray]) -> list[d
     found = {label: run.metrics["confidence"] for label, run in runs.items() if run.metrics["confidence"]}
     if not found:
         return []
+    curves = {}
+    for label in found:
+        known = np.isfinite(shares[label])
+        sure = torch.from_numpy(runs[label].values("confidence")[known])
+        curve = sparsification_curve(sure, torch.from_numpy(100 * shares[label][known]))
+        curves[label] = (100 * curve.kept.numpy(), curve.error.numpy(), curve.oracle.numpy())
     return [
         _right_chart(found),
-        _kept_chart({label: (runs[label].values("confidence"), shares[label]) for label in found}),
+        kept_chart(curves, "Mean error", "mean error (% of the length)", ".2f", " %"),
     ]
 
 
@@ -145,27 +147,13 @@ def _right_chart(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     )
 
 
-def _kept_chart(found: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
-    """The mean error of the surest share of the keypoints."""
-    traces, said = [], []
-    for number, (label, (sure, error)) in enumerate(found.items()):
-        known = np.isfinite(error)
-        curve = sparsification_curve(torch.from_numpy(sure[known]), torch.from_numpy(100 * error[known]))
-        kept, mean, best = (100 * curve.kept, curve.error, curve.oracle)
-        hover = "%{y:.2f} % of the surest %{x:.0f} %"
-        traces.append(line(label or "by confidence", number, kept.tolist(), mean.tolist(), hovertemplate=hover))
-        pale = {"color": keypoint_color(number), "dash": "dot", "width": 1.5}
-        name = f"{label}: at best" if label else "at best"
-        traces.append(line(name, number, kept.tolist(), best.tolist(), line=pale, hovertemplate="at best %{y:.2f} %"))
-        half = float(mean[len(mean) // 2 - 1])
-        said.append(f"{label or 'this run'}: all {float(mean[-1]):.2f} %, the surest half {half:.2f} %")
-    return chart(
-        "chart-sparsification",
-        "Sparsification",
-        "Mean error of the keypoints that are kept when the least sure are left out. Dotted: were they left out by "
-        "their true error. A line that falls to the left means that confidence knows what is wrong.",
-        f"Mean error by the share of keypoints kept. {'; '.join(said)}.",
-        traces,
-        x={"title": "surest keypoints kept (%)", "range": [0, 101]},
-        y={"title": "mean error (% of the length)", "rangemode": "tozero"},
-    )
+def each_chart(runs: ImageReports, unit: str) -> dict[str, Any]:
+    """Mean error of each keypoint or surface with its interval; of many the rows are lower."""
+    report = next(iter(runs.values()))
+    found = keypoint_chart(error_rows({label: run.values("errors") for label, run in runs.items()}), report.names, unit)
+    what = "surface" if report.surfaces else "keypoint"
+    found["title"] = f"Error of each {what}"
+    found["caption"] = "Mean error with its 95 % interval over images; the table below has the numbers."
+    if len(report.names) > 30:
+        found["layout"]["height"] = 90 + 14 * len(report.names)
+    return found

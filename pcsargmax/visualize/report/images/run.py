@@ -1,17 +1,15 @@
-"""What a report on images is made of: the evaluation of a run, and a way to what it finds in each image."""
+"""The report of a run on images: its evaluation, and a way to what it finds in each image."""
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from pcsargmax.settings.common import method_name
-from pcsargmax.visualize.training_log import log_files
+from pcsargmax.visualize.report.base import Report, Traits, described
 
 if TYPE_CHECKING:
     from pcsargmax.visualize.images.picture import Drawable
@@ -19,24 +17,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageReport:
-    """The result of an evaluation, and what was predicted in it.
+class ImageReport(Report):
+    """The report of a run that finds keypoints or surfaces.
 
     Attributes:
-        name: of the run.
-        metrics: what `evaluate` of the run returned.
         predictions: of the images of the evaluation, in its order; may be lazy, as only some of them are drawn.
         within: of surfaces, the shares of columns whose true row lies within 1 and 2 σ; empty of keypoints.
-        logs: CSV logs of the training, in the order in which they were written.
-        trained: when the checkpoint was written; None where nobody knows.
     """
 
-    name: str
-    metrics: Mapping[str, Any]
+    items: ClassVar[str] = "images"
+
     predictions: Sequence[Drawable]
     within: tuple[float, ...] = ()
-    logs: tuple[Path, ...] = ()
-    trained: datetime.datetime | None = None
 
     @property
     def surfaces(self) -> bool:
@@ -49,19 +41,34 @@ class ImageReport:
         return list(self.metrics["surface_names" if self.surfaces else "keypoint_names"])
 
     @property
-    def image_names(self) -> list[str]:
+    def item_names(self) -> list[str]:
         """Of the M images."""
         return list(self.metrics["images"]["name"])
 
-    def values(self, key: str, rows: Sequence[int] | None = None) -> np.ndarray:
-        """Float64 of a list in the result's "images", NaN for None."""
-        array = np.array(self.metrics["images"][key], dtype=np.float64)
-        return array if rows is None else array[rows]
+    @property
+    def traits(self) -> Traits:
+        """What a second run must share."""
+        unit = self.metrics["unit" if self.surfaces else "length"]
+        return _traits(self.name, self.surfaces, self.names, str(unit))
 
-    def rows_of(self, names: Sequence[str]) -> list[int]:
-        """Where the images of those names stand."""
-        place = {name: row for row, name in enumerate(self.image_names)}
-        return [place[name] for name in names]
+    def only(self, names: Sequence[str]) -> Self:
+        """The report with some of its images; its figures stay those of all."""
+        if list(names) == self.item_names:
+            return self
+        place = {name: row for row, name in enumerate(self.item_names)}
+        rows = [place[name] for name in names]
+        images = {key: [values[row] for row in rows] for key, values in self.metrics["images"].items()}
+        metrics = {**self.metrics, "images": images}
+        return replace(self, metrics=metrics, predictions=_Rows(self.predictions, rows))
+
+    def values(self, key: str) -> np.ndarray:
+        """Float64 of a list in the result's "images", NaN for None."""
+        return np.array(self.metrics["images"][key], dtype=np.float64)
+
+
+def _traits(run: str, surfaces: bool, names: Sequence[str], unit: str | None) -> Traits:
+    what = "surfaces" if surfaces else "keypoints"
+    return Traits(run, f"run of {what}", what, list(names), unit)
 
 
 #: Reports by their labels; "" is that of a single one.
@@ -115,12 +122,10 @@ def measure_image_run(run: AnyRun, split: str = "", **options: Any) -> ImageRepo
     dataset = run.dataset(metrics["split"], **boxes)
     flipped = {"flip_test": True} if metrics.get("flip_test") else {}
     return ImageReport(
-        name=run.folder.resolve().name,
+        **described(run),
         metrics=metrics,
         predictions=predicted_images(run, dataset_sources(dataset), **flipped),
         within=tuple((sums[1:] / sums[0]).tolist()) if sums[0] else (),
-        logs=log_files(run.folder),
-        trained=datetime.datetime.fromtimestamp(run.checkpoint.stat().st_mtime).astimezone(),
     )
 
 
@@ -138,50 +143,13 @@ def check_alike(*runs: AnyRun) -> None:
     """
     from pcsargmax.runs.surfaces import SurfaceRun
 
-    traits = [
-        ("surfaces", run.surface_names) if isinstance(run, SurfaceRun) else ("keypoints", run.keypoint_names)
-        for run in runs
-    ]
-    for other, trait in zip(runs[1:], traits[1:], strict=True):
-        _check_traits(runs[0].folder.resolve().name, traits[0], other.folder.resolve().name, trait)
-
-
-def _check_traits(mine: str, first: tuple[str, Sequence[str]], other: str, second: tuple[str, Sequence[str]]) -> None:
-    if first[0] != second[0]:
-        raise ValueError(f"against: expected a run of {first[0]} as {mine} is, got {other}, of {second[0]}")
-    if list(first[1]) != list(second[1]):
-        told = f"expected the {first[0]} of {mine}, {', '.join(first[1])}; got {', '.join(second[1])}"
-        raise ValueError(f"against: {told}")
-
-
-def comparable(first: ImageReport, second: ImageReport) -> tuple[ImageReport, ImageReport]:
-    """The same reports on the images that both have, in the same order.
-
-    Raises:
-        ValueError: runs of unlike kinds, keypoints or lengths, or without a common image.
-    """
-    traits = [("surfaces" if one.surfaces else "keypoints", one.names) for one in (first, second)]
-    _check_traits(first.name, traits[0], second.name, traits[1])
-    units = [str(one.metrics["unit"] if one.surfaces else one.metrics["length"]) for one in (first, second)]
-    if units[0] != units[1]:
-        raise ValueError(f"against: expected errors in {units[0]}, got {units[1]}")
-    known = set(second.image_names)
-    common = [name for name in first.image_names if name in known]
-    if not common:
-        raise ValueError(
-            f"against: expected a run on the same images, {first.name} and {second.name} have none in common"
-        )
-    return _only(first, common), _only(second, common)
-
-
-def _only(report: ImageReport, names: Sequence[str]) -> ImageReport:
-    """The report on some of its images; the figures stay those of all."""
-    if list(names) == report.image_names:
-        return report
-    rows = report.rows_of(names)
-    images = {key: [values[row] for row in rows] for key, values in report.metrics["images"].items()}
-    chosen = _Rows(report.predictions, rows)
-    return replace(report, metrics={**report.metrics, "images": images}, predictions=chosen)
+    traits = []
+    for run in runs:
+        surfaces = isinstance(run, SurfaceRun)
+        names = run.surface_names if isinstance(run, SurfaceRun) else run.keypoint_names
+        traits.append(_traits(run.folder.resolve().name, surfaces, names, None))
+    for other in traits[1:]:
+        traits[0].check(other)
 
 
 class _Rows(Sequence[Any]):

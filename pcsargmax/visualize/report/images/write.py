@@ -10,7 +10,7 @@ from pcsargmax.visualize.page.pictures import images_data
 from pcsargmax.visualize.report.assembly import SHAPES, TITLES, Layout, about_run, assemble
 from pcsargmax.visualize.report.images import keypoints as report_keypoints
 from pcsargmax.visualize.report.images import surfaces as report_surfaces
-from pcsargmax.visualize.report.images.run import ImageReport, check_alike, comparable, measure_image_run, method_of
+from pcsargmax.visualize.report.images.run import ImageReport, check_alike, measure_image_run, method_of
 
 __all__ = ["ImageReport", "check_alike", "measure_image_run", "method_of", "write_image_report"]
 
@@ -37,7 +37,7 @@ def write_image_report(
         seed: of the bootstrap of differences between runs.
 
     Raises:
-        ValueError: runs that cannot be compared, see `comparable`, or `images` below 1.
+        ValueError: runs that cannot be compared, see `base.comparable`, or `images` below 1.
 
     Example:
         >>> from pathlib import Path
@@ -55,14 +55,8 @@ def write_image_report(
         >>> write_image_report(report, "report.html", images=2).name
         'report.html'
     """
-    reports = [report] if against is None else [report, against]
-    evaluated = [len(one.image_names) for one in reports]
-    if against is not None:
-        reports = list(comparable(report, against))
     layout = Layout(
         parts=report_surfaces if report.surfaces else report_keypoints,
-        items="images",
-        names=reports[0].image_names,
         about=_about,
         method=lambda one: method_of(one.metrics["settings"]),
         data=images_data,
@@ -72,7 +66,7 @@ def write_image_report(
         "own.",
         titles=_TITLES | ({"every-keypoint": "Every surface"} if report.surfaces else {}),
     )
-    return assemble(path, reports, layout, evaluated=evaluated, count=images, written=written, seed=seed)
+    return assemble(path, report, against, layout, count=images, written=written, seed=seed)
 
 
 def _about(run: ImageReport) -> dict[str, str]:

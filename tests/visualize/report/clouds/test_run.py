@@ -6,7 +6,7 @@ import pytest
 
 from pcsargmax.runs.load import load_run
 from pcsargmax.visualize.report import check_alike, measure_run
-from pcsargmax.visualize.report.clouds.run import comparable
+from pcsargmax.visualize.report.base import comparable
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def test_a_report_says_what_was_measured(make_report, tmp_path):
     found = report.metrics["expectation"]
     for said in (
         "<title>mug: mug-run</title>",
-        "mug, split &#x27;test&#x27;",
+        "mug, split &#39;test&#39;",
         "sampling, 10 samples, backbone fine, 100 epochs, seed 3",
         "best.ckpt, 2026-05-04 03:02",
         "2026-06-05 04:03",

@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 
-from pcsargmax.visualize.report.images.parts import mean_of
 from pcsargmax.visualize.report.images.write import check_alike, measure_image_run, method_of, write_image_report
 from pcsargmax.visualize.report.parts import told
+from pcsargmax.visualize.report.rows import mean_of
 
 WRITTEN = datetime.datetime(2030, 5, 6, 7, 8)
 
@@ -69,7 +69,7 @@ def test_the_tables_hold_the_errors(untrained, tmp_path):
     header, *rows = cells(text, "per-shape")
     assert header[:4] == ["image", "keypoints", "NME", "mean error (px)"]
     assert len(rows) == 3
-    for name, value, row in zip(report.image_names, nme, range(3), strict=True):
+    for name, value, row in zip(report.item_names, nme, range(3), strict=True):
         (line,) = [one for one in rows if one[0] == name]
         assert line[2] == told(value, "share")
         assert line[3] == told(np.nanmean(errors[row]), "length")
@@ -145,11 +145,11 @@ def test_what_was_seen_in_training_is_said(untrained, tmp_path):
 
 def test_runs_that_cannot_be_compared_are_refused(untrained, untrained_slices, tmp_path):
     face, slices = untrained("a"), untrained_slices("b")
-    with pytest.raises(ValueError, match="against: expected a run of keypoints as a is, got b, of surfaces"):
+    with pytest.raises(ValueError, match="against: expected a run of keypoints as a is, got b, a run of surfaces"):
         check_alike(face, slices)
     other = dataclasses.replace(face, keypoint_names=("x", "y", "z"))
     with pytest.raises(
-        ValueError, match="against: expected the keypoints of a, left_eye, right_eye, nose; got x, y, z"
+        ValueError, match="against: expected the keypoints of a, left_eye, right_eye, nose; got those of a, x, y, z"
     ):
         check_alike(face, other)
     report = measure_image_run(face)
