@@ -91,11 +91,9 @@ def hidden(one: Drawing, camera: Camera) -> np.ndarray:
         or [np.zeros(len(cloud_depth), dtype=bool)]
     )[: len(pixels)]
     before = (near & (cloud_depth < depth[:, None] - 2.5 * KEYPOINT_RADIUS)).sum(axis=1) > 2
-    return (
-        before
-        if one.surface is None or not len(one.surface.triangles)
-        else before | _behind_surface(one, one.surface, camera)
-    )
+    if one.surface is None or not len(one.surface.triangles):
+        return before
+    return before | _behind_surface(one, one.surface, camera)
 
 
 def _behind_surface(one: Drawing, surface: Surface, camera: Camera) -> np.ndarray:
