@@ -1,7 +1,8 @@
 """Looking at predictions: Open3D window and pictures, an HTML page, figures. Heavy libraries load on use."""
 
 from pcsargmax.visualize.clouds.annotation import annotated
-from pcsargmax.visualize.clouds.scene import RendererUnavailable, render, render_all, render_pair
+from pcsargmax.visualize.clouds.renderer import DrawnByMatplotlib, RendererUnavailable
+from pcsargmax.visualize.clouds.scene import render, render_all, render_pair
 from pcsargmax.visualize.clouds.shapes import dataset_shapes, file_shapes, folder_mesh, folder_shapes, keypointnet_mesh
 from pcsargmax.visualize.clouds.sheet import contact_sheet
 from pcsargmax.visualize.clouds.sources import (
@@ -30,6 +31,7 @@ from pcsargmax.visualize.report.images.write import measure_image_run, write_ima
 from pcsargmax.visualize.window.show import show
 
 __all__ = [
+    "DrawnByMatplotlib",
     "Look",
     "Predictions",
     "RendererUnavailable",
