@@ -5,11 +5,13 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-triton lint cluster clean help
+.PHONY: demo test test-bare test-skipped test-slow test-triton lint cluster clean help
 
 help:
 	@echo "make demo       train a detector on procedural chairs and draw what it finds (about a minute on two cores)"
 	@echo "make test       run the test suite"
+	@echo "make test-bare  run the test suite and the demo as where Open3D cannot be loaded"
+	@echo "make test-skipped  run the tests that were skipped by the last run"
 	@echo "make test-slow  run the long proofs"
 	@echo "make test-triton  test the GPU kernels, in Triton's interpreter where there is no GPU (installs Triton)"
 	@echo "make lint       ruff, mypy, and the layers of imports"
@@ -27,6 +29,16 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -m "not slow"
+
+test-bare: export PYTHONPATH := $(CURDIR)/build/bare
+test-bare: $(VENV)/ready
+	mkdir -p build/bare/open3d
+	echo 'raise ImportError("kept out by make test-bare")' >build/bare/open3d/__init__.py
+	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/pcsargmax demo
+
+test-skipped: $(VENV)/ready
+	$(BIN)/python -m pytest -m "not slow" --only-skipped
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -m slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest_plugins = ["fixtures.image_runs", "fixtures.pictures", "fixtures.predictions"]
+pytest_plugins = ["fixtures.image_runs", "fixtures.pictures", "fixtures.predictions", "fixtures.skipped"]
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pcsargmax.visualize import RendererUnavailable
-
 DOCS = Path(__file__).parents[1] / "docs"
 #: Pixels along the side of the squares that are compared: what is where, not how its edges are smoothed.
 SQUARE = 10
@@ -20,16 +18,13 @@ def squares(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["scene.png", "pair.png"])
-def test_pictures_of_the_readme_show_what_is_drawn_now(name, tmp_path):
+def test_pictures_of_the_readme_show_what_is_drawn_now(name, renderer, tmp_path):
     draw = runpy.run_path(str(DOCS / "draw_pictures.py"))["PICTURES"][name]
-    try:
-        drawn = squares(draw(tmp_path / name))
-    except RendererUnavailable as error:
-        pytest.skip(str(error))
+    drawn = squares(draw(tmp_path / name))
     kept = squares(DOCS / name)
     assert drawn.shape == kept.shape
     difference = np.abs(drawn - kept).max(axis=2)
-    assert difference.mean() < 1
+    assert difference.mean() < (1 if renderer == "open3d" else 2)  # Open3D drew those that are kept
     assert np.quantile(difference, 0.999) < 25
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pcsargmax.annotate.marks import ABSENT, Mark, Proposal, Triple
 from pcsargmax.io.clouds import Cloud, read_cloud
+from pcsargmax.ops.triangle_tree import SurfacePoint, TriangleTree
 from pcsargmax.predictions.cloud import Prediction
 
 #: Gaps between the points of a surface that are no holes, as multiples of the usual distance of neighbours.
@@ -81,17 +82,15 @@ class Scan:
         if self.cloud.faces is None:
             row = self._foremost(np.asarray(origin, dtype=np.float64), direction, slope)
             return None if row is None else self.mark_of_point(row)
-        hit = self._surface.cast_rays(_tensor([*origin, *direction]))
-        if not np.isfinite(hit["t_hit"].item()):
-            return None
-        return self._mark_of_face(hit)
+        hit = self._surface.first_hit(origin, direction)
+        return None if hit is None else self._mark_of_face(hit)
 
     def snap(self, position: Any) -> Mark:
         """The place of the scan nearest to a position (3,) of the file: on the surface, or a point of a cloud."""
         place = self.to_unit(position)
         if self.cloud.faces is None:
             return self.mark_of_point(int(np.square(self.points - place).sum(axis=1).argmin()))
-        return self._mark_of_face(self._surface.compute_closest_points(_tensor(place)))
+        return self._mark_of_face(self._surface.closest(place))
 
     def mark_of_point(self, row: int) -> Mark:
         """The mark at a point of the file."""
@@ -122,24 +121,16 @@ class Scan:
         return _nearest(along, aside, around, self.spacing) if _encloses(offset[around], direction) else hit
 
     @cached_property
-    def _surface(self) -> Any:
-        """The triangles in the unit frame, where the 32-bit numbers of the ray caster are exact enough."""
-        import open3d as o3d
-
+    def _surface(self) -> TriangleTree:
+        """The triangles in the unit frame."""
         assert self.cloud.faces is not None
-        scene = o3d.t.geometry.RaycastingScene()
-        scene.add_triangles(_tensor(self.points), _tensor(self.cloud.faces, np.uint32))
-        return scene
+        return TriangleTree(self.points, self.cloud.faces)
 
-    def _mark_of_face(self, hit: dict[str, Any]) -> Mark:
-        """The mark of a triangle and its coordinates, computed in 64 bits from the corners in the file."""
+    def _mark_of_face(self, hit: SurfacePoint) -> Mark:
+        """The mark of a triangle and its coordinates, computed from the corners in the file."""
         assert self.cloud.faces is not None
-        face = int(hit["primitive_ids"].item())
-        u, v = hit["primitive_uvs"].numpy().reshape(2).astype(np.float64)
-        weights = np.clip([1 - u - v, u, v], 0, 1)
-        weights /= weights.sum()
-        position = weights @ self.cloud.points[self.cloud.faces[face]]
-        return Mark(_triple(position), face_index=face, face_uv=_triple(weights))
+        position = hit.weights @ self.cloud.points[self.cloud.faces[hit.face]]
+        return Mark(_triple(position), face_index=hit.face, face_uv=_triple(hit.weights))
 
 
 def _nearest(along: np.ndarray, aside: np.ndarray, chosen: np.ndarray, spacing: float) -> int | None:
@@ -163,10 +154,3 @@ def _encloses(offset: np.ndarray, direction: np.ndarray) -> bool:
 def _triple(values: Any) -> Triple:
     x, y, z = (float(value) for value in values)
     return x, y, z
-
-
-def _tensor(values: Any, dtype: Any = np.float32) -> Any:
-    """(M, ...) in 32 bits; one ray or one position is a row."""
-    import open3d as o3d
-
-    return o3d.core.Tensor.from_numpy(np.atleast_2d(np.ascontiguousarray(values, dtype=dtype)))

@@ -75,16 +75,13 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
 
 
 def _draw(report: RunReport, folder: Path) -> list[Path]:
-    """Write the page and, where a renderer is to be had, pictures of the first test shapes."""
+    """Write the page, and pictures of the first test shapes."""
     from pcsargmax.commands.shared.progress import console
-    from pcsargmax.visualize import Look, RendererUnavailable, contact_sheet, render
+    from pcsargmax.visualize import Look, contact_sheet, render
     from pcsargmax.visualize.report import write_report
 
-    found, written = report.predictions, [write_report(report, folder / "report.html")]
-    try:
-        console.print("drawing …")
-        written.append(render(found[0], folder / "picture.png", Look(ellipsoids=1)))
-        written.append(contact_sheet(found[:8], folder / "pictures.png"))
-    except RendererUnavailable as error:
-        console.print(f"No pictures: {error}")
-    return written
+    found = report.predictions
+    page = write_report(report, folder / "report.html")
+    console.print("drawing …")
+    picture = render(found[0], folder / "picture.png", Look(ellipsoids=1))
+    return [page, picture, contact_sheet(found[:8], folder / "pictures.png")]

@@ -162,7 +162,7 @@ class SamplingArgmax(nn.Module):
 
     Args:
         basis: the density around each site; None is `Gaussian("auto")`. A learned σ is given to each call instead,
-            `layer(logits, sites, basis=Gaussian(site_sigma(features)))`: the layer would not register it.
+            `layer(logits, sites, basis=Gaussian(sigma))`: the layer would not register it.
         num_samples: S, samples of each keypoint in training.
         relaxation: how the weights are drawn, as in `relaxed_categorical`.
         temperature: τ > 0. To anneal it, set the attribute: `layer.temperature = schedule(progress)`.

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pcsargmax.io.atomic import atomic_path
+from pcsargmax.io.lzf import decompress_lzf
 
 _KEYS = ("VERSION", "FIELDS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "VIEWPOINT", "POINTS", "DATA")
 _TYPES = {"F": "f", "I": "i", "U": "u"}
@@ -52,7 +53,7 @@ def read_pcd(path: str | Path) -> tuple[np.ndarray, np.ndarray | None, np.ndarra
     elif header.data == "binary":
         columns = _binary_columns(path, header, content[header.length :])
     else:
-        return _read_compressed(path, header)
+        columns = _compressed_columns(path, header, content[header.length :])
     points = np.stack([columns[axis].astype(np.float64) for axis in "xyz"], axis=1)
     normal = None
     if all(name in columns for name in _NORMAL):
@@ -210,6 +211,28 @@ def _binary_columns(path: Path, header: _Header, body: bytes) -> dict[str, np.nd
     return {field: table[f"f{i}"][:, 0] for i, (field, count) in counts if count}
 
 
+def _compressed_columns(path: Path, header: _Header, body: bytes) -> dict[str, np.ndarray]:
+    """The columns of compressed data, which hold all values of the first field, then all of the next one."""
+    widths = [d.itemsize * c for d, c in zip(header.dtypes, header.counts, strict=True)]
+    compressed, unpacked = struct.unpack("<II", body[:8]) if len(body) >= 8 else (0, 0)
+    if compressed != len(body) - 8 or unpacked != header.points * sum(widths):
+        raise ValueError(
+            f"{path}:{header.lines}: the header promises {header.points} points of {sum(widths)} bytes; "
+            f"{max(len(body) - 8, 0)} compressed bytes follow it, said to be {compressed} that unpack to {unpacked}"
+        )
+    try:
+        data = decompress_lzf(body[8:], unpacked)
+    except ValueError as error:
+        raise ValueError(f"{path}:{header.lines}: the compressed data are damaged: {error}") from None
+    columns, start = {}, 0
+    for field, dtype, count, width in zip(header.fields, header.dtypes, header.counts, widths, strict=True):
+        if count:
+            values = np.frombuffer(data, dtype, header.points * count, start)
+            columns[field] = values.reshape(header.points, count)[:, 0]
+        start += header.points * width
+    return columns
+
+
 def _unpack_color(packed: np.ndarray) -> np.ndarray:
     """(N,) uint32, int32 or the same bits as float32 -> (N, 3) uint8."""
     if packed.dtype.kind == "f":
@@ -217,31 +240,3 @@ def _unpack_color(packed: np.ndarray) -> np.ndarray:
     else:
         bits = (packed.astype(np.int64) & 0xFFFFFFFF).astype(np.uint32)
     return np.stack([(bits >> shift) & 255 for shift in (16, 8, 0)], axis=1).astype(np.uint8)
-
-
-def _check_compressed(path: Path, header: _Header) -> None:
-    """Hold the header against the two sizes that stand before compressed data: Open3D would believe it and run out."""
-    body = path.read_bytes()[header.length :]
-    row = sum(d.itemsize * c for d, c in zip(header.dtypes, header.counts, strict=True))
-    compressed, unpacked = struct.unpack("<II", body[:8]) if len(body) >= 8 else (0, 0)
-    if compressed != len(body) - 8 or unpacked != header.points * row:
-        raise ValueError(
-            f"{path}:{header.lines}: the header promises {header.points} points of {row} bytes; "
-            f"{max(len(body) - 8, 0)} compressed bytes follow it, said to be {compressed} that unpack to {unpacked}"
-        )
-
-
-def _read_compressed(path: Path, header: _Header) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    import open3d
-
-    _check_compressed(path, header)
-    with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
-        cloud = open3d.io.read_point_cloud(path, remove_nan_points=False, remove_infinite_points=False)
-    points = np.asarray(cloud.points)
-    if len(points) != header.points:
-        raise ValueError(
-            f"{path}:{header.lines}: the header promises {header.points} points, {len(points)} could be "
-            "unpacked; the file may be cut off"
-        )
-    color = np.rint(np.asarray(cloud.colors) * 255).astype(np.uint8) if cloud.has_colors() else None
-    return points.copy(), color, np.asarray(cloud.normals).copy() if cloud.has_normals() else None

@@ -1,5 +1,6 @@
 from .clouds.annotation import annotated
-from .clouds.scene import RendererUnavailable, render, render_all, render_pair
+from .clouds.renderer import DrawnByMatplotlib, RendererUnavailable
+from .clouds.scene import render, render_all, render_pair
 from .clouds.shapes import dataset_shapes, file_shapes, folder_mesh, folder_shapes, keypointnet_mesh
 from .clouds.sheet import contact_sheet
 from .clouds.sources import (
@@ -28,6 +29,7 @@ from .report.images.write import measure_image_run, write_image_report
 from .window.show import show
 
 __all__ = [
+    "DrawnByMatplotlib",
     "Look",
     "Predictions",
     "RendererUnavailable",

@@ -3,7 +3,7 @@ import json
 from pcsargmax.settings.detector import TrainSettings
 
 
-def test_the_demo_goes_the_whole_way(cli, tmp_path):
+def test_the_demo_goes_the_whole_way(renderer, cli, tmp_path):
     result = cli("demo", "--category", "mug", "--folder", tmp_path, "--models", 12, "--epochs", 2, "--device", "cpu")
     assert result.exit_code == 0, result.output
     (run,) = tmp_path.glob("mug-*")
@@ -16,8 +16,10 @@ def test_the_demo_goes_the_whole_way(cli, tmp_path):
     assert "pck@0.01" in result.stdout
     assert "report.html" in result.stdout.replace("\n", "")
     assert "training epochs: 2/2" in result.stderr
-    if "No picture" not in result.stderr:
-        assert (run / "pictures.png").read_bytes().startswith(b"\x89PNG")
+    assert result.stderr.count("drawn by matplotlib: Open3D cannot be loaded") == (renderer == "without_open3d")
+    for name in ("picture.png", "pictures.png"):
+        assert name in result.stdout
+        assert (run / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_mistakes_are_one_line(cli_error, tmp_path):

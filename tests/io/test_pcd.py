@@ -2,6 +2,7 @@ import struct
 
 import numpy as np
 import pytest
+from reference import lzf
 
 from pcsargmax.io.pcd import read_pcd, write_pcd
 
@@ -109,29 +110,55 @@ def test_files_of_another_writer(tmp_path, kind):
     assert normal is None
 
 
-def test_compressed_and_cut_off(tmp_path):
-    open3d = pytest.importorskip("open3d", exc_type=ImportError)
-    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(np.random.default_rng(0).normal(size=(100, 3))))
-    path = tmp_path / "a.pcd"
-    open3d.io.write_point_cloud(str(path), cloud, compressed=True)
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(
-        ValueError, match=r"a\.pcd:\d+: the header promises 100 points of 12 bytes; \d+ compressed bytes"
-    ):
-        read_pcd(path)
+@pytest.fixture
+def compressed(pcd):
+    """Write 100 points, with more fields than are read, as PCL compresses them: one field after the other."""
+
+    def write(size: int = 4, damage=lambda content: content):
+        table = np.random.default_rng(0).normal(size=(3, 100)).astype(f"<f{size}")
+        color = np.arange(100, dtype="<u4") << 8
+        fields = [table[2], np.zeros((100, 3), "u1"), table[0], np.ones((100, 2), "<f4"), table[1], color]
+        data = b"".join(field.tobytes() for field in fields)
+        packed = lzf.compress(data)
+        header = (
+            f"VERSION .7\nFIELDS z _ x hist y rgba\nSIZE {size} 1 {size} 4 {size} 4\nTYPE F U F F F U\n"
+            "COUNT 1 3 1 2 1 1\nWIDTH 100\nHEIGHT 1\nPOINTS 100\nDATA binary_compressed\n"
+        )
+        content = header.encode() + struct.pack("<II", len(packed), len(data)) + packed
+        return pcd(damage(content)), table.T
+
+    return write
 
 
-def test_a_compressed_header_that_lies_is_found_before_memory_is_taken(tmp_path):
-    open3d = pytest.importorskip("open3d", exc_type=ImportError)
-    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(np.random.default_rng(0).normal(size=(100, 3))))
-    path = tmp_path / "a.pcd"
-    open3d.io.write_point_cloud(str(path), cloud, compressed=True)
-    lie = (
-        path.read_bytes().replace(b"POINTS 100\n", b"POINTS 99999999999\n").replace(b"WIDTH 100", b"WIDTH 99999999999")
-    )
-    path.write_bytes(lie)
-    with pytest.raises(ValueError, match=r"a\.pcd:\d+: the header promises 99999999999 points"):
-        read_pcd(path)
+@pytest.mark.parametrize("size", [4, 8])
+def test_compressed(compressed, size):
+    path, expected = compressed(size)
+    points, color, normal = read_pcd(path)
+    assert points.dtype == np.float64
+    np.testing.assert_array_equal(points, expected)
+    assert color.tolist() == [[0, number, 0] for number in range(100)]
+    assert normal is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content[:-200], r"the header promises 100 points of 27 bytes; \d+ compressed bytes follow it"),
+        (lambda content: content + b"\0", "said to be"),
+        (
+            lambda content: content.partition(b"DATA")[0] + b"DATA binary_compressed\n\0",
+            "; 0 compressed bytes follow it",
+        ),
+        (  # found before memory is taken
+            lambda content: content.replace(b"S 100\n", b"S 99999999999\n").replace(b"H 100", b"H 99999999999"),
+            "the header promises 99999999999 points",
+        ),
+        (lambda content: content[:-9] + b"\xff" * 9, "the compressed data are damaged: "),
+    ],
+)
+def test_compressed_and_damaged(compressed, damage, message):
+    with pytest.raises(ValueError, match=rf"a\.pcd:9: .*{message}"):
+        read_pcd(compressed(damage=damage)[0])
 
 
 def test_old_headers_without_width_or_points(pcd):

@@ -15,12 +15,14 @@ from rich.text import Text
 def friendly_errors() -> Iterator[None]:
     """Turn ValueError and OSError into a red line and exit code 2, an interrupt into exit code 130.
 
-    Warnings are shown as a yellow line each; other exceptions are defects and keep their traceback.
+    Warnings are shown as a yellow line each, the same one once; other exceptions are defects and keep their traceback.
     """
-    console = Console(stderr=True)
+    console, shown = Console(stderr=True), set[str]()
 
     def show(message: Warning | str, *_: object) -> None:
-        console.print(Text(f"warning: {message}", style="yellow"), soft_wrap=True)
+        if str(message) not in shown:
+            shown.add(str(message))
+            console.print(Text(f"warning: {message}", style="yellow"), soft_wrap=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]

@@ -82,7 +82,7 @@ def check_counts(outputs: dict[str, Path], count: int) -> None:
 
 def show_view(view: View) -> None:
     """Open the window."""
-    from pcsargmax.visualize.clouds.scene import RendererUnavailable
+    from pcsargmax.visualize.clouds.renderer import RendererUnavailable
     from pcsargmax.visualize.window.show import show
 
     try:
@@ -92,7 +92,7 @@ def show_view(view: View) -> None:
 
 
 def write_view(view: View, outputs: dict[str, Path], camera: dict[str, Any], first: int) -> None:
-    """Write the page first, as it needs no renderer, then the rest, and print the path of each file.
+    """Write the page first, as it is ready soonest, then the rest, and print the path of each file.
 
     Args:
         view: what to write.
@@ -101,7 +101,6 @@ def write_view(view: View, outputs: dict[str, Path], camera: dict[str, Any], fir
         first: number of the first shape, for the names of pictures.
     """
     from pcsargmax.commands.shared.progress import progress_bars
-    from pcsargmax.visualize.clouds.scene import RendererUnavailable
 
     written: list[Path] = []
     try:
@@ -117,8 +116,6 @@ def write_view(view: View, outputs: dict[str, Path], camera: dict[str, Any], fir
             for kind, write in writers.items():
                 if kind in outputs:
                     written.extend(write(outputs[kind]))
-    except RendererUnavailable as error:
-        raise OSError(f"{error} --html FILE.html writes one.") from error
     finally:
         for path in written:
             typer.echo(path)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from pcsargmax.ops.triangle_tree import TriangleTree
 from pcsargmax.predictions.cloud import Surface
 from pcsargmax.visualize import overlay
 from pcsargmax.visualize.clouds.drawing import KEYPOINT_RADIUS, Drawing
@@ -90,25 +91,18 @@ def hidden(one: Drawing, camera: Camera) -> np.ndarray:
         or [np.zeros(len(cloud_depth), dtype=bool)]
     )[: len(pixels)]
     before = (near & (cloud_depth < depth[:, None] - 2.5 * KEYPOINT_RADIUS)).sum(axis=1) > 2
-    return before if one.surface is None else before | _behind_surface(one, one.surface, camera)
+    if one.surface is None or not len(one.surface.triangles):
+        return before
+    return before | _behind_surface(one, one.surface, camera)
 
 
 def _behind_surface(one: Drawing, surface: Surface, camera: Camera) -> np.ndarray:
-    """(M,) bool: whether a triangle stands between a keypoint and the eye (Möller and Trumbore 1997)."""
-    corner = surface.vertices[surface.triangles]  # (T, 3 corners, 3)
-    first, second = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    """(M,) bool: whether a triangle stands between a keypoint and the eye."""
+    tree, reach = TriangleTree(surface.vertices, surface.triangles), 2.5 * KEYPOINT_RADIUS
     met = np.zeros(len(one.position), dtype=bool)
     for number, place in enumerate(one.position):
         way = camera.eye - place
         length = float(np.linalg.norm(way))
-        across = np.cross(way / length, second)
-        volume = (first * across).sum(axis=1)
-        inverse = 1 / np.where(np.abs(volume) > 1e-15, volume, np.inf)
-        offset = place - corner[:, 0]
-        u = (offset * across).sum(axis=1) * inverse
-        turned = np.cross(offset, first)
-        v = turned @ (way / length) * inverse
-        distance = (turned * second).sum(axis=1) * inverse
-        inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (volume != 0)
-        met[number] = (inside & (distance > 2.5 * KEYPOINT_RADIUS) & (distance < length)).any()
+        hit = tree.first_hit(place + reach * way / length, way)
+        met[number] = hit is not None and hit.distance < length - reach
     return met

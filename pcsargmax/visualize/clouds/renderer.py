@@ -1,4 +1,4 @@
-"""Pictures of a drawing without a screen, by a child process whose death is no more than an error."""
+"""Pictures of a drawing without a screen: by Open3D in a child process, whose death does no harm, or by matplotlib."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pcsargmax.visualize.clouds import geometry, offscreen
+from pcsargmax.visualize.clouds import fallback, geometry, offscreen
 from pcsargmax.visualize.clouds.drawing import Drawing
 from pcsargmax.visualize.clouds.geometry import Camera, Mesh
 
@@ -24,15 +25,14 @@ _HAZE = 0.35
 #: The surface is moved away from the eye by this share of its distance, which does not move it in the picture: points
 #: that lie on it then stand before it.
 _BEHIND = 0.006
-_HELP = (
-    "Open3D needs the system libraries libusb-1.0-0 libgl1 libgomp1; pictures without a screen need "
-    "libvulkan1 mesa-vulkan-drivers as well (apt-get install libusb-1.0-0 libgl1 libgomp1 libvulkan1 "
-    "mesa-vulkan-drivers). The HTML page needs none of them"
-)
+#: Packages of the system that Open3D needs, and for pictures without a screen.
+_LIBRARIES, _DRIVERS = "libusb-1.0-0 libgl1 libgomp1", "libvulkan1 mesa-vulkan-drivers"
+#: Why Open3D cannot draw, by the program that was to draw with it: it is not tried again for each picture.
+_FAILED: dict[str, str] = {}
 
 
 class RendererUnavailable(RuntimeError):
-    """Open3D cannot be loaded or cannot draw on this machine; the message says what to install.
+    """Open3D cannot be loaded or cannot open a window on this machine; the message says what to install.
 
     Example:
         >>> from pcsargmax.visualize import RendererUnavailable
@@ -42,32 +42,61 @@ class RendererUnavailable(RuntimeError):
 
     def __init__(self, cause: str) -> None:
         """Say the cause and the cure."""
-        super().__init__(f"cannot draw with Open3D: {cause.strip().rstrip('.')}. {_HELP}.")
+        super().__init__(
+            f"cannot draw with Open3D: {cause.strip().rstrip('.')}. Open3D needs the system libraries {_LIBRARIES} "
+            f"(apt-get install {_LIBRARIES})."
+        )
+
+
+class DrawnByMatplotlib(UserWarning):
+    """Open3D cannot draw pictures on this machine, so matplotlib drew them; the message says why.
+
+    Example:
+        >>> import warnings
+        >>> from pcsargmax.visualize import DrawnByMatplotlib
+        >>> warnings.filterwarnings("ignore", category=DrawnByMatplotlib)  # pictures by matplotlib are fine
+    """
+
+
+class _NoPicture(Exception):
+    """Open3D did not draw; the message says why."""
 
 
 def draw_views(one: Drawing, cameras: Sequence[Camera], *, timeout: float) -> Iterator[np.ndarray]:
     """Draw from each camera, all of one size and field of view.
 
     A single view is lit from above the viewer's left shoulder; several, whose light cannot change from one to the next,
-    from above.
+    from above. Where Open3D cannot draw, matplotlib does, and a warning, `DrawnByMatplotlib`, says why.
 
     Args:
         one: what to draw.
         cameras: one or more.
-        timeout: seconds to wait for one picture; a renderer that hangs is tried twice.
+        timeout: seconds to wait for one picture of Open3D; a renderer that hangs is tried twice.
 
     Yields:
         The pictures, `SUPERSAMPLING` times as large as the cameras', (height, width, 3) uint8.
-
-    Raises:
-        RendererUnavailable: Open3D or a graphics driver is missing.
     """
+    views = [{"eye": camera.eye, "frame": camera.frame()} for camera in cameras]
+    job, done, program = _job(one, cameras), 0, offscreen.__file__
+    try:
+        if program in _FAILED:
+            raise _NoPicture(_FAILED[program])
+        for picture in _open3d_pictures(job | {"views": views}, timeout):
+            yield picture
+            done += 1
+    except _NoPicture as error:
+        _FAILED[program] = str(error)
+        warnings.warn(
+            f"drawn by matplotlib: {error}. Open3D needs {_LIBRARIES} {_DRIVERS}", DrawnByMatplotlib, stacklevel=2
+        )
+        yield from fallback.draw(job | {"views": views[done:]})
+
+
+def _open3d_pictures(job: dict[str, Any], timeout: float) -> Iterator[np.ndarray]:
+    """The pictures as Open3D draws them; raises `_NoPicture` where it cannot."""
     with tempfile.TemporaryDirectory() as folder:
-        views = [
-            {"path": str(Path(folder) / f"{number}.npy"), "eye": camera.eye, "frame": camera.frame()}
-            for number, camera in enumerate(cameras)
-        ]
-        job, done, tries = _job(one, cameras), 0, 0
+        views = [view | {"path": str(Path(folder) / f"{n}.npy")} for n, view in enumerate(job["views"])]
+        done, tries = 0, 0
         while done < len(views):
             before = done
             for path in _child_pictures(job | {"views": views[done:]}, timeout):
@@ -76,7 +105,7 @@ def draw_views(one: Drawing, cameras: Sequence[Camera], *, timeout: float) -> It
                 done += 1
             tries = 1 if done > before else tries + 1
             if done < len(views) and tries > 1:
-                raise RendererUnavailable(f"the renderer did not finish in {timeout:g} seconds, tried twice")
+                raise _NoPicture(f"Open3D did not finish in {timeout:g} seconds, tried twice")
 
 
 def _child_pictures(job: dict[str, Any], timeout: float) -> Iterator[Path]:
@@ -94,7 +123,7 @@ def _child_pictures(job: dict[str, Any], timeout: float) -> Iterator[Path]:
                     if child.poll() is None:
                         return
                     said.seek(0)
-                    raise RendererUnavailable(_cause(child.returncode, said.read().decode(errors="replace")))
+                    raise _NoPicture(_cause(child.returncode, said.read().decode(errors="replace")))
                 yield path
         finally:
             child.kill()
@@ -116,11 +145,10 @@ def _appears(path: Path, child: subprocess.Popen[bytes], timeout: float) -> bool
 
 def _cause(status: int, said: str) -> str:
     """Why a child ended with a status before its time."""
-    last = " ".join(said.strip().splitlines()[-3:])
+    last = " ".join(said.strip().splitlines()[-3:]).rstrip(".")
     if status == offscreen.IMPORT_FAILED:
-        return last
-    told = f"the renderer ended with status {status}, most likely for want of a graphics driver"
-    return f"{told}; it said: {last or 'nothing'}"
+        return f"Open3D cannot be loaded: {last}"
+    return f"Open3D ended with status {status}, probably without a graphics driver; it said: {last or 'nothing'}"
 
 
 def _job(one: Drawing, cameras: Sequence[Camera]) -> dict[str, Any]:
@@ -143,8 +171,8 @@ def _job(one: Drawing, cameras: Sequence[Camera]) -> dict[str, Any]:
         "vertices": mesh.vertices,
         "triangles": mesh.triangles,
         "colors": color,
-        "point_positions": np.zeros((0, 3)) if one.as_balls else one.points,
-        "point_colors": one.colors.rgb if one.as_balls else _point_colors(one, None if turning else camera),
+        "point_positions": geometry.EMPTY.vertices if one.as_balls else one.points,
+        "point_colors": geometry.EMPTY.colors if one.as_balls else _point_colors(one, None if turning else camera),
         "point_size": point_pixels * SUPERSAMPLING,
         "size": (camera.size[0] * SUPERSAMPLING, camera.size[1] * SUPERSAMPLING),
         "focal": float(camera.pixels_per_unit(1.0)) * SUPERSAMPLING,

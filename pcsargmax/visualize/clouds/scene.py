@@ -1,4 +1,4 @@
-"""The cloud with its probability map and keypoints in 3-D: an Open3D window, or a picture without a screen."""
+"""Pictures of the cloud with its probability map and keypoints in 3-D, drawn without a screen."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from pcsargmax.visualize.clouds.drawing import Drawing, build_drawing
 from pcsargmax.visualize.clouds.geometry import Camera
 from pcsargmax.visualize.clouds.legend import Side
 from pcsargmax.visualize.clouds.picture import finish_view, notes
-from pcsargmax.visualize.clouds.renderer import RendererUnavailable, draw_views
+from pcsargmax.visualize.clouds.renderer import draw_views
 from pcsargmax.visualize.look import Look
 from pcsargmax.visualize.overlay import INK, SMALLEST, font, shorten
 from pcsargmax.visualize.palette import probability_map
-
-__all__ = ["RendererUnavailable", "render", "render_all", "render_pair"]
 
 
 def render(
@@ -56,7 +54,10 @@ def render_all(
     timeout: float = 90.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Draw predictions to PNG files, each in a child process of its own; y is up.
+    """Draw predictions to PNG files; y is up.
+
+    Open3D draws each in a child process of its own. Where it cannot, matplotlib draws the same shapes, and a warning,
+    `DrawnByMatplotlib`, says why.
 
     Args:
         predictions: what to draw; a lazy sequence is asked for one at a time.
@@ -69,7 +70,6 @@ def render_all(
         progress: called with (done, total).
 
     Raises:
-        RendererUnavailable: Open3D or a graphics driver is missing.
         ValueError: unequal numbers of predictions, paths and looks, a size too small, or no such keypoint.
 
     Example:
@@ -127,7 +127,6 @@ def render_pair(
         timeout: see `render_all`.
 
     Raises:
-        RendererUnavailable: Open3D or a graphics driver is missing.
         ValueError: two clouds of unlike extent, a size too small, or no such keypoint in one of them.
 
     Example:

@@ -47,7 +47,6 @@ def contact_sheet(
         progress: called with (done, total).
 
     Raises:
-        RendererUnavailable: Open3D or a graphics driver is missing.
         ValueError: no prediction, another number of captions, too few columns, a size too small, or no such keypoint.
 
     Example:

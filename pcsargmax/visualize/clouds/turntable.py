@@ -64,7 +64,6 @@ def turntable(
         progress: called with (done, total).
 
     Raises:
-        RendererUnavailable: Open3D or a graphics driver is missing.
         ValueError: another kind of file, an MP4 without PyAV, too few frames or too fast ones, a wrong size, no such
             keypoint, or two clouds of unlike extent.
 

@@ -7,14 +7,12 @@ from pcsargmax.visualize import Look, RendererUnavailable, palette, render, rend
 from pcsargmax.visualize.clouds.scene import pair_drawings
 
 
+@pytest.mark.usefixtures("renderer")
 def test_a_picture_shows_cloud_keypoints_and_legend(mug, picture_of, tmp_path):
     look = Look(keypoint="handle", ellipsoids=2, samples=True)
     one = mug(scale=100, origin=1e6)
     one = dataclasses.replace(one, samples=one.position + 3 * np.random.default_rng(0).normal(size=(30, 4, 3)))
-    try:
-        path = render(one, tmp_path / "mug.png", look, size=(480, 360))
-    except RendererUnavailable as error:
-        pytest.skip(f"no renderer here: {error}")
+    path = render(one, tmp_path / "mug.png", look, size=(480, 360))
     pixels = picture_of(path)
     assert pixels.shape == (360, 480, 3)
     cloud = pixels[:, :280]
@@ -29,15 +27,13 @@ def test_a_picture_shows_cloud_keypoints_and_legend(mug, picture_of, tmp_path):
     assert (np.abs(pixels[:, 290:] - bar).max(axis=-1) < 4).any()
 
 
+@pytest.mark.usefixtures("renderer")
 def test_a_pair_is_seen_from_one_camera(mug, picture_of, tmp_path):
     one = mug()
     # The second is sure of the rim, the first of the handle.
     other = dataclasses.replace(one, probability=one.probability[[1, 0, 2, 3]])
-    try:
-        look = Look(keypoint=0, log_scale=True, min_visibility=2.0)  # the cloud alone
-        path = render_pair(one, other, tmp_path / "pair.png", look, size=(640, 300))
-    except RendererUnavailable as error:
-        pytest.skip(f"no renderer here: {error}")
+    look = Look(keypoint=0, log_scale=True, min_visibility=2.0)  # the cloud alone
+    path = render_pair(one, other, tmp_path / "pair.png", look, size=(640, 300))
     pixels = picture_of(path)
     assert pixels.shape == (300, 640, 3)
     width = (640 - 269) // 2

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pcsargmax.visualize import Look, RendererUnavailable, contact_sheet, palette
+from pcsargmax.visualize import Look, contact_sheet, palette
 
 
 @pytest.fixture
@@ -101,11 +101,9 @@ def test_keypoints_of_unlike_names_go_by_their_number(mug, written, tmp_path, fa
     assert not {"lip", "rim <b>"} & set(written)
 
 
+@pytest.mark.usefixtures("renderer")
 def test_a_sheet_is_really_drawn(mug, picture_of, tmp_path):
-    try:
-        path = contact_sheet(named(mug, 2), tmp_path / "a.png", columns=2, size=(200, 150))
-    except RendererUnavailable as error:
-        pytest.skip(f"no renderer here: {error}")
+    path = contact_sheet(named(mug, 2), tmp_path / "a.png", columns=2, size=(200, 150))
     pixels = picture_of(path)
     for left in (0, 200):
         cell = pixels[:150, left : left + 200]
