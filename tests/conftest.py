@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest_plugins = ["fixtures.image_runs", "fixtures.pictures", "fixtures.predictions"]
+pytest_plugins = ["fixtures.clouds", "fixtures.image_runs", "fixtures.pictures", "fixtures.predictions"]
 
 
 @pytest.fixture(autouse=True)

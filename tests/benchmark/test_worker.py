@@ -477,13 +477,6 @@ def test_the_status_tells_how_far_an_experiment_is(box_plan, places, monkeypatch
     assert read_status(places.status(experiment)) == json.loads(json.dumps(told[-1]))
 
 
-def test_a_status_that_cannot_be_read_is_empty(tmp_path):
-    assert read_status(tmp_path / "none") == {}
-    for text in ("", "[]"):
-        (tmp_path / "file").write_text(text)
-        assert read_status(tmp_path / "file") == {}
-
-
 def test_an_experiment_on_data_that_are_not_there_leaves_no_run(box_plan, places, tmp_path):
     (experiment,) = box_plan(root=tmp_path)
     with pytest.raises(FileNotFoundError, match="not laid out like KeypointNet"):

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pcsargmax.core.argmax import sampling_argmax
 from pcsargmax.core.bases import Gaussian
 from pcsargmax.core.cells import Triangular, Uniform
-from pcsargmax.core.engine import chunks, moments
+from pcsargmax.core.engine import chunks, moments, triton_moments
 from pcsargmax.core.engine.sampler import Sampler
 from pcsargmax.core.grid import Grid
 from pcsargmax.core.losses import expected_error
@@ -334,3 +334,12 @@ def test_an_automatic_sigma_of_a_cloud_compiles_with_a_break():
     assert samples.shape == (2, 4, 3, 3)
     torch.testing.assert_close(scales[0], Gaussian("auto").scale(sites, mask))
     assert torch.autograd.grad(samples.sum(), logits)[0].isfinite().all()
+
+
+def test_many_coordinates_do_not_take_the_kernel(monkeypatch):
+    class OnGPU:
+        is_cuda, dtype, device = True, torch.float32, torch.device("cuda")
+
+    monkeypatch.setattr(triton_moments, "available", lambda device: True)
+    draws = chunks.Draws(3, 1.0, "gumbel_softmax")
+    assert [moments.has_kernel(OnGPU(), torch.zeros(1, 4, size), draws) for size in (1, 8, 9)] == [True, True, False]

@@ -12,7 +12,6 @@ from pcsargmax.core.losses import (
     variance_regularized_error,
 )
 from pcsargmax.models.keypoint_detector import Scores
-from pcsargmax.runs.prepare import basis_sigma
 from pcsargmax.settings.common import OBJECTIVES
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training.detector.objective import make_comparison, make_objective
@@ -137,15 +136,6 @@ def test_padding_has_no_effect(scores, name):
     assert (scores.logits.grad[1, :, :6] != 0).all()
     changed = scores._replace(sites=scores.sites.masked_fill(~scores.mask[..., None], 1e6))
     torch.testing.assert_close(objective(changed, TARGET, SIGMA, 0.0, seeded()), found)
-
-
-def test_sigma_is_the_neighbour_distance_or_a_raw_length():
-    neighbors, scale = torch.tensor([0.01, 0.02]), torch.tensor([[2.0], [500.0]], dtype=torch.float64)
-    assert basis_sigma(TrainSettings(), neighbors, scale) is neighbors
-    raw = basis_sigma(TrainSettings(sigma="5"), neighbors, scale)
-    assert raw.dtype == torch.float32
-    assert raw.tolist() == pytest.approx([2.5, 0.01])
-    assert basis_sigma(TrainSettings(sigma="0"), neighbors, scale).tolist() == [0, 0]
 
 
 TARGETS = torch.stack([TARGET, TARGET.flip(1), TARGET + 0.1], dim=1)
