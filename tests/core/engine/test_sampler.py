@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from reference import argmax as reference
+from reference.pairwise import pairwise
 
 from pcsargmax.core.argmax import kernel_logits, sampling_argmax, soft_argmax
 from pcsargmax.core.bases import Gaussian
@@ -33,9 +34,7 @@ def maps(grid, dtype=torch.float64):
     return torch.randn(2, 3, *grid.shape, dtype=dtype, generator=seeded(), requires_grad=True)
 
 
-@pytest.mark.parametrize("basis", [Uniform(), Triangular()])
-@pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize("relaxation", RELAXATIONS)
+@pytest.mark.parametrize(("basis", "grid", "relaxation"), pairwise([Uniform(), Triangular()], GRIDS, RELAXATIONS))
 def test_a_draw_at_each_cell_is_that_of_the_formula(basis, grid, relaxation):
     logits = maps(grid)
     found = sampling_argmax(
@@ -53,9 +52,10 @@ def test_a_draw_at_each_cell_is_that_of_the_formula(basis, grid, relaxation):
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("basis", [Uniform(), Triangular(), Gaussian()])
-@pytest.mark.parametrize("grid", GRIDS[1:])
-@pytest.mark.parametrize("relaxation", ["gumbel_softmax", "published"])
+@pytest.mark.parametrize(
+    ("basis", "grid", "relaxation"),
+    pairwise([Uniform(), Triangular(), Gaussian()], GRIDS[1:], ["gumbel_softmax", "published"]),
+)
 def test_gradients_of_samples_and_of_the_fused_loss(basis, grid, relaxation, monkeypatch):
     monkeypatch.setitem(chunks._CHUNK, "cpu", 100)  # several chunks
     logits = maps(grid)[:, :1].detach().requires_grad_()
