@@ -192,6 +192,17 @@ def test_shared_sites(relaxation):
         torch.testing.assert_close(ours, theirs)
 
 
+def test_sites_shared_by_clouds_without_padding():
+    logits, sites, width, mask = inputs("one", shared=True)
+    logits = logits.detach().nan_to_num().requires_grad_()
+    how = {"basis": Gaussian(width), "num_samples": S, "temperature": 0.6}
+    samples = sampling_argmax(logits, sites, generator=seeded(3), **how)
+    expected = plain(logits, sites, width, torch.ones_like(mask), 0.6, "gumbel_softmax", 3)
+    gradients = [torch.autograd.grad(y.square().sum(), (logits, sites, width)) for y in (samples, expected)]
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("sigma", ["zero", "cloud", "site and axis"])
 def test_float32_numbers_do_not_depend_on_the_chunk(sigma, monkeypatch):
     logits, sites, width, mask = inputs(sigma, torch.float32)
