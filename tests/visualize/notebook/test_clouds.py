@@ -124,7 +124,7 @@ def test_many_keypoints_are_counted():
 def test_a_distribution_says_what_it_is():
     logits, sites = logits_and_sites(3, 2, 40, 3)
     one = KeypointDistribution(logits, sites, basis=Gaussian(0.01), presence=torch.tensor([[0.9, 0.2]] * 3))
-    text = prediction_html(one)
+    text = distribution_html(one)
     assert "3 clouds × 2 keypoints over 40 sites in 3-D; Gaussian basis, σ = 0.01; float32" in text
     assert "distribution[i]" in text
     header, *rows = Table(text).rows
