@@ -7,7 +7,20 @@ import sys
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_lazy_getattr, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used; `__version__` is looked up then too."""
+    if name != "__version__":
+        return _lazy_getattr(name)
+    from importlib import metadata
+
+    try:
+        return metadata.version("pcsargmax")
+    except metadata.PackageNotFoundError:  # a source tree on the path, not installed
+        return "0+unknown"
+
 
 if "IPython" in sys.modules:
     from pcsargmax.notebook import register

@@ -1,10 +1,10 @@
-from .backbones.pointnet2 import Level, PointNet2, Scale
+from .backbones.pointnet2 import Level, Neighborhoods, PointNet2, Scale
 from .backbones.resnet import ResNetTrunk
 from .core import circular
 from .core.argmax import SamplingArgmax, kernel_logits, sampling_argmax, soft_argmax
 from .core.bases import Basis, Gaussian
 from .core.cells import Triangular, Uniform
-from .core.distances import Distance, SmoothL1, distance, gaussian_expected_distance
+from .core.distances import Distance, SmoothL1, gaussian_expected_distance
 from .core.distribution import KeypointDistribution
 from .core.grid import Grid
 from .core.grid_argmax import GridArgmax
@@ -17,41 +17,60 @@ from .core.losses import (
 )
 from .core.maps import Sites
 from .core.regularizers import distribution_regularizer, variance_regularizer
-from .core.relaxation import Constant, Exponential, Linear, Published, Relaxation, make_schedule, relaxed_categorical
+from .core.relaxation import (
+    Constant,
+    Exponential,
+    Linear,
+    Published,
+    Relaxation,
+    Schedule,
+    make_schedule,
+    relaxed_categorical,
+)
 from .core.site_sigma import SiteSigma
 from .datasets import KeypointNet, LandmarkFolder, ShapeNetH5, make_procedural
 from .metrics import DAS, PCK, Coverage, KeypointIoU, Repeatability
 from .metrics.correspondence import Correspondence, match_keypoints
-from .models.keypoint_detector import KeypointDetector
+from .models.keypoint_detector import KeypointDetector, Scores
 from .models.retina_net import RetinaMaps, RetinaNet
 from .models.simple_pose import SimplePose
-from .models.skeleton_merger import SkeletonMerger
+from .models.skeleton_merger import SkeletonMerger, SkeletonScores
 from .models.template import Template
-from .ops.neighbors import ball_query, farthest_point_order, knn, mean_neighbor_distance
-from .ops.skeleton import composite_chamfer, decode, skeleton_loss
+from .ops.neighbors import Neighbors, ball_query, farthest_point_order, knn, mean_neighbor_distance
+from .ops.skeleton import CompositeChamfer, SkeletonLoss, composite_chamfer, skeleton_loss
 from .predictions.calibration import Calibration, confidence_measure
-from .predictions.cloud import Prediction, Skeleton
+from .predictions.cloud import Prediction, Skeleton, Surface
 from .predictions.image import ImagePrediction, SurfacePrediction
 from .runs.detector import Run
 from .runs.discovery import DiscoverRun
 from .runs.images import ImageRun
-from .runs.load import load_run
+from .runs.load import AnyRun, load_run
 from .runs.surfaces import SurfaceRun
 from .settings.detector import TrainSettings
 from .settings.discovery import DiscoverSettings
 from .settings.images import ImageSettings
+from .training.detector.module import DetectorModule
 from .training.detector.train import train
+from .training.discovery.module import DiscoverModule
 from .training.discovery.train import discover
+from .training.images.pose_module import PoseModule
+from .training.images.surface_module import SurfaceModule
 from .training.images.train import train_images
+
+__version__: str
 
 __all__ = [
     "DAS",
     "PCK",
+    "AnyRun",
     "Basis",
     "Calibration",
+    "CompositeChamfer",
     "Constant",
     "Correspondence",
     "Coverage",
+    "DetectorModule",
+    "DiscoverModule",
     "DiscoverRun",
     "DiscoverSettings",
     "Distance",
@@ -69,7 +88,10 @@ __all__ = [
     "LandmarkFolder",
     "Level",
     "Linear",
+    "Neighborhoods",
+    "Neighbors",
     "PointNet2",
+    "PoseModule",
     "Prediction",
     "Published",
     "Relaxation",
@@ -80,13 +102,19 @@ __all__ = [
     "Run",
     "SamplingArgmax",
     "Scale",
+    "Schedule",
+    "Scores",
     "ShapeNetH5",
     "SimplePose",
     "SiteSigma",
     "Sites",
     "Skeleton",
+    "SkeletonLoss",
     "SkeletonMerger",
+    "SkeletonScores",
     "SmoothL1",
+    "Surface",
+    "SurfaceModule",
     "SurfacePrediction",
     "SurfaceRun",
     "Template",
@@ -97,10 +125,8 @@ __all__ = [
     "circular",
     "composite_chamfer",
     "confidence_measure",
-    "decode",
     "discover",
     "discrete_expected_error",
-    "distance",
     "distribution_regularized_error",
     "distribution_regularizer",
     "error_of_expectation",

@@ -1,8 +1,11 @@
+import importlib.metadata
 import json
 import subprocess
 import sys
 
 import pytest
+
+import pcsargmax
 
 HEAVY = ("torch", "open3d", "lightning", "plotly", "matplotlib", "trimesh", "scipy", "torch_geometric", "torchmetrics")
 
@@ -24,11 +27,30 @@ def test_help_is_light():
 
 
 def test_every_name_of_the_table_of_contents_is_there():
-    import pcsargmax
-
     assert len(pcsargmax.__all__) > 20
     for name in pcsargmax.__all__:
         assert getattr(pcsargmax, name) is not None
     assert set(pcsargmax.__all__) <= set(dir(pcsargmax))
     with pytest.raises(AttributeError):
         pcsargmax.no_such_name  # noqa: B018
+
+
+def test_the_version_is_that_of_the_installation():
+    assert pcsargmax.__version__ == importlib.metadata.version("pcsargmax")
+
+
+def test_the_version_of_a_source_tree_that_is_not_installed_is_unknown(monkeypatch):
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert pcsargmax.__version__ == "0+unknown"
+
+
+def test_generic_names_are_in_their_modules_alone():
+    from pcsargmax.core.distances import distance
+    from pcsargmax.ops.skeleton import decode
+
+    assert callable(distance)
+    assert callable(decode)
+    assert not {"decode", "distance"} & set(dir(pcsargmax))

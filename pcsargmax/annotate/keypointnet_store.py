@@ -30,7 +30,7 @@ _SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 
 
 class KeypointNetStore:
-    """One category of a folder in KeypointNet's layout, the card datasets/keypointnet.md describes it.
+    r"""A store that keeps landmarks as one category in KeypointNet's layout (see datasets/keypointnet.md).
 
     A landmark's place among the names is its semantic id, kept in annotations/<category>.txt, a name a line;
     names that are numbers are ids themselves. An entry tells beside KeypointNet's own fields the `name` of each
@@ -53,6 +53,16 @@ class KeypointNetStore:
     Raises:
         ValueError: an annotation file that cannot be read, a category that cannot name a file, or num_points less
             than 1.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax import KeypointNet
+        >>> from pcsargmax.annotate import KeypointNetStore, Mark
+        >>> _ = Path("B03.xyz").write_text("0 0 0\n8 0 0\n0 6 0\n")
+        >>> store = KeypointNetStore("data", "tooth")
+        >>> _ = store.save(Path("B03.xyz"), ["cusp"], {"cusp": Mark((8, 0, 0), point_index=1)})
+        >>> KeypointNet("data", "tooth", "all")[0].keypoint_pos
+        tensor([[[8., 0., 0.]]], dtype=torch.float64)
     """
 
     def __init__(self, root: str | Path, category: str, *, num_points: int = 2048, seed: int = 0) -> None:

@@ -14,7 +14,15 @@ Changes = Mapping[str, Mark | None]
 
 
 class Store(Protocol):
-    """Where the landmarks of scans are kept."""
+    """The interface of a store of landmarks.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.annotate import Mark, SlicerStore, Store
+        >>> store: Store = SlicerStore()
+        >>> store.load(Path("B03.ply")) is None  # nothing was saved of this scan
+        True
+    """
 
     def names(self, scans: Sequence[Path]) -> list[str]:
         """The landmarks that it knows of these scans, in their order."""

@@ -11,7 +11,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Mark:
-    """A landmark that was put on a scan, or said to be absent.
+    """A landmark that was placed on a scan or marked as absent.
 
     Attributes:
         position: in the units and the frame of the file; None: the scan does not have this landmark.
@@ -21,6 +21,13 @@ class Mark:
 
     Raises:
         ValueError: a position that is not three finite numbers, or a triangle without coordinates.
+
+    Example:
+        >>> from pcsargmax.annotate import ABSENT, Mark
+        >>> Mark((1, 2, 3), point_index=7).position
+        (1.0, 2.0, 3.0)
+        >>> ABSENT.position is None
+        True
     """
 
     position: Triple | None
@@ -46,11 +53,16 @@ ABSENT = Mark(None)
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a model says of a landmark before anybody confirmed it.
+    """A landmark that a model proposes and nobody has confirmed yet.
 
     Attributes:
         mark: on the scan, or `ABSENT`.
         confidence: in [0, 1], of the position, or that it is absent.
+
+    Example:
+        >>> from pcsargmax.annotate import Mark, Proposal
+        >>> Proposal(Mark((1, 2, 3)), confidence=0.8).confidence
+        0.8
     """
 
     mark: Mark

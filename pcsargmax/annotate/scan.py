@@ -17,11 +17,21 @@ _GAP = 3.0
 
 
 class Scan:
-    """A file in two frames: its own, and the unit frame that is drawn (bounding-box midpoint 0, diagonal 1).
+    """A scan in two frames: that of its file, and the unit frame that is drawn (bounding-box centre 0, diagonal 1).
 
     Args:
         cloud: what the file holds.
         path: of the file.
+
+    Example:
+        >>> import numpy as np
+        >>> from pcsargmax.annotate import Scan
+        >>> from pcsargmax.io import Cloud
+        >>> scan = Scan(Cloud(np.array([[0.0, 0.0, 0.0], [8.0, 0.0, 0.0], [0.0, 6.0, 0.0]])))
+        >>> scan.scale, scan.to_unit([8.0, 6.0, 0.0])  # the diagonal, and a corner of the bounding box
+        (10.0, array([0.4, 0.3, 0. ]))
+        >>> scan.snap([0.5, 5.0, 0.0]).position
+        (0.0, 6.0, 0.0)
     """
 
     def __init__(self, cloud: Cloud, path: str | Path = "cloud") -> None:

@@ -45,6 +45,17 @@ class Session:
 
     Raises:
         ValueError: no scans, a name that is empty or comes twice, or no names where none can be added.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.annotate import Mark, Session, SlicerStore
+        >>> scans = [Path("B03.ply"), Path("B04.ply")]
+        >>> session = Session(scans, ["cusp", "root"], SlicerStore())
+        >>> session.place(Mark((1, 2, 3)))  # saved at once, in B03.mrk.json
+        >>> session.name, session.counts()
+        ('root', {'placed': 1, 'absent': 0, 'proposed': 0, 'unset': 1})
+        >>> session.undo(), session.name
+        (True, 'cusp')
     """
 
     def __init__(

@@ -23,7 +23,7 @@ _ABSENT = "absent"
 
 
 class SlicerStore:
-    """A .mrk.json for each scan.
+    """A store that keeps the landmarks of each scan in a .mrk.json file.
 
     A landmark that is absent is an undefined control point described as absent; one that nothing is said of is
     undefined. A file that is there is changed in place, and in it only what was said anew: other points, nodes and
@@ -34,6 +34,15 @@ class SlicerStore:
             the folder is a data set of its own; two scans of one name cannot both go there.
         frame: the frame of the meshes, "LPS" or "RAS", see `pcsargmax.io.markups`.
         files: the file of a scan, where it lies in neither place, such as landmarks/B03.mrk.json.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.annotate import ABSENT, Mark, SlicerStore
+        >>> store = SlicerStore()
+        >>> store.save(Path("B03.ply"), ["cusp", "root"], {"cusp": Mark((1, 2, 3)), "root": ABSENT}).name
+        'B03.mrk.json'
+        >>> store.names([Path("B03.ply")]), store.load(Path("B03.ply"))["cusp"].position
+        (['cusp', 'root'], (1.0, 2.0, 3.0))
     """
 
     def __init__(

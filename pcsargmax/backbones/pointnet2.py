@@ -26,6 +26,11 @@ class Scale:
     """One grouping: the nearest `neighbors` points within `radius`, seen by an MLP of `widths`, then the maximum.
 
     `after` are widths of an MLP on the pooled feature, the cheap side of the maximum: it runs once per centre.
+
+    Example:
+        >>> from pcsargmax import Scale
+        >>> Scale(radius=0.1, neighbors=32, widths=(32, 32, 64))
+        Scale(radius=0.1, neighbors=32, widths=(32, 32, 64), after=())
     """
 
     radius: float
@@ -36,14 +41,21 @@ class Scale:
 
 @dataclass(frozen=True)
 class Level:
-    """A set abstraction: the first `centers` points in farthest-point order, grouped at one scale or more."""
+    """A set abstraction: the first `centers` points in farthest-point order, grouped at one scale or more.
+
+    Example:
+        >>> from pcsargmax import Level, Scale
+        >>> level = Level(centers=512, scales=(Scale(0.1, 16, (16, 32)), Scale(0.2, 32, (32, 64))))
+        >>> sum(scale.widths[-1] for scale in level.scales)  # features of each centre, the scales side by side
+        96
+    """
 
     centers: int
     scales: tuple[Scale, ...]
 
 
 class Neighborhoods(NamedTuple):
-    """The geometry a PointNet2 works on, for a ragged batch of clouds; all indices are into the batch's own levels.
+    """The neighbourhoods that a PointNet2 works on, for a ragged batch; all indices are into the batch's own levels.
 
     Attributes:
         counts: per level, from the cloud down: (B,) points of each cloud.
@@ -51,6 +63,14 @@ class Neighborhoods(NamedTuple):
         groups: per set abstraction and scale, (M, k) index of the neighbours in the level above.
         up_index: per set abstraction, (N, 3) index, in its centres, of the three nearest to each point above.
         up_weight: (N, 3) their inverse-distance weights, rows summing to 1.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import Level, Neighborhoods, PointNet2, Scale
+        >>> network = PointNet2([Level(32, (Scale(0.4, 8, (16,)),))], [(64,)])
+        >>> alone = [network.neighborhoods(torch.rand(n, 3)) for n in (100, 80)]
+        >>> Neighborhoods.collate(alone).counts  # points of each cloud, centres of each cloud
+        [tensor([100,  80]), tensor([32, 32])]
     """
 
     counts: list[Tensor]
@@ -170,7 +190,7 @@ class FeaturePropagation(nn.Module):
 
 
 class PointNet2(nn.Module):
-    """PointNet++ from points to a feature for each point.
+    """PointNet++ segmentation network: a feature for each point (Qi et al., NeurIPS 2017).
 
     Args:
         levels: the set abstractions, finest first.
@@ -181,6 +201,15 @@ class PointNet2(nn.Module):
     Attributes:
         out_channels: width of the per-point features.
         global_channels: width of the pooled feature of the coarsest level.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import Level, PointNet2, Scale, farthest_point_order
+        >>> network = PointNet2([Level(32, (Scale(0.4, 8, (16,)),))], [(64,)])
+        >>> cloud = torch.rand(100, 3)
+        >>> features, pooled = network(cloud[farthest_point_order(cloud)])
+        >>> features.shape, pooled.shape
+        (torch.Size([100, 64]), torch.Size([1, 16]))
     """
 
     def __init__(

@@ -51,6 +51,13 @@ class ResNetTrunk(nn.Module):
     Raises:
         ValueError: an unknown name, a number of channels below 1, transformers is not installed, or weights that are
             not there, of another architecture, or not whole.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import ResNetTrunk
+        >>> trunk = ResNetTrunk("tiny")
+        >>> trunk(torch.rand(1, 3, 64, 96)).shape  # (B, channels, H / 32, W / 32)
+        torch.Size([1, 256, 2, 3])
     """
 
     stride = 32

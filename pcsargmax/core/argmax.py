@@ -30,6 +30,13 @@ def soft_argmax(logits: Tensor, sites: Sites, *, mask: Tensor | None = None) -> 
 
     Raises:
         ValueError: shapes or types that do not fit, or a cloud without a real site.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import soft_argmax
+        >>> sites = torch.tensor([[0.0, 0.0], [6.0, 0.0], [0.0, 10.0]])  # (L, D)
+        >>> soft_argmax(torch.tensor([[[0.5, 0.25, 0.25]]]).log(), sites)  # (B, K, L) -> (B, K, D)
+        tensor([[[1.5000, 2.5000]]])
     """
     logits, positions, center, _ = center_map(logits, sites, mask)
     expectation = weighted_sum(torch.softmax(logits, dim=-1), positions) + center
@@ -73,6 +80,13 @@ def sampling_argmax(
         ValueError: shapes or types that do not fit, a cloud without a real site, `num_samples` < 1,
             `temperature` below 1e-30 or not finite, an unknown relaxation, a basis that needs a grid, or a
             `sigma` of the basis that does not fit the sites.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import sampling_argmax
+        >>> logits, cloud = torch.zeros(2, 4, 256), torch.rand(2, 256, 3)  # (B, K, L) and (B, L, D)
+        >>> sampling_argmax(logits, cloud, num_samples=10).shape  # (B, S, K, D)
+        torch.Size([2, 10, 4, 3])
     """
     sampler = Sampler.of(
         logits,
@@ -105,6 +119,16 @@ def kernel_logits(logits: Tensor, sites: Sites, width: float, *, mask: Tensor | 
 
     Raises:
         ValueError: as `prepare_map`, or a width that is not positive and finite.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import kernel_logits, soft_argmax
+        >>> sites = torch.tensor([[0.0], [1.0], [100.0]])
+        >>> logits = torch.tensor([[[0.4, 0.4, 0.2]]]).log()
+        >>> soft_argmax(logits, sites)  # 0.4 + 20: drawn away by the far mode
+        tensor([[[20.4000]]])
+        >>> soft_argmax(kernel_logits(logits, sites, width=10.0), sites).round(decimals=1)
+        tensor([[[0.5000]]])
     """
     if not 0 < width < math.inf:
         raise ValueError(f"width: expected a length, positive and finite, got {width}")
@@ -130,7 +154,11 @@ class SamplingArgmax(nn.Module):
     """Sampling-argmax in training, soft-argmax in evaluation, as one layer without parameters.
 
     Both modes return (B, S, K, D), with S = 1 in evaluation, so that one line of code, such as
-    `distance(layer(logits, sites), target.unsqueeze(1)).mean(1)`, serves both.
+    `distance(layer(logits, sites), target.unsqueeze(1)).mean(1)` (`pcsargmax.core.distances`), serves both.
+
+    The default basis is the Gaussian, the only one that a cloud can have: its points have no cells. This layer takes
+    the same default for a `Grid`, where `Gaussian("auto")` is as wide as a cell (σ = c). `GridArgmax` starts from the
+    narrower `Triangular` (standard deviation c/√6) instead; pass `basis` to either layer for the same samples.
 
     Args:
         basis: the density around each site; None is `Gaussian("auto")`. A learned σ is given to each call instead,
@@ -141,6 +169,16 @@ class SamplingArgmax(nn.Module):
 
     Raises:
         ValueError: a σ of the basis that asks for a gradient. The other settings are checked where they are used.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import SamplingArgmax
+        >>> layer = SamplingArgmax(num_samples=10)
+        >>> logits, cloud = torch.zeros(2, 4, 256), torch.rand(2, 256, 3)  # (B, K, L) and (B, L, D)
+        >>> layer(logits, cloud).shape  # samples in training
+        torch.Size([2, 10, 4, 3])
+        >>> layer.eval()(logits, cloud).shape  # the expectation in evaluation
+        torch.Size([2, 1, 4, 3])
     """
 
     def __init__(

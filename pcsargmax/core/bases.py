@@ -70,6 +70,15 @@ class Gaussian:
 
     Raises:
         ValueError: `sigma` is something else, negative or not finite.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import Gaussian
+        >>> cloud = torch.tensor([[[0.0, 0, 0], [3.0, 0, 0], [3.0, 4.0, 0]]])  # nearest neighbours at 3, 3 and 4
+        >>> Gaussian("auto").scale(cloud)
+        tensor([[[3.3333]]])
+        >>> Gaussian(0.5).variance(cloud)
+        tensor([[[0.2500]]])
     """
 
     sigma: Sigma = "auto"

@@ -216,6 +216,14 @@ class Uniform(_CellBasis):
     """Uniform over the cell around each site of a `Grid` (Eq. 7): the mixture is a histogram.
 
     Cells are half-open, [x − c/2, x + c/2) along each axis, so that each position belongs to one.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import Grid, Uniform
+        >>> at = torch.tensor([[[0.4], [0.6]]])  # (B, Q, D)
+        >>> Uniform().density(at, Grid((3,)))  # of three cells, 0.4 lies in the first, 0.6 in the second
+        tensor([[[1., 0., 0.],
+                 [0., 1., 0.]]])
     """
 
     _order: ClassVar[int] = 1
@@ -237,6 +245,13 @@ class Triangular(_CellBasis):
 
     In 2-D and 3-D it is the product of one tent per axis. So the mixture is the map, divided by the volume of a cell,
     interpolated linearly between the sites, and falls to 0 within a cell beyond the outermost ones.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import Grid, Triangular
+        >>> at = torch.tensor([[[0.25]]])  # (B, Q, D), between the first two of three cells
+        >>> Triangular().density(at, Grid((3,)))
+        tensor([[[0.7500, 0.2500, 0.0000]]])
     """
 
     _order: ClassVar[int] = 2

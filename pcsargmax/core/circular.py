@@ -7,6 +7,14 @@ The mean of 359° and 1° is not 180°. So a coordinate a of period P is replace
 before it is averaged, and the mean is turned back into a coordinate by its direction from the centre. The circle has
 the circumference P, so that small distances along it keep their length. `Grid` does this for its periodic axes; for
 the points of a cloud: `recover(soft_argmax(logits, embed(angles, periods)), periods)`.
+
+Example:
+    >>> import torch
+    >>> from pcsargmax import circular, soft_argmax
+    >>> angles = torch.tensor([[350.0], [20.0]])  # degrees
+    >>> mean = soft_argmax(torch.zeros(1, 1, 2), circular.embed(angles, [360.0]))
+    >>> circular.recover(mean, [360.0]).round(decimals=3)
+    tensor([[[5.]]])
 """
 
 import math
@@ -32,6 +40,12 @@ def embed(positions: Tensor, periods: Periods) -> Tensor:
 
     Raises:
         ValueError: a last axis other than D, or a period that is not positive and finite.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import circular
+        >>> circular.embed(torch.tensor([[0.0, 5.0]]), [360.0, None])  # an angle, on a radius of 360 / 2π, and a length
+        tensor([[57.2958,  0.0000,  5.0000]])
     """
     _check("positions", positions, len(periods), periods)
     positions = positions.to(torch.promote_types(positions.dtype, torch.float32))
@@ -65,6 +79,12 @@ def recover(embedded: Tensor, periods: Periods, lower: Sequence[float] | float =
 
     Raises:
         ValueError: a last axis other than E, a period that is not positive and finite, or `lower` of another length.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import circular
+        >>> circular.recover(torch.tensor([[0.0, 10.0]]), [360.0]).round(decimals=2)  # straight up from the centre
+        tensor([[90.]])
     """
     _check("embedded", embedded, len(periods) + sum(period is not None for period in periods), periods)
     lowers = _per_coordinate("lower", lower, len(periods))
@@ -95,6 +115,12 @@ def difference(a: Tensor, b: Tensor, periods: Periods) -> Tensor:
 
     Raises:
         ValueError: a last axis other than D, or a period that is not positive and finite.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import circular
+        >>> circular.difference(torch.tensor([10.0]), torch.tensor([350.0]), [360.0])
+        tensor([20.])
     """
     _check("a", a, len(periods), periods)
     _check("b", b, len(periods), periods)

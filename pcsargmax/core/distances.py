@@ -26,6 +26,13 @@ class SmoothL1:
 
     Raises:
         ValueError: `beta` is not positive and finite.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import SmoothL1
+        >>> from pcsargmax.core.distances import distance
+        >>> distance(torch.tensor([0.5, 3.0]), torch.zeros(2), SmoothL1(beta=1.0))  # 0.5² / 2 + (3 − 1/2)
+        tensor(2.6250)
     """
 
     beta: float = 1.0
@@ -54,6 +61,13 @@ def distance(prediction: Tensor, target: Tensor, kind: Distance = "l1") -> Tenso
 
     Raises:
         ValueError: an unknown kind, or last axes that differ.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.core.distances import distance
+        >>> a, b = torch.tensor([0.0, 0.0]), torch.tensor([3.0, 4.0])
+        >>> [distance(a, b, kind).item() for kind in ("l1", "l2", "squared_l2")]
+        [7.0, 5.0, 25.0]
     """
     if prediction.shape[-1:] != target.shape[-1:]:
         shapes = f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)}"
@@ -117,6 +131,15 @@ def gaussian_expected_distance(offset: Tensor, std: Tensor, kind: Distance = "l1
     Raises:
         ValueError: an unknown kind, a `std` whose last axis is neither 1 nor D, or "l2" with D > 3 or one std
             per axis.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import gaussian_expected_distance
+        >>> offset, std = torch.tensor([3.0, 4.0]), torch.tensor([0.5])
+        >>> gaussian_expected_distance(offset, std, "squared_l2")  # 3² + 4² + 2 · 0.5²
+        tensor(25.5000)
+        >>> gaussian_expected_distance(torch.zeros(1), torch.ones(1), "l1")  # √(2/π)
+        tensor(0.7979)
     """
     dimension = offset.shape[-1]
     if std.shape[-1] not in (1, dimension):

@@ -22,7 +22,7 @@ _CHUNK = 2**23
 
 @dataclass(frozen=True, eq=False)
 class KeypointDistribution:
-    """The distribution of K keypoints over the sites of B clouds or grids, computed where asked, and once.
+    """The distribution of K keypoints over the sites of B clouds or grids; every property is computed on first access.
 
     Its density is the mixture f(y) = Σ π_i f_i(y) of Eq. 6 with π = softmax(logits) and a basis density f_i around each
     site. On the circular axes of a grid, positions are coordinates within the range of `Grid.recover`, and offsets go
@@ -39,6 +39,16 @@ class KeypointDistribution:
     Raises:
         ValueError: shapes or types that do not fit, a cloud without a real site, or a basis that does not fit the
             sites.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import KeypointDistribution
+        >>> sites = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 10.0]])
+        >>> maps = KeypointDistribution(torch.tensor([[[0.5, 0.25, 0.25]]]).log(), sites)
+        >>> maps.mean, maps.mode, maps.peak
+        (tensor([[[0.2500, 2.5000]]]), tensor([[[0., 0.]]]), tensor([[0.5000]]))
+        >>> maps.mass_within(2.0, center=maps.mode)
+        tensor([[0.7500]])
     """
 
     logits: Tensor

@@ -30,6 +30,14 @@ class Grid:
     Raises:
         ValueError: a shape of other than 1 to 3 positive integers, a spacing that is not positive and finite, an
             origin that is not finite, a tuple of other than D entries, or a circular axis of a single cell.
+
+    Example:
+        >>> from pcsargmax import Grid
+        >>> grid = Grid((64, 48), spacing=4)  # H, W of a map at a quarter of the image's resolution
+        >>> grid.num_sites, grid.positions()[[0, 1, 48]].tolist()  # x, y in pixels of the image
+        (3072, [[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
+        >>> Grid.normalized((4,), "centers").positions().flatten()
+        tensor([-0.7500, -0.2500,  0.2500,  0.7500])
     """
 
     shape: tuple[int, ...]

@@ -29,6 +29,11 @@ class GridArgmax(nn.Module):
     `expected_error(logits, layer.grid, target, basis=layer.basis, num_samples=30)`. What a map says besides the
     coordinate, such as confidence and covariance, is in `layer.distribution(logits)`.
 
+    The default basis is `Triangular`, as of image runs: a density which only the cells of a grid can have, with which
+    the mixture interpolates the map linearly. `SamplingArgmax` and the losses, which also take clouds, default to
+    `Gaussian("auto")`, which on a grid is wider (standard deviation c instead of c/√6). So pass `basis=layer.basis` to
+    a loss of the same maps.
+
     `coordinate_gradient="sign"` is a trick of the authors' published code for 2-D maps (COCO), which the paper does not
     mention. Values have the same distribution. In the backward pass the derivative of a coordinate by the weight of a
     site, which is the site's coordinate x_i, is replaced by two cell widths, ±2c, with the sign of x_i minus the
@@ -49,6 +54,17 @@ class GridArgmax(nn.Module):
         ValueError: an unknown `coordinate_gradient`, "sign" on a grid with circular axes, a σ of the basis that asks
             for a gradient, `squeeze` with several samples, or as of `Grid`. The other settings are checked where they
             are used.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import GridArgmax
+        >>> layer = GridArgmax((64, 48), num_samples=10)
+        >>> maps = torch.full((1, 1, 64, 48), -torch.inf)
+        >>> maps[0, 0, 20, 30] = 0.0  # all probability in row 20 and column 30
+        >>> layer(maps).shape  # samples in training
+        torch.Size([1, 10, 1, 2])
+        >>> layer.eval()(maps)  # x and y of the expectation in evaluation
+        tensor([[[[30., 20.]]]])
     """
 
     def __init__(

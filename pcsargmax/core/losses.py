@@ -60,6 +60,13 @@ def error_of_expectation(
 
     Raises:
         ValueError: as `soft_argmax`, a target of another shape, or an unknown distance.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import error_of_expectation
+        >>> sites, target = torch.tensor([[-1.0], [1.0]]), torch.tensor([[[0.0]]])
+        >>> error_of_expectation(torch.zeros(1, 1, 2), sites, target)  # half left, half right: the mean is the target
+        tensor([[0.]])
     """
     logits, positions, center, _ = center_map(logits, sites, mask)
     target = _embedded(target, sites, logits, center)
@@ -102,6 +109,14 @@ def expected_error(
     Raises:
         ValueError: as `sampling_argmax`, a target of another shape, an unknown distance, or a closed form
             that does not exist: of another basis, or see `gaussian_expected_distance`.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import Gaussian, expected_error
+        >>> sites, target = torch.tensor([[0.0], [4.0]]), torch.tensor([[[1.0]]])
+        >>> logits = torch.tensor([[[0.0, -torch.inf]]])  # every sample lies at the first site
+        >>> expected_error(logits, sites, target, basis=Gaussian(0.0), num_samples=10)
+        tensor([[1.]])
     """
     basis = Gaussian() if basis is None else basis
     if closed_form and not isinstance(basis, Gaussian):
@@ -151,6 +166,13 @@ def discrete_expected_error(
 
     Raises:
         ValueError: as `error_of_expectation`.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import discrete_expected_error
+        >>> sites, target = torch.tensor([[-1.0], [1.0]]), torch.tensor([[[0.0]]])
+        >>> discrete_expected_error(torch.zeros(1, 1, 2), sites, target)  # either site is 1 away
+        tensor([[1.]])
     """
     logits, positions, center, _ = center_map(logits, sites, mask)
     away = pairwise_distance(_embedded(target, sites, logits, center), positions, distance)
@@ -185,6 +207,14 @@ def variance_regularized_error(
 
     Raises:
         ValueError: as `error_of_expectation` and `variance_regularizer`, or a weight that is none.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import variance_regularized_error
+        >>> sites, target = torch.tensor([[-1.0], [1.0]]), torch.tensor([[[0.5]]])
+        >>> logits = torch.zeros(1, 1, 2)  # mean 0, variance 1
+        >>> variance_regularized_error(logits, sites, target, weight=0.1, target_variance=3.0, spacing=1.0)
+        tensor([[0.9000]])
     """
     _check_weight(weight)
     error = error_of_expectation(logits, sites, target, distance=distance, mask=mask)
@@ -207,6 +237,14 @@ def distribution_regularized_error(
 
     Arguments, result and errors are those of `variance_regularized_error`, the target variance that of
     `distribution_regularizer`.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import distribution_regularized_error
+        >>> sites, target = torch.tensor([[-1.0], [1.0]]), torch.tensor([[[0.5]]])
+        >>> logits = torch.zeros(1, 1, 2)  # already the discretised normal density: only the error counts
+        >>> distribution_regularized_error(logits, sites, target, spacing=1.0)
+        tensor([[0.5000]])
     """
     _check_weight(weight)
     error = error_of_expectation(logits, sites, target, distance=distance, mask=mask)

@@ -47,6 +47,13 @@ def variance_regularizer(
 
     Raises:
         ValueError: as `soft_argmax`, or a target variance or spacing that is none.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import variance_regularizer
+        >>> sites = torch.tensor([[-1.0], [1.0]])
+        >>> variance_regularizer(torch.zeros(1, 1, 2), sites, target_variance=3.0, spacing=1.0)  # (1 − 3)²
+        tensor([[4.]])
     """
     if not 0 <= target_variance < math.inf:
         raise ValueError(f"target_variance: expected a value >= 0 and finite, got {target_variance}")
@@ -87,6 +94,16 @@ def distribution_regularizer(
 
     Raises:
         ValueError: as `variance_regularizer`.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import Grid, distribution_regularizer
+        >>> grid = Grid((9,))
+        >>> normal = -(grid.positions().flatten() - 4).square() / 2  # the logits of N(4, 1)
+        >>> distribution_regularizer(normal.reshape(1, 1, 9), grid).round(decimals=4)
+        tensor([[0.]])
+        >>> distribution_regularizer(torch.zeros(1, 1, 9), grid).round(decimals=2)
+        tensor([[0.2200]])
     """
     if not 0 < target_variance < math.inf:
         raise ValueError(f"target_variance: expected a value, positive and finite, got {target_variance}")

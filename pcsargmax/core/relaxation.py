@@ -87,6 +87,13 @@ def relaxed_categorical(
     Raises:
         ValueError: as `mask_logits`, or `num_samples` < 1, `temperature` not positive and finite, or an
             unknown relaxation. A temperature is at least 1e-30.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import relaxed_categorical
+        >>> weights = relaxed_categorical(torch.zeros(2, 3, 100), num_samples=5, temperature=0.5)  # (B, K, L)
+        >>> weights.shape, weights.sum(dim=-1).allclose(torch.ones(2, 5, 3))  # (B, S, K, L)
+        (torch.Size([2, 5, 3, 100]), True)
     """
     logits = mask_logits(logits, mask)
     check_relaxation(num_samples, temperature, relaxation)
@@ -158,7 +165,13 @@ def check_relaxation(num_samples: int, temperature: float, relaxation: str) -> N
 
 @dataclass(frozen=True)
 class Constant:
-    """The temperature `value` throughout."""
+    """Keep the temperature at `value` throughout the training.
+
+    Example:
+        >>> from pcsargmax import Constant
+        >>> Constant(0.7)(0.5)  # halfway through training
+        0.7
+    """
 
     value: float
 
@@ -195,7 +208,14 @@ class _Annealing:
 
 @dataclass(frozen=True)
 class Linear(_Annealing):
-    """From `start` to `end` in equal steps over the first `share` of the training, then `end`."""
+    """Anneal from `start` to `end` linearly over the first `share` of the training, then stay at `end`.
+
+    Example:
+        >>> from pcsargmax import Linear
+        >>> schedule = Linear(2.0, 0.5, share=0.5)
+        >>> [schedule(progress) for progress in (0.0, 0.25, 0.5, 1.0)]
+        [2.0, 1.25, 0.5, 0.5]
+    """
 
     def __call__(self, progress: float) -> float:
         """Return the temperature at `progress` of the training, 0 at its start; past 1 it stays."""
@@ -205,7 +225,14 @@ class Linear(_Annealing):
 
 @dataclass(frozen=True)
 class Exponential(_Annealing):
-    """From `start` to `end` in equal ratios over the first `share` of the training, then `end`."""
+    """Anneal from `start` to `end` geometrically over the first `share` of the training, then stay at `end`.
+
+    Example:
+        >>> from pcsargmax import Exponential
+        >>> schedule = Exponential(2.0, 0.5)
+        >>> [round(schedule(progress), 3) for progress in (0.0, 0.5, 1.0)]
+        [2.0, 1.0, 0.5]
+    """
 
     def __call__(self, progress: float) -> float:
         """Return the temperature at `progress` of the training, 0 at its start; past 1 it stays."""
@@ -215,7 +242,14 @@ class Exponential(_Annealing):
 
 @dataclass(frozen=True)
 class Published:
-    """max(0.5, 2 − 3e/50) in epoch e = 0, 1, … of `epochs`, as in the authors' code for 2-D poses and faces."""
+    """The schedule of the authors' code for 2-D poses and faces: max(0.5, 2 − 3e/50) in epoch e = 0, 1, ….
+
+    Example:
+        >>> from pcsargmax import Published
+        >>> schedule = Published(epochs=100)
+        >>> [schedule(epoch / 100) for epoch in (0, 10, 25, 90)]
+        [2.0, 1.4, 0.5, 0.5]
+    """
 
     epochs: int
 
@@ -244,6 +278,11 @@ def make_schedule(name: str, start: float, end: float, share: float = 1.0, *, ep
 
     Raises:
         ValueError: an unknown name, or arguments that the schedule refuses.
+
+    Example:
+        >>> from pcsargmax import make_schedule
+        >>> make_schedule("linear", 2.0, 0.5, share=0.5)
+        Linear(start=2.0, end=0.5, share=0.5)
     """
     schedules: dict[str, Callable[[], Schedule]] = {
         "constant": lambda: Constant(start),

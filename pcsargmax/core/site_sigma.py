@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class SiteSigma(nn.Module):
-    """A standard deviation of each site, learned from its features: the sub-distributions of the paper's future work.
+    """A standard deviation per site, learned from its features (the sub-distributions of the paper's future work).
 
     σ = σ_0 softplus(a · features + b), which starts at a = 0, softplus(b) = 1, so at σ_0 everywhere; relative to σ_0
     it learns alike in any unit. Use: `Gaussian(site_sigma(features))`.
@@ -18,6 +18,15 @@ class SiteSigma(nn.Module):
 
     Raises:
         ValueError: `channels` < 1, or `initial` not positive and finite.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import Gaussian, SiteSigma
+        >>> site_sigma = SiteSigma(channels=64, initial=0.01)
+        >>> sigma = site_sigma(torch.rand(2, 1024, 64))  # (B, L, C) -> (B, L, 1)
+        >>> sigma.shape, bool(sigma.allclose(torch.tensor(0.01)))  # before it is trained, the same everywhere
+        (torch.Size([2, 1024, 1]), True)
+        >>> basis = Gaussian(sigma)
     """
 
     def __init__(self, channels: int, initial: float = 0.01) -> None:

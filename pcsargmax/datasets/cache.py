@@ -17,6 +17,13 @@ def cache_folder() -> Path:
     """The folder of processed files: `$PCSARGMAX_CACHE`, else `pcsargmax` in the user's cache folder.
 
     The user's cache folder is `$XDG_CACHE_HOME` where that is set, else `~/.cache`. Nothing is made here.
+
+    Example:
+        >>> import os
+        >>> from pcsargmax.datasets import cache_folder
+        >>> os.environ["PCSARGMAX_CACHE"] = "scratch"
+        >>> cache_folder().name
+        'scratch'
     """
     if own := os.environ.get("PCSARGMAX_CACHE"):
         return Path(own).expanduser().absolute()

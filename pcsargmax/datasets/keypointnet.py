@@ -58,6 +58,13 @@ class KeypointNet(InMemoryDataset):
     Raises:
         FileNotFoundError: root or split file missing, or none of the split's models has annotation and cloud.
         ValueError: unknown category, split or id, malformed file, or a point index outside its cloud.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> counts = make_procedural("data", ["mug"], models=10, num_points=128)  # in the layout of KeypointNet
+        >>> mugs = KeypointNet("data", "mug", "train", ids=[0, 3])
+        >>> len(mugs), mugs[0].pos.shape, mugs[0].keypoint_pos.shape
+        (7, torch.Size([128, 3]), torch.Size([1, 2, 3]))
     """
 
     def __init__(

@@ -29,7 +29,7 @@ _FORMAT = 2
 
 
 class LandmarkFolder(InMemoryDataset):
-    """Meshes or clouds of a folder with the landmarks beside them.
+    r"""Meshes or clouds of a folder with their landmarks.
 
     Layout: clouds (.ply .obj .stl .off .pcd .xyz .npy .npz) and landmark files (.mrk.json .fcsv .csv .json)
     anywhere under `root`, in subfolders such as meshes/ and landmarks/ or side by side, matched by their
@@ -80,6 +80,17 @@ class LandmarkFolder(InMemoryDataset):
         for where. ValueError: naming the file, for malformed files, a stem that two files have, landmarks
         far from the surface,
             an unknown or empty split, an unknown landmark name.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax import LandmarkFolder
+        >>> Path("teeth").mkdir()
+        >>> for name in ("B03", "B04"):
+        ...     _ = Path(f"teeth/{name}.xyz").write_text("0 0 0\n8 0 0\n0 5 0\n")
+        ...     _ = Path(f"teeth/{name}.csv").write_text("name,x,y,z\ncusp,0.1,5,0\n")
+        >>> teeth = LandmarkFolder("teeth", "all")
+        >>> teeth.keypoint_names, teeth[0].keypoint_pos.tolist()
+        (('cusp',), [[[0.1, 5.0, 0.0]]])
     """
 
     def __init__(

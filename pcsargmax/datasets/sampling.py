@@ -38,6 +38,15 @@ def sample_surface(cloud: Cloud, n: int, seed: int = 0, *, name: str = "cloud") 
 
     Raises:
         ValueError: naming `name`, if n is less than 1 or a mesh has no area.
+
+    Example:
+        >>> import numpy as np
+        >>> from pcsargmax.datasets import sample_surface
+        >>> from pcsargmax.io import Cloud
+        >>> square = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=np.float64)
+        >>> sample = sample_surface(Cloud(square, faces=np.array([[0, 1, 2], [0, 2, 3]])), n=100)
+        >>> sample.points.shape, sample.normal[0]
+        ((100, 3), array([0., 0., 1.]))
     """
     from pcsargmax.ops.neighbors import farthest_point_order
 
@@ -56,7 +65,7 @@ def sample_surface(cloud: Cloud, n: int, seed: int = 0, *, name: str = "cloud") 
 
 
 def read_item(path: str | Path, num_points: int = 2048, seed: int = 0, *, normals: bool = False) -> Data:
-    """Read a file into a cloud item, ready for a detector.
+    r"""Read a file into a cloud item, ready for a detector.
 
     Args:
         path: a cloud or mesh, see `read_cloud`.
@@ -71,6 +80,14 @@ def read_item(path: str | Path, num_points: int = 2048, seed: int = 0, *, normal
 
     Raises:
         ValueError: as `read_cloud` and `sample_surface`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.datasets import read_item
+        >>> _ = Path("scan.xyz").write_text("0 0 0\n2 0 0\n0 2 0\n1 1 0\n")
+        >>> item = read_item("scan.xyz", num_points=3)
+        >>> item.model_id, item.pos.shape
+        ('scan', torch.Size([3, 3]))
     """
     path = Path(path)
     item = cloud_item(read_cloud(path), num_points, seed, name=str(path), normals=normals)

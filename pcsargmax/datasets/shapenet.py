@@ -104,6 +104,16 @@ class ShapeNetH5(InMemoryDataset):
     Raises:
         FileNotFoundError: no folder, or no such files in it.
         ValueError: h5py is not installed, an unknown category or split, malformed files or axes.
+
+    Example:
+        >>> import h5py
+        >>> import numpy as np
+        >>> from pcsargmax import ShapeNetH5
+        >>> with h5py.File("train0.h5", "w") as file:
+        ...     file["data"], file["label"] = np.zeros((3, 2048, 3), np.float32), np.array([0, 35, 35])
+        >>> mugs = ShapeNetH5(".", "mug", "train")  # mug is category 35
+        >>> len(mugs), mugs[0].model_id, mugs[0].pos.shape
+        (2, 'train0-1', torch.Size([2048, 3]))
     """
 
     def __init__(

@@ -14,10 +14,21 @@ from pcsargmax.io.pcd import read_pcd, write_pcd
 
 @dataclass(frozen=True)
 class Cloud:
-    """What a file holds: a point cloud, or with `faces` a triangle mesh, in its own units, frame and order.
+    """A point cloud or, with `faces`, a triangle mesh, in the units, frame and order of its file.
 
-    points: (N, 3) float64, finite, N at least 1; color: (N, 3) uint8; normal: (N, 3) float64; faces: (F, 3)
-    int64 indices of points.
+    Attributes:
+        points: (N, 3) float64, finite, N at least 1.
+        color: (N, 3) uint8.
+        normal: (N, 3) float64.
+        faces: (F, 3) int64 indices of points.
+
+    Example:
+        >>> import numpy as np
+        >>> from pcsargmax.io import Cloud
+        >>> square = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=np.float64)
+        >>> mesh = Cloud(square, faces=np.array([[0, 1, 2], [0, 2, 3]]))
+        >>> mesh.points.shape, mesh.color is None
+        ((4, 3), True)
     """
 
     points: np.ndarray
@@ -27,7 +38,7 @@ class Cloud:
 
 
 def read_cloud(path: str | Path) -> Cloud:
-    """Read a cloud or mesh: .ply .obj .stl .off .pcd .xyz .npy .npz.
+    r"""Read a cloud or mesh: .ply .obj .stl .off .pcd .xyz .npy .npz.
 
     Coordinates are float64 and keep what the file has (.stl holds 32-bit numbers by its format); points
     keep their order. A .ply, .obj or .off with vertices and no faces is a cloud. Several objects of one
@@ -38,6 +49,15 @@ def read_cloud(path: str | Path) -> Cloud:
     Raises:
         ValueError: naming the file, and the line where there is one, if its kind is unknown, it cannot be
             read, is cut off, holds no points, or coordinates that are NaN or infinite.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.io import read_cloud
+        >>> _ = Path("scan.xyz").write_text("0 0 0\n2 0 0\n0 2 0\n")
+        >>> read_cloud("scan.xyz").points
+        array([[0., 0., 0.],
+               [2., 0., 0.],
+               [0., 2., 0.]])
     """
     path = Path(path)
     read = _READERS.get(path.suffix.lower())
@@ -62,6 +82,14 @@ def write_cloud(path: str | Path, cloud: Cloud) -> None:
     """Write a cloud or mesh, atomically: .ply (binary, 64-bit coordinates), .pcd (ascii), .xyz or .npy.
 
     Colours go to .ply and .pcd, faces to .ply; the other kinds hold the points only. Normals are not written.
+
+    Example:
+        >>> import numpy as np
+        >>> from pcsargmax.io import Cloud, read_cloud, write_cloud
+        >>> write_cloud("scan.ply", Cloud(np.array([[0.1, 0.2, 0.3]]), color=np.array([[255, 0, 0]], dtype=np.uint8)))
+        >>> scan = read_cloud("scan.ply")
+        >>> scan.points, scan.color
+        (array([[0.1, 0.2, 0.3]]), array([[255,   0,   0]], dtype=uint8))
     """
     path = Path(path)
     suffix = path.suffix.lower()

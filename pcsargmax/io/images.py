@@ -28,6 +28,14 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         FileNotFoundError: naming the file. ValueError: naming the file, for a folder, for one that is no image, is
             cut short, or holds numbers without a known range (32-bit, floating point).
+
+    Example:
+        >>> from PIL import Image
+        >>> from pcsargmax.io import read_image
+        >>> Image.new("L", (4, 3), 200).save("grey.png")
+        >>> image = read_image("grey.png")
+        >>> image.shape, image.dtype, image[0, 0]  # height, width, RGB
+        ((3, 4, 3), dtype('uint8'), array([200, 200, 200], dtype=uint8))
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 

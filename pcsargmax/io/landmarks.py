@@ -43,7 +43,7 @@ LANDMARK_SUFFIXES = (".mrk.json", ".json", ".fcsv", ".csv")
 
 
 def read_landmarks(path: str | Path, *, mesh_frame: Frame = "LPS") -> Landmarks:
-    """Read the landmarks of one mesh: .mrk.json, .fcsv, or a .csv with the columns name, x, y, z.
+    r"""Read the landmarks of one mesh: .mrk.json, .fcsv, or a .csv with the columns name, x, y, z.
 
     Args:
         path: the file. The markups of several nodes in it are put together.
@@ -56,6 +56,13 @@ def read_landmarks(path: str | Path, *, mesh_frame: Frame = "LPS") -> Landmarks:
         ValueError: naming file and line (for markups, the control point), for malformed content, positions
             that are not three finite numbers, a name that comes twice, an unknown coordinate system or kind
             of file.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.io import read_landmarks
+        >>> _ = Path("B03.csv").write_text("name,x,y,z\ncusp,1.5,2,3\n")
+        >>> read_landmarks("B03.csv")
+        {'cusp': array([1.5, 2. , 3. ])}
     """
     path = Path(path)
     check_frame("mesh_frame", mesh_frame)
@@ -73,7 +80,7 @@ def read_landmarks(path: str | Path, *, mesh_frame: Frame = "LPS") -> Landmarks:
 
 
 def read_landmark_table(path: str | Path) -> dict[str, Landmarks]:
-    """Read the landmarks of many meshes from one file.
+    r"""Read the landmarks of many meshes from one file.
 
     `.csv`: the columns file, name, x, y, z, a row a landmark; or file, <name>_x, <name>_y, <name>_z, ..., a
     row a file. A column `visible` (long form) may say 0 or false; empty coordinates are absent; other
@@ -84,8 +91,14 @@ def read_landmark_table(path: str | Path) -> dict[str, Landmarks]:
         stem -> name -> (3,) float64 position. The stem is the file's name without folders and known suffix.
 
     Raises:
-        ValueError: naming file and line (JSON: the entry), for malformed content or a landmark that comes
-        twice.
+        ValueError: naming file and line (JSON: the entry), for malformed content or a landmark that occurs twice.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.io import read_landmark_table
+        >>> _ = Path("teeth.csv").write_text("file,cusp_x,cusp_y,cusp_z\nB03.ply,1.5,2,3\nB04.ply,,,\n")
+        >>> read_landmark_table("teeth.csv")  # B04 lacks the cusp
+        {'B03': {'cusp': array([1.5, 2. , 3. ])}, 'B04': {}}
     """
     path = Path(path)
     if path.name.lower().endswith(".json"):
@@ -139,6 +152,14 @@ def write_csv(
         names: K landmark names.
         positions: (B, K, 3); numbers that are not finite are left empty.
         columns: further columns, each (B, K): confidence, visible, point_index, ...
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.io import write_csv
+        >>> write_csv("teeth.csv", ["B03.ply"], ["cusp"], [[[1.5, 2, 3]]], columns={"confidence": [[0.9]]})
+        >>> print(Path("teeth.csv").read_text().strip())
+        file,name,x,y,z,confidence
+        B03.ply,cusp,1.5,2.0,3.0,0.9
     """
     positions = np.asarray(positions, dtype=np.float64)
     shape = (len(files), len(names))

@@ -97,11 +97,21 @@ def write_markups(
     """Write a 3D Slicer point list (.mrk.json, schema 1.0.3), atomically.
 
     Args:
-        path: the file. names: K labels. positions: (K, 3) in the frame of the mesh; a row that is not
-        finite is written as undefined. descriptions: K texts that Slicer shows beside the points, such as
-        confidences. visible: (K,); False is written as undefined. frame: the frame of the mesh, "LPS" or
-        "RAS"; written as the coordinate system, so that Slicer, which reads
-            a mesh as LPS or RAS by its own settings, shows both in one place.
+        path: the file.
+        names: K labels.
+        positions: (K, 3) in the frame of the mesh; a row that is not finite is written as undefined.
+        descriptions: K texts that Slicer shows beside the points, such as confidences.
+        visible: (K,); False is written as undefined.
+        frame: the frame of the mesh, "LPS" or "RAS"; written as the coordinate system, so that Slicer, which reads a
+            mesh as LPS or RAS by its own settings, shows both in one place.
+
+    Example:
+        >>> import numpy as np
+        >>> from pcsargmax.io import read_landmarks, write_markups
+        >>> positions = np.array([[1.5, 2, 3], [np.nan] * 3])
+        >>> write_markups("B03.mrk.json", ["cusp", "root"], positions, descriptions=["confidence 0.9", ""])
+        >>> read_landmarks("B03.mrk.json")  # the root is written as undefined
+        {'cusp': array([1.5, 2. , 3. ])}
     """
     positions = _check_positions(names, positions)
     check_frame("frame", frame)

@@ -20,6 +20,14 @@ class Correspondence:
         agreement: (K,) share of the models with this annotation on which both are nearest to one another; 0 where
             none fits.
         distance: (K,) mean distance to it, the unit of the positions; NaN where none fits.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import match_keypoints
+        >>> annotated = torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])  # (M, G, D)
+        >>> found = match_keypoints(annotated.flip(1), annotated, torch.ones(1, 2, dtype=torch.bool))
+        >>> found.ids, found.names
+        ((1, 0), ('1', '0'))
     """
 
     ids: tuple[int | None, ...]
@@ -84,6 +92,15 @@ def match_keypoints(
     Raises:
         ValueError: names of the wrong number or repeated, no annotated model, settings out of range, or as in
             `pcsargmax.metrics.alignment.nearest_labels`.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import match_keypoints
+        >>> annotated = torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])  # (M, G, D)
+        >>> discovered = torch.tensor([[[0.9, 0.0, 0.0], [0.1, 0.0, 0.0], [5.0, 0.0, 0.0]]])  # (M, K, D)
+        >>> visible = torch.ones(1, 2, dtype=torch.bool)
+        >>> match_keypoints(discovered, annotated, visible, names=["handle", "rim"]).names
+        ('rim', 'handle', None)
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -65,13 +65,24 @@ BACKBONES: dict[str, Callable[[int], PointNet2]] = {"fine": _fine, "light": _lig
 
 
 class Scores(NamedTuple):
-    """What a detector says of a batch of clouds, padded to the largest.
+    """The output of `KeypointDetector` for a batch of clouds, padded to the largest.
 
     Attributes:
         logits: (B, K, L) a score per keypoint and point.
         sites: (B, L, 3) the points, unit frame; zeros in the padding.
         mask: (B, L) True at real points.
         presence: (B, K) logit that the keypoint exists on the shape.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import KeypointDetector, soft_argmax
+        >>> detector = KeypointDetector(4, "light").eval()
+        >>> batch = torch.tensor([0] * 100 + [1] * 60)  # two clouds, of 100 and 60 points
+        >>> scores = detector(torch.rand(160, 3), batch=batch)
+        >>> scores.logits.shape, scores.mask.sum(dim=1)
+        (torch.Size([2, 4, 100]), tensor([100,  60]))
+        >>> soft_argmax(scores.logits, scores.sites, mask=scores.mask).shape
+        torch.Size([2, 4, 3])
     """
 
     logits: Tensor
@@ -81,7 +92,7 @@ class Scores(NamedTuple):
 
 
 class KeypointDetector(nn.Module):
-    """Scores of every point for every keypoint (paper, section on KeypointNet: a per-point map for each keypoint).
+    """Score every point for every keypoint (paper, section on KeypointNet: one map over the points per keypoint).
 
     Args:
         num_keypoints: K.
@@ -89,6 +100,14 @@ class KeypointDetector(nn.Module):
         in_channels: input features per point besides the position.
         dropout: share of features dropped before the scores.
         presence: "maps", a `PresenceHead`; "pooled", one linear layer on the pooled feature, as earlier runs have it.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import KeypointDetector
+        >>> detector = KeypointDetector(num_keypoints=4, backbone="light").eval()
+        >>> scores = detector(torch.rand(100, 3))  # one cloud of 100 points
+        >>> scores.logits.shape, scores.sites.shape, scores.presence.shape
+        (torch.Size([1, 4, 100]), torch.Size([1, 100, 3]), torch.Size([1, 4]))
     """
 
     def __init__(

@@ -15,12 +15,19 @@ from pcsargmax.core.grid import Grid
 
 
 class RetinaMaps(NamedTuple):
-    """What the network says of a batch of slices.
+    """The output of `RetinaNet` for a batch of slices.
 
     Attributes:
         surfaces: (B, S, H, W) logits; the softmax along each column (H) is where the surface crosses that column.
         layers: (B, S + 1, H, W) logits; the softmax over the labels is which layer a pixel is in, from above the first
             surface (label 0) to below the last (label S).
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import RetinaNet
+        >>> maps = RetinaNet(2, channels=(4, 8))(torch.rand(1, 1, 32, 48))
+        >>> maps.surfaces.shape, maps.layers.shape  # two surfaces lie between three layers
+        (torch.Size([1, 2, 32, 48]), torch.Size([1, 3, 32, 48]))
     """
 
     surfaces: Tensor
@@ -44,6 +51,15 @@ class RetinaNet(nn.Module):
 
     Raises:
         ValueError: no surface, no level, or a number of channels below 1.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import RetinaNet
+        >>> from pcsargmax.models.retina_net import surface_rows
+        >>> network = RetinaNet(num_surfaces=2, channels=(4, 8))
+        >>> maps = network(torch.rand(1, 1, 32, 48))
+        >>> surface_rows(maps.surfaces).shape  # (B, S, W): the row of each surface in each column
+        torch.Size([1, 2, 48])
     """
 
     def __init__(

@@ -33,6 +33,14 @@ class SimplePose(nn.Module):
 
     Raises:
         ValueError: a number below 1, a size that is not made of multiples of 32, or as of `ResNetTrunk`.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import SimplePose, soft_argmax
+        >>> network = SimplePose(5, "tiny", size=(64, 96), deconv_channels=16)
+        >>> logits = network(torch.rand(1, 3, 64, 96))
+        >>> logits.shape, soft_argmax(logits, network.grid).shape
+        (torch.Size([1, 5, 16, 24]), torch.Size([1, 5, 2]))
     """
 
     stride = 4

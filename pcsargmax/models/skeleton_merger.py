@@ -50,13 +50,22 @@ BACKBONES: dict[str, Callable[[], PointNet2]] = {"light": _light, "original": _o
 
 
 class SkeletonScores(NamedTuple):
-    """What Skeleton Merger says of a batch of clouds, padded to the largest.
+    """The output of `SkeletonMerger` for a batch of clouds, padded to the largest.
 
     Attributes:
         logits: (B, K, L) a score per keypoint and point; their softmax over the points is the keypoint's map.
         sites: (B, L, 3) the points, min-max frame; zeros in the padding.
         mask: (B, L) True at real points.
         strengths: (B, P) activation strength of each edge, 0 to 1; pairs in the order of `combinations(range(K), 2)`.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import SkeletonMerger, soft_argmax
+        >>> scores = SkeletonMerger(num_keypoints=4).eval()(torch.rand(100, 3))
+        >>> scores.logits.shape, scores.strengths.shape  # four keypoints have six edges
+        (torch.Size([1, 4, 100]), torch.Size([1, 6]))
+        >>> soft_argmax(scores.logits, scores.sites, mask=scores.mask).shape
+        torch.Size([1, 4, 3])
     """
 
     logits: Tensor
@@ -82,6 +91,16 @@ class SkeletonMerger(nn.Module):
 
     Attributes:
         offsets: (P, 200, 3) what is added to the points of each edge, P = K (K − 1) / 2, in units of the frame.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import SkeletonMerger, skeleton_loss, soft_argmax
+        >>> merger = SkeletonMerger(num_keypoints=4)
+        >>> batch = torch.tensor([0] * 100 + [1] * 60)  # two clouds, of 100 and 60 points
+        >>> scores = merger(torch.rand(160, 3), batch)
+        >>> keypoints = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
+        >>> skeleton_loss(keypoints, scores.strengths, merger.offsets, scores.sites, scores.mask).total.shape
+        torch.Size([2])
     """
 
     def __init__(self, num_keypoints: int = 10, backbone: str | PointNet2 = "light", *, dropout: float = 0.5) -> None:

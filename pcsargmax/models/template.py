@@ -19,6 +19,13 @@ class Template:
         relative: (K, 3) float64, 0 at the low and 1 at the high side of the box, per axis.
         num_seen: (K,) long, how many training models have the keypoint. Where none has, `relative` is the
             middle of the box: a finite guess, so that one can still be scored should a test model have it.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import Template
+        >>> template = Template(relative=torch.tensor([[0.5, 1.0, 0.5]]).double(), num_seen=torch.tensor([9]))
+        >>> template.predict(torch.tensor([[0.0, 0.0, 0.0], [2.0, 4.0, 6.0]]))  # the middle of the box's top (y = 4)
+        tensor([[1., 4., 3.]], dtype=torch.float64)
     """
 
     relative: Tensor

@@ -27,7 +27,15 @@ _TIE = 1e-5
 
 @dataclass(frozen=True)
 class Neighbors:
-    """What a search found: `index (Q, k)` into the support and `squared_distance (Q, k)`, nearest first."""
+    """The result of a neighbour search: `index` (Q, k) into the support and `squared_distance` (Q, k), nearest first.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import knn
+        >>> found = knn(torch.tensor([[0.0, 0, 0], [3.0, 0, 0]]), torch.tensor([[1.0, 0, 0]]), k=2)
+        >>> found.index, found.squared_distance
+        (tensor([[0, 1]]), tensor([[1., 4.]]))
+    """
 
     index: Tensor
     squared_distance: Tensor
@@ -65,6 +73,14 @@ def knn(
 
     Raises:
         ValueError: wrong shapes, k < 1, unknown engine, or a query whose cloud has no support point.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import knn
+        >>> cloud = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 5.0, 0.0]])
+        >>> found = knn(cloud, torch.tensor([[0.0, 4.0, 0.0]]), k=2)
+        >>> found.index, found.squared_distance
+        (tensor([[2, 0]]), tensor([[ 1., 16.]]))
     """
     _check_points(support, "support")
     _check_points(query, "query")
@@ -114,6 +130,13 @@ def ball_query(
 
     Returns:
         `index` (Q, k) and `squared_distance` (Q, k), nearest first.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import ball_query
+        >>> cloud = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 5.0, 0.0]])
+        >>> ball_query(cloud, cloud[:1], radius=2.0, k=3).index  # two within the radius; the nearest fills the row
+        tensor([[0, 1, 0]])
     """
     if not radius > 0:
         raise ValueError(f"radius must be positive, got {radius}")
@@ -125,7 +148,7 @@ def ball_query(
 
 
 def mean_neighbor_distance(pos: Tensor, batch: Tensor | None = None, *, engine: Engine | None = None) -> Tensor:
-    """Mean distance of a point to its nearest other point, per cloud: the paper's σ for point clouds (about 0.01).
+    """Return the mean nearest-neighbour distance of each cloud: the paper's σ for point clouds (about 0.01).
 
     Args:
         pos: (N, 3) points.
@@ -134,6 +157,12 @@ def mean_neighbor_distance(pos: Tensor, batch: Tensor | None = None, *, engine: 
 
     Returns:
         (B,) distances in the units of `pos`; 0 for a cloud of one point.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import mean_neighbor_distance
+        >>> mean_neighbor_distance(torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [3.0, 4.0, 0.0]]))  # (3 + 3 + 4) / 3
+        tensor([3.3333])
     """
     nearest = knn(pos, pos, 2, support_batch=batch, query_batch=batch, engine=engine)
     distance = nearest.squared_distance[:, 1].sqrt()
@@ -157,6 +186,13 @@ def farthest_point_order(pos: Tensor, *, start: int | None = None, count: int | 
     Returns:
         (N,) permutation, long, or its first `count` entries: `pos[order]` is the ordered cloud. Distances are taken in
         float64.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import farthest_point_order
+        >>> line = torch.tensor([[0.0, 0, 0], [1.0, 0, 0], [2.0, 0, 0], [9.0, 0, 0]])
+        >>> farthest_point_order(line)  # from the point farthest from the centroid
+        tensor([3, 0, 2, 1])
     """
     _check_points(pos, "pos")
     if len(pos) == 0:

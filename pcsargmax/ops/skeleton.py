@@ -47,6 +47,14 @@ class SkeletonLoss(NamedTuple):
         coverage: (B,) likewise.
         offset_penalty: (B,) 0.01 Σ offset², over all rows of all edges: the same for all skeletons.
         total: (B,) the sum of the three.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import skeleton_loss
+        >>> keypoints, clouds = torch.rand(2, 3, 3), torch.rand(2, 100, 3)
+        >>> found = skeleton_loss(keypoints, strengths=torch.ones(2, 3), offsets=torch.zeros(3, 200, 3), cloud=clouds)
+        >>> found.total.shape, found.offset_penalty
+        (torch.Size([2]), tensor([0., 0.]))
     """
 
     fidelity: Tensor
@@ -105,6 +113,14 @@ def decode(keypoints: Tensor, offsets: Tensor, counts: Tensor | None = None) -> 
 
     Raises:
         ValueError: shapes that do not fit, or counts outside 2 to R.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.ops.skeleton import decode
+        >>> ends = torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])  # (B, K, 3): two keypoints, one edge
+        >>> points, edge = decode(ends, torch.zeros(1, 200, 3), counts=torch.tensor([5]))
+        >>> points[0, :, 0], edge
+        (tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000]), tensor([0, 0, 0, 0, 0]))
     """
     _check_keypoints(keypoints)
     pairs = edge_pairs(keypoints.shape[1], device=keypoints.device)
@@ -170,6 +186,15 @@ def skeleton_loss(
 
     Raises:
         ValueError: as `decode` and `composite_chamfer`.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import skeleton_loss
+        >>> ends = torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])  # (B, K, 3): two keypoints, one edge
+        >>> line = torch.linspace(0, 1, 100).unsqueeze(1) * torch.tensor([1.0, 0.0, 0.0])
+        >>> loss = skeleton_loss(ends, torch.ones(1, 1), torch.zeros(1, 200, 3), cloud=line.unsqueeze(0))
+        >>> loss.fidelity.round(decimals=2), loss.coverage.round(decimals=2)  # the skeleton covers the cloud
+        (tensor([0.0100]), tensor([0.0100]))
     """
     points, edge = decode(keypoints, offsets, counts)
     fidelity, coverage = composite_chamfer(points, edge, strengths, cloud, mask)

@@ -72,6 +72,25 @@ class Prediction:
 
     Sequences are turned into arrays of the type below. Raises ValueError, naming the field, for a wrong
     shape, points or positions that are not finite, or a point index outside the cloud.
+
+    Example:
+        >>> from pcsargmax import Prediction
+        >>> prediction = Prediction(
+        ...     name="scan",
+        ...     points=[[0, 0, 0], [2, 0, 0]],
+        ...     keypoint_names=("tip",),
+        ...     position=[[1.5, 0, 0]],
+        ...     confidence=[0.8],
+        ...     covariance=[[[0.75, 0, 0], [0, 0, 0], [0, 0, 0]]],
+        ...     visibility=[0.99],
+        ...     point_index=[1],
+        ...     probability=[[0.25, 0.75]],
+        ...     truth=[[2, 0, 0]],
+        ... )
+        >>> prediction.error
+        array([0.5])
+        >>> prediction.save("scan.mrk.json", "mrk.json").name  # for 3D Slicer
+        'scan.mrk.json'
     """
 
     name: str

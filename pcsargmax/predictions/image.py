@@ -41,6 +41,25 @@ class ImagePrediction:
     D is 2, or 3 with a depth in the unit of the data (millimetres relative to the root joint). Sequences are turned
     into arrays of the type below. Raises ValueError, naming the field, for a wrong shape, or positions that are not
     finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from pcsargmax import ImagePrediction
+        >>> from pcsargmax.transforms.crop import Crop
+        >>> prediction = ImagePrediction(
+        ...     name="face.png",
+        ...     image=np.zeros((64, 64, 3), np.uint8),
+        ...     keypoint_names=("nose",),
+        ...     position=[[30, 40]],
+        ...     confidence=[0.5],
+        ...     covariance=[[[4, 0], [0, 4]]],
+        ...     probability=np.full((1, 8, 8), 1 / 64),
+        ...     crop=Crop.around((0, 0, 64, 64), (32, 32)),
+        ...     truth=[[33, 44]],
+        ...     visible=[True],
+        ... )
+        >>> prediction.error  # pixels
+        array([5.])
     """
 
     name: str
@@ -146,6 +165,14 @@ class SurfacePrediction:
 
     Sequences are turned into arrays of the type below. Raises ValueError, naming the field, for a wrong shape, or rows
     that are not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from pcsargmax import SurfacePrediction
+        >>> image, rows, truth = np.zeros((32, 4), np.uint8), [[10, 11, 11, 10]], [[10, 10, 10, 10]]
+        >>> prediction = SurfacePrediction("slice", image, ("upper",), rows, std=np.ones((1, 4)), truth=truth)
+        >>> prediction.error, prediction.mean_error()  # pixels
+        (array([[0., 1., 1., 0.]]), 0.5)
     """
 
     name: str

@@ -16,10 +16,16 @@ ArrayShapes = Mapping[str, tuple[Any, tuple[int, ...]]]
 
 @dataclass(frozen=True, eq=False)
 class Skeleton:
-    """What Skeleton Merger reconstructs a cloud by: P edges between keypoints, drawn as M points.
+    """The skeleton by which Skeleton Merger reconstructs a cloud: P edges between keypoints, drawn as M points.
 
     Sequences are turned into arrays of the type below. Raises ValueError, naming the field, for a wrong shape, points
     that are not finite, or an edge number outside 0 to P − 1.
+
+    Example:
+        >>> from pcsargmax import Skeleton
+        >>> skeleton = Skeleton(edges=[[0, 1]], strength=[0.9], points=[[0, 0, 0], [1, 0, 0]], edge=[0, 0])
+        >>> skeleton.to_dict(["left", "right"])["edges"][0]["keypoints"]
+        ['left', 'right']
     """
 
     edges: np.ndarray
@@ -63,6 +69,12 @@ class Surface:
 
     Sequences are turned into arrays of the type below. Raises ValueError, naming the field, for a wrong shape, vertices
     that are not finite, or a triangle of other vertices than 0 to V − 1.
+
+    Example:
+        >>> from pcsargmax import Surface
+        >>> surface = Surface(vertices=[[0, 0, 0], [1, 0, 0], [0, 1, 0]], triangles=[[0, 1, 2]])
+        >>> surface.vertices.dtype, surface.triangles.shape
+        (dtype('float64'), (1, 3))
     """
 
     vertices: np.ndarray

@@ -36,7 +36,7 @@ from pcsargmax.transforms.frames import to_raw
 
 @dataclass(frozen=True, eq=False)
 class Run(BaseRun):
-    """A trained detector with all that belongs to it.
+    """A trained detector with its settings, keypoint names, template and calibration.
 
     Attributes:
         folder: the run folder.
@@ -49,6 +49,16 @@ class Run(BaseRun):
         template: the mean keypoints of the training set, the baseline of every evaluation.
         calibration: of confidence and radius on the validation split; None where the run had none.
         detector: the network, in evaluation mode.
+
+    Example:
+        >>> from pcsargmax import TrainSettings, make_procedural, train
+        >>> counts = make_procedural("data", ["mug"], models=10, num_points=128)
+        >>> run = train(TrainSettings(data="mug", root="data", backbone="light", epochs=1), "runs/mug")
+        >>> measured = run.evaluate("test")
+        >>> measured["split"], measured["checkpoint"], measured["seen_in_training"]
+        ('test', 'best.ckpt', 0)
+        >>> run.predict_file("data/pcds/03797390/mug00009.pcd").points.shape
+        (128, 3)
     """
 
     folder: Path

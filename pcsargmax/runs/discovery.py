@@ -35,7 +35,7 @@ IOU_THRESHOLDS = (0.02, 0.05, 0.1)
 
 @dataclass(frozen=True, eq=False)
 class DiscoverRun(BaseRun):
-    """A trained Skeleton Merger with all that belongs to it.
+    """A trained Skeleton Merger with its settings, keypoint names and checkpoint.
 
     Attributes:
         folder: the run folder.
@@ -48,6 +48,14 @@ class DiscoverRun(BaseRun):
         source: "folder", "category" or "shapenet_h5", what the data are.
         trained_on: names of the shapes that the weights, or the choice of the checkpoint, have seen.
         merger: the network, in evaluation mode.
+
+    Example:
+        >>> from pcsargmax import DiscoverSettings, discover, make_procedural
+        >>> counts = make_procedural("data", ["mug"], models=4, num_points=128)
+        >>> run = discover(DiscoverSettings(data="mug", root="data", keypoints=5, epochs=1), "runs/mug-skeleton")
+        >>> prediction = run.predict(run.dataset("all")[0])
+        >>> prediction.position.shape, prediction.skeleton.strength.shape  # five keypoints, ten edges
+        ((5, 3), (10,))
     """
 
     folder: Path

@@ -31,7 +31,7 @@ from pcsargmax.transforms.crop import Crop
 
 @dataclass(frozen=True, eq=False)
 class ImageRun:
-    """A trained network for keypoints in images with all that belongs to it.
+    """A trained network for keypoints in images with its settings, keypoint names and checkpoint.
 
     Attributes:
         folder: the run folder.
@@ -42,6 +42,24 @@ class ImageRun:
         can_flip: whether they are known, so that there is a flip test.
         trained_on: names of the images that the weights, or the choice of the checkpoint, have seen.
         network: in evaluation mode.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax import ImageRun, ImageSettings, SimplePose
+        >>> from pcsargmax.datasets.images import ProceduralFaces
+        >>> faces, settings = ProceduralFaces("test", size=64), ImageSettings(data="faces", trunk="tiny")
+        >>> run = ImageRun(  # `train_images` and `load_run` return one; here with random weights
+        ...     folder=Path("runs/faces"),
+        ...     checkpoint=Path("runs/faces/checkpoints/best.ckpt"),
+        ...     settings=settings,
+        ...     keypoint_names=faces.keypoint_names,
+        ...     flip_pairs=faces.flip_pairs,
+        ...     can_flip=True,
+        ...     trained_on=frozenset(),
+        ...     network=SimplePose(len(faces.keypoint_names), "tiny").eval(),
+        ... )
+        >>> run.predict(faces[0]).position.shape  # x and y of each keypoint, pixels of the image
+        (68, 2)
     """
 
     folder: Path

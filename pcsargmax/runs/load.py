@@ -33,6 +33,15 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
     Raises:
         FileNotFoundError: no checkpoint there.
         ValueError: not a pcsargmax checkpoint, or one of another version.
+
+    Example:
+        >>> from pcsargmax import TrainSettings, load_run, make_procedural, train
+        >>> counts = make_procedural("data", ["mug"], models=10, num_points=128)
+        >>> _ = train(TrainSettings(data="mug", root="data", backbone="light", epochs=1), "runs/mug")
+        >>> run = load_run("runs/mug")
+        >>> item = run.dataset("test")[0]
+        >>> run.predict(item).position.shape  # K keypoints, x y z in the units of the file
+        (11, 3)
     """
     found = open_checkpoint(path, checkpoint)
     place = usable_device(device)

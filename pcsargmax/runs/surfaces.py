@@ -30,7 +30,7 @@ from pcsargmax.settings.images import ImageSettings
 
 @dataclass(frozen=True, eq=False)
 class SurfaceRun:
-    """A trained network for surfaces in slices with all that belongs to it.
+    """A trained network for surfaces in slices with its settings, surface names and checkpoint.
 
     Attributes:
         folder: the run folder.
@@ -39,6 +39,22 @@ class SurfaceRun:
         surface_names: S names, downwards.
         trained_on: names of the slices that the weights, or the choice of the checkpoint, have seen.
         network: in evaluation mode.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax import ImageSettings, RetinaNet, SurfaceRun
+        >>> from pcsargmax.datasets.images import ProceduralSlices
+        >>> slices = ProceduralSlices("test", size=(64, 96))
+        >>> run = SurfaceRun(  # `train_images` and `load_run` return one; here with random weights
+        ...     folder=Path("runs/slices"),
+        ...     checkpoint=Path("runs/slices/checkpoints/best.ckpt"),
+        ...     settings=ImageSettings(data="slices"),
+        ...     surface_names=slices.surface_names,
+        ...     trained_on=frozenset(),
+        ...     network=RetinaNet(len(slices.surface_names), channels=(4, 8)).eval(),
+        ... )
+        >>> run.predict(slices[0]).rows.shape  # the row of each surface in each column, pixels
+        (6, 96)
     """
 
     folder: Path

@@ -35,6 +35,14 @@ class TrainSettings(RunSettings):
 
     Raises:
         ValueError: naming the setting, what was expected and what came.
+
+    Example:
+        >>> from pcsargmax import TrainSettings
+        >>> settings = TrainSettings(data="mug", backbone="light", epochs=60)
+        >>> settings.objective, settings.num_samples
+        ('sampling', 10)
+        >>> TrainSettings.from_dict(settings.to_dict()) == settings
+        True
     """
 
     data: str = _setting("", "Category (airplane, mug, …) below --root, or a folder of your own meshes and landmarks.")

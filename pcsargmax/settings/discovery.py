@@ -37,12 +37,18 @@ DISCOVER_RECIPES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class DiscoverSettings(RunSettings):
-    """Settings of an unsupervised discovery of keypoints by Skeleton Merger.
+    """Settings of the unsupervised discovery of keypoints by Skeleton Merger.
 
     Lengths are in the min-max frame, where the longest side of a cloud is 2; `sigma` is in the file's units.
 
     Raises:
         ValueError: naming the setting, what was expected and what came.
+
+    Example:
+        >>> from pcsargmax import DiscoverSettings
+        >>> settings = DiscoverSettings(data="airplane", keypoints=40)
+        >>> settings.separation_distance  # 1.0 for ten keypoints, half of it for four times as many
+        0.5
     """
 
     data: str = _setting("", "Category (airplane, mug, …) below --root, or a folder of your own meshes or clouds.")

@@ -34,7 +34,7 @@ TRUNK_NAMES = ("resnet18", "resnet50", "tiny")
 
 @dataclass(frozen=True)
 class ImageSettings(RunSettings):
-    """Settings of a training on images.
+    """Settings of a training run on images.
 
     Losses are in cells of the maps: of a square map with n cells a side they are n times those of the authors' code,
     whose map measures 1, which Adam does not see but by its eps. `target_variance` is in cells², as in the paper;
@@ -44,6 +44,12 @@ class ImageSettings(RunSettings):
 
     Raises:
         ValueError: naming the setting, what was expected and what came.
+
+    Example:
+        >>> from pcsargmax import ImageSettings
+        >>> settings = ImageSettings(data="faces", trunk="tiny", epochs=20)
+        >>> settings.source, settings.surfaces  # drawn faces have keypoints, no surfaces
+        ('procedural', False)
     """
 
     data: str = _setting(

@@ -12,6 +12,14 @@ class Look:
     """What is drawn of a prediction beside its points and keypoints; what it does not have is left out.
 
     Raises ValueError, naming the field, for a value that is none of those below.
+
+    Example:
+        >>> from pcsargmax.visualize import Look
+        >>> Look(keypoint="handle", ellipsoids=2).labels
+        True
+        >>> Look(ellipsoids=3)
+        Traceback (most recent call last):
+        ValueError: ...
     """
 
     keypoint: str | int | None = None

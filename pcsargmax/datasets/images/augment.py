@@ -33,6 +33,15 @@ class ImageAugment:
 
     Raises:
         ValueError: for a probability outside 0 to 1, a scale outside 0 to 1 (exclusive), or another number below 0.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.datasets.images import ImageAugment, ProceduralFaces
+        >>> faces = ProceduralFaces("train")
+        >>> draw = ImageAugment(flip=1.0, scale=0.0, rotation=0.0)  # mirrors every image, and nothing else
+        >>> crop, order = draw(faces[0], (64, 64), torch.Generator(), faces.flip_pairs)
+        >>> crop.size, order[36].item()  # row 36, an outer eye corner, takes the place of the other one, row 45
+        ((64, 64), 45)
     """
 
     flip: float = 0.5

@@ -18,6 +18,13 @@ class Camera:
 
     Raises:
         ValueError: for numbers that are none of these.
+
+    Example:
+        >>> import numpy as np
+        >>> from pcsargmax.datasets.images import Camera
+        >>> camera = Camera(focal=(1000, 1000), centre=(320, 240))
+        >>> camera.to_pixels(np.array([[100.0, 0.0, 2000.0]]))  # 100 mm aside, 2 m away: 50 pixels from the centre
+        array([[ 370.,  240., 2000.]])
     """
 
     focal: np.ndarray
@@ -43,7 +50,7 @@ class Camera:
 
 
 def to_camera(keypoints: np.ndarray, extra: dict[str, Any]) -> np.ndarray:
-    """Keypoints of an item of a pose in space, annotated or predicted, in the frame of its camera.
+    """Transform keypoints of a 3-D pose, annotated or predicted, to the frame of the camera.
 
     The depth of the root joint, which no image tells, is the annotated one, as in the usual evaluation of Human3.6M.
 
@@ -56,6 +63,13 @@ def to_camera(keypoints: np.ndarray, extra: dict[str, Any]) -> np.ndarray:
 
     Raises:
         ValueError: the item does not tell its camera, or keypoints of another shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from pcsargmax.datasets.images import Camera, to_camera
+        >>> extra = {"camera": Camera(focal=(1000, 1000), centre=(320, 240)), "root_depth": 2000.0}
+        >>> to_camera(np.array([[370.0, 240.0, 0.0]]), extra)  # at the depth of the root joint
+        array([[ 100.,    0., 2000.]])
     """
     if not {"camera", "root_depth"} <= set(extra):
         raise ValueError(f"extra: expected a camera and a root_depth, got {sorted(extra)}")

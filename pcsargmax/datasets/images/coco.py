@@ -35,7 +35,7 @@ class _Person(NamedTuple):
 
 
 class CocoKeypoints:
-    """People of COCO keypoints (Lin et al., ECCV 2014), one an item.
+    """People of COCO keypoints (Lin et al., ECCV 2014), one per item.
 
     Layout: annotations/person_keypoints_{split}2017.json and the images in {split}2017/ under `root`, as they are
     downloaded from cocodataset.org (in images/{split}2017/ too).
@@ -63,6 +63,23 @@ class CocoKeypoints:
     Raises:
         FileNotFoundError: naming the file or folder that is missing. ValueError: naming the file, for malformed
         content, or where nothing is left; when an item is taken, for its image.
+
+    Example:
+        >>> import json
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from pcsargmax.datasets.images import CocoKeypoints
+        >>> for folder in ("annotations", "val2017"):
+        ...     Path("coco", folder).mkdir(parents=True)
+        >>> Image.new("RGB", (64, 48)).save("coco/val2017/000000000139.jpg")
+        >>> person = {"id": 7, "image_id": 139, "category_id": 1, "bbox": [8, 4, 20, 40], "area": 500.0, "iscrowd": 0}
+        >>> person |= {"num_keypoints": 1, "keypoints": [18, 9, 2] + [0, 0, 0] * 16}
+        >>> image = {"id": 139, "file_name": "000000000139.jpg", "width": 64, "height": 48}
+        >>> content = {"images": [image], "annotations": [person], "categories": [{"id": 1, "name": "person"}]}
+        >>> _ = Path("coco/annotations/person_keypoints_val2017.json").write_text(json.dumps(content))
+        >>> people = CocoKeypoints("coco", "val")
+        >>> people.names, people[0].keypoints[0], people[0].visible.sum().item()
+        (('000000000139-7',), array([18.,  9.]), 1)
     """
 
     keypoint_names = COCO_NAMES

@@ -31,7 +31,7 @@ _LOOKED_AT = 20
 
 
 class ImageFolder(ListedImages):
-    """Images of a folder with CSV tables of points, in pixels.
+    r"""Images of a folder with CSV tables of keypoints, in pixels.
 
     Two layouts:
 
@@ -73,6 +73,19 @@ class ImageFolder(ListedImages):
     Raises:
         FileNotFoundError: no folder, no table, or images that a table names and that are not there (named with
             their line). ValueError: with path and line, for malformed tables; for an unknown or empty split.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from pcsargmax.datasets.images import ImageFolder
+        >>> Path("faces").mkdir()
+        >>> for name in ("a.png", "b.png"):
+        ...     Image.new("RGB", (64, 48)).save(f"faces/{name}")
+        >>> table = ["file,left_eye_x,left_eye_y,right_eye_x,right_eye_y", "a.png,20,16,40,16", "b.png,,,42,18"]
+        >>> _ = Path("faces/points.csv").write_text("\n".join(table))
+        >>> faces = ImageFolder("faces", "all")
+        >>> faces.keypoint_names, faces.flip_pairs, faces[1].visible
+        (('left_eye', 'right_eye'), ((0, 1),), array([False,  True]))
     """
 
     def __init__(

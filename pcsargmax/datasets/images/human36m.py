@@ -39,7 +39,7 @@ _FAULTY = ("s_09_act_05_subact_02_ca", "s_09_act_10_subact_02_ca", "s_09_act_13_
 
 
 class Human36m:
-    """People of Human3.6M (Ionescu et al., TPAMI 2014), one a frame, in 18 joints with depth.
+    """People of Human3.6M (Ionescu et al., TPAMI 2014), one per frame, with 18 joints in 3-D.
 
     Layout: images/ and annotations/ under `root`, the annotations in one of the forms of
     `pcsargmax.datasets.images.human36m_files`, the first that is there.
@@ -67,6 +67,24 @@ class Human36m:
     Raises:
         FileNotFoundError: naming the file or folder that is missing. ValueError: naming file and annotation, for
         malformed content, or where nothing is left; when an item is taken, for its image.
+
+    Example:
+        >>> import json
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from pcsargmax.datasets.images import Human36m
+        >>> for folder in ("annotations", "images"):
+        ...     Path("h36m", folder).mkdir(parents=True)
+        >>> Image.new("RGB", (64, 48)).save("h36m/images/s_09.jpg")
+        >>> camera = {"R": np.eye(3).tolist(), "t": [0, 0, 0], "f": [100, 100], "c": [32, 24]}
+        >>> image = {"id": 1, "file_name": "s_09.jpg", "width": 64, "height": 48, "frame_idx": 0, "cam_param": camera}
+        >>> pose = {"id": 1, "image_id": 1, "bbox": [20, 4, 24, 40], "keypoints_cam": [[0, 0, 4000]] * 17}  # mm
+        >>> content = json.dumps({"images": [image], "annotations": [pose]})
+        >>> _ = Path("h36m/annotations/Human36M_test_protocol_2.json").write_text(content)
+        >>> frames = Human36m("h36m", "test")
+        >>> frames[0].keypoints.shape, frames[0].keypoints[0]  # x, y in pixels, depth behind the pelvis in mm
+        ((18, 3), array([32., 24.,  0.]))
     """
 
     keypoint_names = HUMAN36M_NAMES

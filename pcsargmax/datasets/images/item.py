@@ -29,6 +29,13 @@ class ImageItem:
     Raises:
         ValueError: naming the item, for shapes and types that do not fit, a visible keypoint without a place, a box
             without a size, not finite, or wholly outside the image.
+
+    Example:
+        >>> import numpy as np
+        >>> from pcsargmax.datasets.images import ImageItem
+        >>> item = ImageItem("face", np.zeros((48, 64, 3), np.uint8), keypoints=[[20, 16], [np.nan, np.nan]])
+        >>> item.visible, item.box
+        (array([ True, False]), array([ 0.,  0., 64., 48.]))
     """
 
     name: str
@@ -60,7 +67,7 @@ class ImageItem:
 
 
 class KeypointImages(Protocol):
-    """What a data set of images with keypoints offers; training, metrics and viewers need no more.
+    """The interface of a data set of images with keypoints, as training, metrics and viewers use it.
 
     Attributes:
         keypoint_names: K names.
@@ -69,6 +76,13 @@ class KeypointImages(Protocol):
             (see `can_flip`).
         dimension: 2 for (x, y), 3 for (x, y, depth).
         names: of all items, in their order, without reading a file.
+
+    Example:
+        >>> from pcsargmax.datasets.images import KeypointImages, ProceduralFaces
+        >>> def count(data: KeypointImages) -> tuple[int, int]:
+        ...     return len(data), len(data.keypoint_names)
+        >>> count(ProceduralFaces("val"))
+        (100, 68)
     """
 
     @property
@@ -95,12 +109,18 @@ class KeypointImages(Protocol):
 
 
 def can_flip(data: KeypointImages) -> bool:
-    """Whether a data set knows what mirroring does to its keypoints."""
+    """Return whether a data set knows which keypoints change places when an image is mirrored.
+
+    Example:
+        >>> from pcsargmax.datasets.images import ProceduralFaces, can_flip
+        >>> can_flip(ProceduralFaces("val"))
+        True
+    """
     return bool(getattr(data, "can_flip", True))
 
 
 def flip_order(num_keypoints: int, flip_pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Rows of the keypoints in the order that they have in the mirrored image.
+    """Return the rows of the keypoints in the order that they have in the mirrored image.
 
     Args:
         num_keypoints: K.
@@ -112,6 +132,11 @@ def flip_order(num_keypoints: int, flip_pairs: Sequence[tuple[int, int]]) -> np.
 
     Raises:
         ValueError: for rows that do not exist or come twice.
+
+    Example:
+        >>> from pcsargmax.datasets.images import flip_order
+        >>> flip_order(3, [(0, 1)])  # the two eyes change places, the nose stays
+        array([1, 0, 2])
     """
     rows = [row for pair in flip_pairs for row in pair]
     bad = any(len(pair) != 2 for pair in flip_pairs) or any(not 0 <= row < num_keypoints for row in rows)
@@ -138,6 +163,14 @@ class SurfaceItem:
 
     Raises:
         ValueError: naming the item, for shapes and types that do not fit, and for infinite rows.
+
+    Example:
+        >>> import numpy as np
+        >>> from pcsargmax.datasets.images import SurfaceItem
+        >>> rows = np.array([[10.0, 11.0, np.nan, 12.0]])  # one surface, unknown in the third column
+        >>> item = SurfaceItem("slice", np.zeros((32, 4), np.uint8), rows, extra={"subject": 3})
+        >>> item.surfaces.shape
+        (1, 4)
     """
 
     name: str
@@ -158,12 +191,19 @@ class SurfaceItem:
 
 
 class SurfaceImages(Protocol):
-    """What a data set of slices with surfaces offers.
+    """The interface of a data set of slices with surfaces.
 
     Attributes:
         surface_names: S names, from top to bottom.
         micrometres: height of a pixel, None where it is not known; results are then in pixels.
         names: of all items, in their order, without reading a file.
+
+    Example:
+        >>> from pcsargmax.datasets.images import ProceduralSlices, SurfaceImages
+        >>> def count(data: SurfaceImages) -> tuple[int, int]:
+        ...     return len(data), len(data.surface_names)
+        >>> count(ProceduralSlices("val"))
+        (40, 6)
     """
 
     @property

@@ -27,7 +27,7 @@ MPII_FLIP_PAIRS = ((0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13))
 
 
 class MpiiKeypoints:
-    """People of MPII Human Pose (Andriluka et al., CVPR 2014) from annotations in COCO's format, one an item.
+    """People of MPII Human Pose (Andriluka et al., CVPR 2014) from annotations in COCO's format, one per item.
 
     Layout: annotations/annot_mpii.json or annotations/{split}.json, and images/ under `root`.
 
@@ -45,6 +45,23 @@ class MpiiKeypoints:
     Raises:
         FileNotFoundError: naming the file that is missing. ValueError: naming file and annotation, for malformed
         content, or where nobody is left; when an item is taken, for its image.
+
+    Example:
+        >>> import json
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from pcsargmax.datasets.images import MpiiKeypoints
+        >>> for folder in ("annotations", "images"):
+        ...     Path("mpii", folder).mkdir(parents=True)
+        >>> Image.new("RGB", (64, 48)).save("mpii/images/a.jpg")
+        >>> person = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [8, 4, 20, 40]}
+        >>> person |= {"keypoints": [18, 40, 1] + [0, 0, 0] * 15}
+        >>> image = {"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}
+        >>> content = {"images": [image], "annotations": [person], "categories": [{"id": 1, "name": "person"}]}
+        >>> _ = Path("mpii/annotations/train.json").write_text(json.dumps(content))
+        >>> people = MpiiKeypoints("mpii")
+        >>> people.keypoint_names[0], people[0].keypoints[0]
+        ('right_ankle', array([18., 40.]))
     """
 
     def __init__(
@@ -113,7 +130,7 @@ class MpiiKeypoints:
 
 
 class Human36mMpii:
-    """Frames of Human3.6M and people of MPII, for training in space and in the plane together (Sun et al., ECCV 2018).
+    """Frames of Human3.6M and people of MPII, for joint training in 3-D and 2-D (Sun et al., ECCV 2018).
 
     Items are all of the first, then all of the second. `epoch` draws the order of an epoch as the paper's published
     code does: each frame of Human3.6M once, and as many people of MPII at random.
@@ -124,6 +141,25 @@ class Human36mMpii:
 
     Raises:
         ValueError: the people have not the joints of the frames.
+
+    Example:
+        >>> import json
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import torch
+        >>> from pcsargmax.datasets.images import Human36m, Human36mMpii, MpiiKeypoints
+        >>> camera = {"R": np.eye(3).tolist(), "t": [0, 0, 0], "f": [100, 100], "c": [32, 24]}
+        >>> frame = {"id": 1, "file_name": "s_01.jpg", "width": 64, "height": 48, "frame_idx": 0, "cam_param": camera}
+        >>> pose = {"id": 1, "image_id": 1, "bbox": [20, 4, 24, 40], "keypoints_cam": [[0, 0, 4000]] * 17}
+        >>> _ = Path("h36m.json").write_text(json.dumps({"images": [frame], "annotations": [pose]}))
+        >>> person = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [8, 4, 20, 40]}
+        >>> person |= {"keypoints": [18, 40, 1] + [0, 0, 0] * 15}
+        >>> mpii = {"images": [frame], "annotations": [person], "categories": [{"id": 1, "name": "person"}]}
+        >>> _ = Path("mpii.json").write_text(json.dumps(mpii))
+        >>> frames = Human36m(".", annotations="h36m.json")
+        >>> both = Human36mMpii(frames, MpiiKeypoints(".", human36m=True, annotations="mpii.json"))
+        >>> len(both), both.epoch(torch.Generator()).sort().values  # one frame, and as many people
+        (2, tensor([0, 1]))
     """
 
     keypoint_names = HUMAN36M_NAMES

@@ -59,6 +59,20 @@ class Mshc:
     Raises:
         FileNotFoundError: naming the folder, image or label that is missing. ValueError: an unknown split or no slice;
             naming the file, for malformed content.
+
+    Example:
+        >>> import json
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from pcsargmax.datasets.images import Mshc
+        >>> for folder in ("image", "label"):
+        ...     Path("retina", folder).mkdir(parents=True)
+        >>> Image.new("L", (4, 32)).save("retina/image/hc01_s1_R_1.png")
+        >>> rows = [[surface + 1] * 4 for surface in range(9)]  # counted from 1
+        >>> _ = Path("retina/label/hc01_s1_R_1.txt").write_text(json.dumps({"bds": rows}))
+        >>> slices = Mshc("retina", "test")
+        >>> slices.names, slices[0].surfaces[:, 0]  # counted from 0
+        (('hc01_s1_R_1',), array([0., 1., 2., 3., 4., 5., 6., 7., 8.]))
     """
 
     def __init__(

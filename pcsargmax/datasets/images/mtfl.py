@@ -45,6 +45,18 @@ class Mtfl(ListedImages):
     Raises:
         FileNotFoundError: no folder, text file or image, by name. ValueError: naming path and line, for a line of
             another form or an image that comes twice; for an unknown or empty split.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from pcsargmax.datasets.images import Mtfl
+        >>> Path("mtfl/AFLW").mkdir(parents=True)
+        >>> Image.new("RGB", (44, 40)).save("mtfl/AFLW/0001-face.jpg")
+        >>> line = "AFLW/0001-face.jpg 10 30 20 12 28 12 12 22 32 32 1 2 2 3"  # path, five x, five y, attributes
+        >>> _ = Path("mtfl/testing.txt").write_text(line)
+        >>> faces = Mtfl("mtfl", "test")
+        >>> faces[0].keypoints[2], faces[0].extra["pose"]  # the nose, a frontal view
+        (array([20., 22.]), 3)
     """
 
     keypoint_names = NAMES

@@ -76,6 +76,11 @@ def make_procedural(
     Raises:
         ValueError: an unknown category, or a number too small.
         FileExistsError: `root` has annotations of such a category that were not made here.
+
+    Example:
+        >>> from pcsargmax import make_procedural
+        >>> make_procedural("data", ["mug", "chair"], models=10, num_points=128)
+        {'mug': {'train': 7, 'val': 1, 'test': 2}, 'chair': {'train': 7, 'val': 1, 'test': 2}}
     """
     root = Path(root)
     _check(root, categories, models, num_points)

@@ -25,7 +25,7 @@ from pcsargmax.training.loop import one_cycle
 
 
 class DetectorModule(lightning.LightningModule):
-    """Trains a KeypointDetector; validation PCK is in the unit that `length_unit` gives.
+    """Train a KeypointDetector; validation PCK is in the unit that `length_unit` names.
 
     Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
     been interrupted, and nothing global is seeded.
@@ -45,6 +45,13 @@ class DetectorModule(lightning.LightningModule):
         calibration: fitted at the end of each validation to the weights that were validated, the averaged ones where
             there are such, and kept in the checkpoint, which is saved right after and holds these weights; None until
             then, and without a validation split.
+
+    Example:
+        >>> from pcsargmax import DetectorModule, KeypointDetector, TrainSettings
+        >>> settings = TrainSettings(backbone="light", lr=2e-3, lr_schedule="constant")
+        >>> module = DetectorModule(KeypointDetector(4, "light"), settings, length_unit="raw", metadata={})
+        >>> module.configure_optimizers().param_groups[0]["lr"]
+        0.002
     """
 
     calibration: Calibration | None

@@ -53,6 +53,13 @@ def train(
     Raises:
         ValueError, OSError: settings, data or folder that do not fit, named in the message.
         KeyboardInterrupt: interrupted; `resume` goes on from the last whole epoch.
+
+    Example:
+        >>> from pcsargmax import TrainSettings, make_procedural, train
+        >>> counts = make_procedural("data", ["mug"], models=10, num_points=128)
+        >>> run = train(TrainSettings(data="mug", root="data", backbone="light", epochs=1), "runs/mug")
+        >>> run.checkpoint.name, run.keypoint_names[:3]
+        ('best.ckpt', ('0', '1', '2'))
     """
     best = None if settings.val_split == "none" else Selection("val/score", "max")
     loop = Loop(settings, Path(folder), best, resume, callbacks)

@@ -26,7 +26,7 @@ from pcsargmax.training.objective import make_temperature
 
 
 class DiscoverModule(lightning.LightningModule):
-    """Trains a SkeletonMerger; the validation loss is that of the soft-argmax, whatever the objective.
+    """Train a SkeletonMerger; the validation loss is that of the soft-argmax, whatever the objective.
 
     Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
     been interrupted, and the global generators are as they were after every step.
@@ -35,6 +35,12 @@ class DiscoverModule(lightning.LightningModule):
         merger: the network.
         settings: of the run.
         metadata: plain values kept in the checkpoint, from which a run is opened again.
+
+    Example:
+        >>> from pcsargmax import DiscoverModule, DiscoverSettings, SkeletonMerger
+        >>> settings = DiscoverSettings(keypoints=5, temperature_start=0.5)
+        >>> DiscoverModule(SkeletonMerger(5), settings, metadata={}).schedule
+        Constant(value=0.5)
     """
 
     def __init__(self, merger: SkeletonMerger, settings: DiscoverSettings, metadata: dict[str, Any]) -> None:

@@ -55,6 +55,13 @@ def discover(
     Raises:
         ValueError, OSError: settings, data or folder that do not fit, named in the message.
         KeyboardInterrupt: interrupted; `resume` goes on from the last whole epoch.
+
+    Example:
+        >>> from pcsargmax import DiscoverSettings, discover, make_procedural
+        >>> counts = make_procedural("data", ["mug"], models=4, num_points=128)
+        >>> run = discover(DiscoverSettings(data="mug", root="data", keypoints=5, epochs=1), "runs/mug-skeleton")
+        >>> run.checkpoint.name, len(run.keypoint_names)
+        ('last.ckpt', 5)
     """
     folder = Path(folder)
     best = None if settings.val_split == "none" else Selection("val/loss", "min")

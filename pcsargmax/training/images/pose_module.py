@@ -20,7 +20,7 @@ from pcsargmax.training.loop import one_cycle
 
 
 class PoseModule(lightning.LightningModule):
-    """Trains a SimplePose; everything is in cells of its maps.
+    """Train a SimplePose; all lengths are in cells of its maps.
 
     Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
     been interrupted, and nothing global is seeded. Validation logs the mean Euclidean error in cells, which chooses the
@@ -30,6 +30,13 @@ class PoseModule(lightning.LightningModule):
         network: whose maps are trained.
         settings: of the run.
         metadata: plain values kept in the checkpoint, from which a run is opened again.
+
+    Example:
+        >>> from pcsargmax import ImageSettings, PoseModule, SimplePose
+        >>> network = SimplePose(5, "tiny", size=(64, 64), deconv_channels=16)
+        >>> module = PoseModule(network, ImageSettings(lr=2e-3, lr_schedule="constant"), metadata={})
+        >>> module.configure_optimizers().param_groups[0]["lr"]
+        0.002
     """
 
     def __init__(self, network: SimplePose, settings: ImageSettings, metadata: dict[str, Any]) -> None:

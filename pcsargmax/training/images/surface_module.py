@@ -21,7 +21,7 @@ _DICE_EPS = 1.0
 
 
 class SurfaceModule(lightning.LightningModule):
-    """Trains a RetinaNet (He et al. 2019): each column of each surface is a 1-D map of the core, in pixels.
+    """Train a RetinaNet (He et al. 2019): each column of each surface is a 1-D map of the core, in pixels.
 
     The loss is the objective on the columns, plus `label_weight` times the sum of three: the cross-entropy of the
     annotated row in each column, and cross-entropy and Dice of the layer of each pixel. In training the surfaces are
@@ -32,6 +32,13 @@ class SurfaceModule(lightning.LightningModule):
         network: whose maps are trained.
         settings: of the run.
         metadata: plain values kept in the checkpoint, from which a run is opened again.
+
+    Example:
+        >>> from pcsargmax import ImageSettings, RetinaNet, SurfaceModule
+        >>> settings = ImageSettings(data="slices", lr=2e-3, lr_schedule="constant")
+        >>> module = SurfaceModule(RetinaNet(6, channels=(4, 8)), settings, metadata={})
+        >>> module.configure_optimizers().param_groups[0]["lr"]
+        0.002
     """
 
     def __init__(self, network: RetinaNet, settings: ImageSettings, metadata: dict[str, Any]) -> None:

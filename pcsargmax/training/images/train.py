@@ -34,7 +34,7 @@ def train_images(
     callbacks: Sequence[Callback] = (),
     progress: Progress | None = None,
 ) -> ImageRun | SurfaceRun:
-    """Train a network on images with keypoints or slices with surfaces, and leave a run folder.
+    r"""Train a network on images with keypoints or slices with surfaces, and leave a run folder.
 
     The folder holds settings.json, checkpoints/last.ckpt and best.ckpt (by the mean validation error), and log/ (CSV;
     TensorBoard by request). It is made once the data have been found, and taken away again if training ends before its
@@ -54,6 +54,22 @@ def train_images(
     Raises:
         ValueError, OSError: settings, data or folder that do not fit, named in the message.
         KeyboardInterrupt: interrupted; `resume` goes on from the last whole epoch.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from pcsargmax import ImageSettings, train_images
+        >>> Path("dots").mkdir()
+        >>> table = ["file,dot_x,dot_y"]
+        >>> for number in range(10):
+        ...     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(f"dots/{number}.png")
+        ...     table.append(f"{number}.png,{10 + number},16")
+        >>> _ = Path("dots/points.csv").write_text("\n".join(table))
+        >>> settings = ImageSettings(data="./dots", trunk="tiny", deconv_channels=8, num_samples=2, epochs=1)
+        >>> run = train_images(settings, "runs/dots")
+        >>> run.checkpoint.name, run.keypoint_names
+        ('best.ckpt', ('dot',))
     """
     best = None if settings.val_split == "none" else Selection("val/error", "min")
     loop = Loop(settings, Path(folder), best, resume, callbacks)

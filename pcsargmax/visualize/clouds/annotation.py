@@ -32,6 +32,15 @@ def annotated(item: Any, keypoint_names: Sequence[str], *, surface: Surface | No
 
     Raises:
         ValueError: the number of names is not K, or a circle of the symmetries is none.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import annotated
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=64)
+        >>> mugs = KeypointNet("data", "mug", "all", ids=[0, 3])
+        >>> prediction = annotated(mugs[0], mugs.keypoint_names)
+        >>> prediction.annotated, prediction.position.shape
+        (True, (2, 3))
     """
     points = np.asarray(item.pos, dtype=np.float64)
     places, visible, names = _annotation(item, tuple(keypoint_names))

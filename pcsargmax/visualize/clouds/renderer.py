@@ -32,7 +32,13 @@ _HELP = (
 
 
 class RendererUnavailable(RuntimeError):
-    """Open3D cannot be loaded or cannot draw on this machine; the message says what to install."""
+    """Open3D cannot be loaded or cannot draw on this machine; the message says what to install.
+
+    Example:
+        >>> from pcsargmax.visualize import RendererUnavailable
+        >>> str(RendererUnavailable("no graphics driver")).startswith("cannot draw with Open3D: no graphics driver")
+        True
+    """
 
     def __init__(self, cause: str) -> None:
         """Say the cause and the cure."""

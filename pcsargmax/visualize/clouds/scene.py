@@ -32,7 +32,16 @@ def render(
     azimuth: float = 35.0,
     elevation: float = 20.0,
 ) -> Path:
-    """Draw one prediction to a PNG without a screen and return its path; see `render_all`."""
+    """Draw one prediction to a PNG without a screen and return its path; see `render_all`.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import Look, annotated_shapes, render
+        >>> counts = make_procedural("data", ["mug"], models=3)
+        >>> mug = annotated_shapes(KeypointNet("data", "mug", "all"))[0]
+        >>> render(mug, "mug.png", Look(labels=False), azimuth=60)  # doctest: +SKIP
+        PosixPath('mug.png')
+    """
     return render_all([prediction], [path], [look], size=size, azimuth=azimuth, elevation=elevation)[0]
 
 
@@ -62,6 +71,14 @@ def render_all(
     Raises:
         RendererUnavailable: Open3D or a graphics driver is missing.
         ValueError: unequal numbers of predictions, paths and looks, a size too small, or no such keypoint.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import annotated_shapes, render_all
+        >>> counts = make_procedural("data", ["mug"], models=3)
+        >>> shapes = annotated_shapes(KeypointNet("data", "mug", "all"))
+        >>> render_all(shapes, [f"{name}.png" for name in shapes.names])  # doctest: +SKIP
+        [PosixPath('mug00000.png'), PosixPath('mug00001.png'), PosixPath('mug00002.png')]
     """
     looks = [None] * len(predictions) if looks is None else looks
     if not len(predictions) == len(paths) == len(looks):
@@ -112,6 +129,14 @@ def render_pair(
     Raises:
         RendererUnavailable: Open3D or a graphics driver is missing.
         ValueError: two clouds of unlike extent, a size too small, or no such keypoint in one of them.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import annotated_shapes, render_pair
+        >>> counts = make_procedural("data", ["mug"], models=3)
+        >>> mug = annotated_shapes(KeypointNet("data", "mug", "all"))[0]
+        >>> render_pair(mug, mug, "pair.png", names=("annotator A", "annotator B"))  # doctest: +SKIP
+        PosixPath('pair.png')
     """
     check_size(size, (640, 300))
     both, drawings = (first, second), pair_drawings(first, second, look, same_scale=same_scale)

@@ -123,7 +123,7 @@ Shape = FileShape | ItemShape
 
 
 def file_shapes(files: Sequence[str | Path], *, mesh_frame: Frame = "LPS") -> list[FileShape]:
-    """Files to look at, each with the landmarks of the file of the same stem (.mrk.json .fcsv .csv .json).
+    r"""Files to look at, each with the landmarks of the file of the same stem (.mrk.json .fcsv .csv .json).
 
     Args:
         files: meshes, clouds, or predictions saved as .npz; only their landmarks are read here, which lie beside them
@@ -132,6 +132,15 @@ def file_shapes(files: Sequence[str | Path], *, mesh_frame: Frame = "LPS") -> li
 
     Raises:
         ValueError: no such file, or of an unknown kind; malformed landmarks.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.visualize import annotated_shapes, file_shapes
+        >>> _ = Path("B03.xyz").write_text("0 0 0\n8 0 0\n0 6 0\n")
+        >>> _ = Path("B03.csv").write_text("name,x,y,z\ncusp,8,0,0\n")
+        >>> shapes = file_shapes(["B03.xyz"])
+        >>> shapes[0].keypoint_names, annotated_shapes(shapes)[0].position
+        (('cusp',), array([[8., 0., 0.]]))
     """
     from pcsargmax.io.clouds import CLOUD_SUFFIXES
     from pcsargmax.io.landmarks import LANDMARK_SUFFIXES, stem_of
@@ -152,7 +161,7 @@ def file_shapes(files: Sequence[str | Path], *, mesh_frame: Frame = "LPS") -> li
 
 
 def folder_shapes(folder: str | Path, *, mesh_frame: Frame = "LPS") -> list[FileShape]:
-    """The meshes and clouds of a folder, with the landmarks that are anywhere in it, as `LandmarkFolder` matches them.
+    r"""The meshes and clouds of a folder, with the landmarks that are anywhere in it, as `LandmarkFolder` matches them.
 
     Args:
         folder: its landmark files are read here, its clouds only when one is looked at; landmarks without a cloud are
@@ -162,6 +171,15 @@ def folder_shapes(folder: str | Path, *, mesh_frame: Frame = "LPS") -> list[File
     Raises:
         FileNotFoundError: no meshes or clouds in it.
         ValueError: malformed landmarks.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.visualize import folder_shapes
+        >>> Path("teeth").mkdir()
+        >>> _ = Path("teeth/B03.xyz").write_text("0 0 0\n8 0 0\n0 6 0\n")
+        >>> _ = Path("teeth/B03.csv").write_text("name,x,y,z\ncusp,8,0,0\n")
+        >>> [(shape.name, sorted(shape.landmarks)) for shape in folder_shapes("teeth")]
+        [('B03.xyz', ['cusp'])]
     """
     from pcsargmax.datasets.splits import is_split_file
     from pcsargmax.io.clouds import CLOUD_SUFFIXES
@@ -184,13 +202,29 @@ def dataset_shapes(dataset: Any, mesh: Callable[[Any], Path | None] = lambda _: 
     Args:
         dataset: with `keypoint_names`, such as `KeypointNet`, `LandmarkFolder` and `ShapeNetH5`.
         mesh: gives the file of an item's surface, or None; see `keypointnet_mesh` and `folder_mesh`.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import dataset_shapes, keypointnet_mesh
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=64)
+        >>> shapes = dataset_shapes(KeypointNet("data", "mug", "all"), keypointnet_mesh("data"))
+        >>> len(shapes), shapes[0].mesh.name
+        (3, 'mug00000.ply')
     """
     items = [dataset[i] for i in range(len(dataset))]
     return [ItemShape(dataset, i, str(item.model_id), mesh(item)) for i, item in enumerate(items)]
 
 
 def keypointnet_mesh(root: str | Path) -> Callable[[Any], Path | None]:
-    """Where the meshes of a folder in KeypointNet's layout are: the file of an item, None where it has none."""
+    """Where the meshes of a folder in KeypointNet's layout are: the file of an item, None where it has none.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import keypointnet_mesh
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=64)
+        >>> keypointnet_mesh("data")(KeypointNet("data", "mug", "test")[0]).name
+        'mug00002.ply'
+    """
     from pcsargmax.datasets.keypointnet_files import mesh_path
 
     def find(item: Any) -> Path | None:
@@ -201,7 +235,17 @@ def keypointnet_mesh(root: str | Path) -> Callable[[Any], Path | None]:
 
 
 def folder_mesh(folder: str | Path) -> Callable[[Any], Path | None]:
-    """Where the meshes of a folder of scans are: the file of an item, None where it is a cloud."""
+    """Where the meshes of a folder of scans are: the file of an item, None where it is a cloud.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> import numpy as np
+        >>> from pcsargmax.io import Cloud, write_cloud
+        >>> from pcsargmax.visualize import folder_mesh
+        >>> write_cloud("B03.ply", Cloud(np.eye(3), faces=np.array([[0, 1, 2]])))
+        >>> folder_mesh(".")(SimpleNamespace(model_id="B03")).name
+        'B03.ply'
+    """
     from pcsargmax.io.landmarks import stem_of
 
     files = {stem_of(path.name): path for path in _files_under(folder, _MESH_SUFFIXES)}

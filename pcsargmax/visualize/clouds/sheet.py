@@ -49,6 +49,14 @@ def contact_sheet(
     Raises:
         RendererUnavailable: Open3D or a graphics driver is missing.
         ValueError: no prediction, another number of captions, too few columns, a size too small, or no such keypoint.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import annotated_shapes, contact_sheet
+        >>> counts = make_procedural("data", ["mug"], models=3)
+        >>> shapes = annotated_shapes(KeypointNet("data", "mug", "all"))
+        >>> contact_sheet(shapes, "mugs.png", columns=3)  # doctest: +SKIP
+        PosixPath('mugs.png')
     """
     check_sheet(predictions, columns, captions)
     check_size(size, (160, 120))

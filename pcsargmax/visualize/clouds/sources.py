@@ -39,6 +39,15 @@ class Predictions(Sequence[Prediction]):
         names: see above.
         make: gives the prediction of a number.
         keep: how many are kept; the one that was asked for longest ago goes first.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import Predictions, annotated
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=64)
+        >>> mugs = KeypointNet("data", "mug", "all")
+        >>> shapes = Predictions(["a", "b", "c"], lambda number: annotated(mugs[number], mugs.keypoint_names))
+        >>> shapes[1].name, shapes  # made when it was asked for
+        ('mug00001', Predictions(3 shapes, 1 made))
     """
 
     def __init__(self, names: Sequence[str], make: Callable[[int], Prediction], *, keep: int = 64) -> None:
@@ -98,6 +107,15 @@ def predicted_shapes(
         num_points: sampled from a file; None takes as many as in the training. Items of data sets have their points.
         seed: of that sampling, and of the draws.
         num_samples: how many draws of each keypoint's distribution a prediction carries.
+
+    Example:
+        >>> from pcsargmax import DiscoverSettings, discover, make_procedural
+        >>> from pcsargmax.visualize import predicted_shapes, run_shapes
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=128)
+        >>> run = discover(DiscoverSettings(data="mug", root="data", keypoints=5, epochs=1), "runs/mug-skeleton")
+        >>> shapes = predicted_shapes(run, run_shapes(run, "all"))
+        >>> len(shapes), shapes[0].position.shape
+        (3, (5, 3))
     """
     options = {"num_points": num_points, "seed": seed, "num_samples": num_samples}
     return Predictions([shape.name for shape in shapes], lambda i: shapes[i].prediction(run, **options))  # type: ignore[arg-type]
@@ -108,6 +126,14 @@ def annotated_shapes(shapes: Any) -> Predictions:
 
     Args:
         shapes: a data set of cloud items with `keypoint_names`, or shapes as `predicted_shapes` takes them.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import annotated_shapes
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=64)
+        >>> shapes = annotated_shapes(KeypointNet("data", "mug", "all"))
+        >>> shapes.names
+        ('mug00000', 'mug00001', 'mug00002')
     """
     listed: Sequence[Shape] = dataset_shapes(shapes) if hasattr(shapes, "keypoint_names") else shapes
     return Predictions([shape.name for shape in listed], lambda i: listed[i].annotation())
@@ -119,6 +145,15 @@ def pair(first: Sequence[Prediction], second: Sequence[Prediction]) -> tuple[Pre
     Raises:
         ValueError: they are not over the same shapes: here if their numbers or names differ, and when a shape is
             asked for if its points do.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import annotated_shapes, pair
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=64)
+        >>> mugs = KeypointNet("data", "mug", "all")
+        >>> first, second = pair(annotated_shapes(mugs), annotated_shapes(mugs))
+        >>> first[0].name == second[0].name
+        True
     """
     if len(first) != len(second):
         raise ValueError(f"second: expected {len(first)} shapes as in the first, got {len(second)}")
@@ -138,7 +173,16 @@ def pair(first: Sequence[Prediction], second: Sequence[Prediction]) -> tuple[Pre
 
 
 def run_shapes(run: BaseRun, split: str = "test") -> list[ItemShape]:
-    """The shapes of a split of a run's data, with their meshes where there are some."""
+    """The shapes of a split of a run's data, with their meshes where there are some.
+
+    Example:
+        >>> from pcsargmax import DiscoverSettings, discover, make_procedural
+        >>> from pcsargmax.visualize import run_shapes
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=128)
+        >>> run = discover(DiscoverSettings(data="mug", root="data", keypoints=5, epochs=1), "runs/mug-skeleton")
+        >>> [(shape.name, shape.mesh.suffix) for shape in run_shapes(run, "test")]
+        [('mug00002', '.ply')]
+    """
     return dataset_shapes(run.dataset(split), _meshes(run.source, run.settings))
 
 
@@ -160,6 +204,14 @@ def find_shapes(
 
     Raises:
         ValueError: no such data; a split of files; errors of the data sets themselves.
+
+    Example:
+        >>> from pcsargmax import DiscoverSettings, make_procedural
+        >>> from pcsargmax.visualize import find_shapes
+        >>> counts = make_procedural("data", ["mug", "chair"], models=3, num_points=64)
+        >>> shapes = find_shapes(["chair", "mug"], DiscoverSettings(root="data"), "test")
+        >>> [shape.name for shape in shapes]
+        ['chair00002', 'mug00002']
     """
     found: list[Shape | Path] = []
     for text in data:

@@ -67,6 +67,14 @@ def turntable(
         RendererUnavailable: Open3D or a graphics driver is missing.
         ValueError: another kind of file, an MP4 without PyAV, too few frames or too fast ones, a wrong size, no such
             keypoint, or two clouds of unlike extent.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import annotated_shapes, turntable
+        >>> counts = make_procedural("data", ["mug"], models=3)
+        >>> mug = annotated_shapes(KeypointNet("data", "mug", "all"))[0]
+        >>> turntable(mug, "mug.gif", frames=30)  # doctest: +SKIP
+        PosixPath('mug.gif')
     """
     if other is None:
         path, size, sides = Path(path), size or (640, 480), [Side("", prediction, build_drawing(prediction, look))]

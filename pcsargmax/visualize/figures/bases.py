@@ -41,6 +41,12 @@ def basis_figure(
     Raises:
         ValueError: fewer than 2 cells, probabilities that are negative, not finite or all 0, no basis, or one without a
             density.
+
+    Example:
+        >>> from pcsargmax.visualize.figures import basis_figure
+        >>> figure = basis_figure([0.1, 0.6, 0.3], path="bases.png")
+        >>> len(figure.axes)  # two rows, a column for each of the three bases
+        6
     """
     from pcsargmax.core.bases import Gaussian
     from pcsargmax.core.cells import Triangular, Uniform

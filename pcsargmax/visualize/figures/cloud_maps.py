@@ -52,6 +52,15 @@ def probability_figure(
 
     Raises:
         ValueError: no prediction, no such keypoint, no view, or a close-up outside (0, 1].
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import annotated_shapes, probability_figure
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=64)
+        >>> mug = annotated_shapes(KeypointNet("data", "mug", "all"))[0]
+        >>> figure = probability_figure({"annotation": mug}, keypoint=0, closeup=None, path="map.png")
+        >>> len(figure.axes)
+        4
     """
     check_figure_path(path)
     if not predictions:

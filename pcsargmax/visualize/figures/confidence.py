@@ -57,6 +57,15 @@ def reliability_curve(
     Raises:
         ValueError: no result, one without a calibration curve, results that do not agree in the number of bins, the
             threshold or the symmetry of their errors, or arguments that are none.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics.calibration import reliability_curve as curve
+        >>> from pcsargmax.visualize.figures import reliability_curve
+        >>> confidence, correct = torch.tensor([0.9, 0.9, 0.1, 0.1]), torch.tensor([1, 1, 0, 1])
+        >>> figure = reliability_curve({"sampling-argmax": curve(confidence, correct)}, path="reliability.png")
+        >>> figure.axes[0].get_legend_handles_labels()[1]
+        ['sampling-argmax (ECE 25.0 %)']
     """
     check_figure_path(path)
     if bins not in _ENDINGS:
@@ -109,6 +118,15 @@ def sparsification_curve(
     Raises:
         ValueError: no result, one without a sparsification curve, curves of unlike steps, results of unlike symmetry of
             errors or, if not relative, of unlike units, or relative curves of a mean error of 0.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics.sparsification import sparsification_curve as curve
+        >>> from pcsargmax.visualize.figures import sparsification_curve
+        >>> confidence, error = torch.tensor([0.9, 0.5, 0.1]), torch.tensor([0.01, 0.02, 0.06])
+        >>> figure = sparsification_curve({"sampling-argmax": curve(confidence, error)}, path="sparsification.png")
+        >>> [len(line.get_xdata()) for line in figure.axes[0].lines[:2]]  # by confidence and by the errors themselves
+        [20, 20]
     """
     check_figure_path(path)
     runs = {name: _runs(name, given, "sparsification") for name, given in _checked(results).items()}

@@ -26,7 +26,7 @@ _FEW = 30
 
 
 def training_curves(csv_path: str | Path | Mapping[str, str | Path], path: str | Path | None = None) -> Figure:
-    """Draw every number of a CSV log (Lightning's CSVLogger) over the training steps.
+    r"""Draw every number of a CSV log (Lightning's CSVLogger) over the training steps.
 
     Columns that differ only in train/val/test or in a threshold (`val/pck@0.01`) share a panel.
 
@@ -38,6 +38,14 @@ def training_curves(csv_path: str | Path | Mapping[str, str | Path], path: str |
 
     Raises:
         ValueError: no log, or no number in one; the message names the file, and the line of a cell that is no number.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.visualize.figures import training_curves
+        >>> _ = Path("metrics.csv").write_text("step,train/loss,val/loss\n9,0.5,0.6\n19,0.3,0.4\n")
+        >>> figure = training_curves("metrics.csv", path="training.png")
+        >>> len(figure.axes), len(figure.axes[0].lines)  # one panel with the losses of both splits
+        (1, 2)
     """
     check_figure_path(path)
     named = csv_path if isinstance(csv_path, Mapping) else {"": csv_path}
@@ -90,6 +98,12 @@ def pck_curve(
     Raises:
         ValueError: no method, no threshold, a method without any error that is a number, results of unlike units, or an
             estimate that one lacks.
+
+    Example:
+        >>> from pcsargmax.visualize.figures import pck_curve
+        >>> figure = pck_curve({"soft-argmax": [0.01, 0.03], "sampling-argmax": [0.01, 0.02]}, [0.01, 0.02, 0.03])
+        >>> [line.get_ydata().tolist() for line in figure.axes[0].lines]  # per cent
+        [[50.0, 50.0, 100.0], [50.0, 100.0, 100.0]]
     """
     check_figure_path(path)
     named: Mapping[str, Any] = errors if _by_name(errors) else {"": errors}  # type: ignore[assignment]

@@ -101,6 +101,15 @@ def map_figure(
     Raises:
         ValueError: no map, one that is not over a grid, maps of unlike dimension, no such keypoint or item, an array
             that is not of probabilities, or a truth of another shape.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import Grid, KeypointDistribution
+        >>> from pcsargmax.visualize.figures import map_figure
+        >>> maps = KeypointDistribution(torch.randn(1, 1, 16, 12), Grid((16, 12)))
+        >>> figure = map_figure({"soft-argmax": maps}, truth=(6, 8), path="map.png")
+        >>> len(figure.axes)  # the map and its colour bar
+        2
     """
     check_figure_path(path)
     if not isinstance(maps, Mapping) or not maps:

@@ -122,6 +122,13 @@ def check_figure_path(path: str | Path | None) -> None:
 
     Raises:
         ValueError: an ending that is no format.
+
+    Example:
+        >>> from pcsargmax.visualize.figures import check_figure_path
+        >>> check_figure_path("pck.pdf")
+        >>> check_figure_path("pck.doc")
+        Traceback (most recent call last):
+        ValueError: ...
     """
     if path is not None and Path(path).suffix[1:].lower() not in FORMATS:
         ending = Path(path).suffix or "none"
@@ -129,7 +136,17 @@ def check_figure_path(path: str | Path | None) -> None:
 
 
 def save_figure(figure: Figure, path: str | Path | None) -> Figure:
-    """Save the figure, whole or not at all, if a path is given, and return it."""
+    """Save the figure, whole or not at all, if a path is given, and return it.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.visualize.figures import pck_curve, save_figure
+        >>> figure = pck_curve([0.01, 0.02, 0.05])
+        >>> _ = figure.axes[0].set_title("Mugs")
+        >>> _ = save_figure(figure, "pck.svg")
+        >>> Path("pck.svg").is_file()
+        True
+    """
     if path is None:
         return figure
     from matplotlib import rc_context

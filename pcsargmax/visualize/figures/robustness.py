@@ -48,6 +48,25 @@ def robustness_figure(
 
     Raises:
         ValueError: no result, results that do not agree, or such a PCK is not among them.
+
+    Example:
+        >>> from pcsargmax.visualize.figures import robustness_figure
+        >>> clean = {"pck@0.02": 0.9, "mean_error": 0.01, "confidence": 0.8, "correct": 0.9}
+        >>> noisy = {"pck@0.02": 0.7, "mean_error": 0.02, "confidence": 0.8, "correct": 0.7}
+        >>> result = {
+        ...     "kind": "keypoint_detector",
+        ...     "run": "mug",
+        ...     "unit": "raw",
+        ...     "changes": {"noise": {"axis": "sigma", "clean": "0", "severities": [0.02]}},
+        ...     "radius_nominal": None,
+        ...     "rows": [
+        ...         {"change": "none", "severity": 0.0} | clean,
+        ...         {"change": "noise", "severity": 0.02} | noisy,
+        ...     ],
+        ... }
+        >>> figure = robustness_figure({"sampling-argmax": [result]}, path="robustness.png")
+        >>> figure.axes[0].get_title(), figure.axes[0].get_ylabel()
+        ('noise', 'PCK@0.02 (%)')
     """
     check_figure_path(path)
     every = [one for runs in results.values() for one in runs]

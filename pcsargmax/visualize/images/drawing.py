@@ -72,6 +72,13 @@ def draw_image(
 
     Raises:
         ValueError: no such keypoint, a number of ellipses or a size that is none, or an ending that is no format.
+
+    Example:
+        >>> from pcsargmax.datasets.images import ProceduralFaces
+        >>> from pcsargmax.visualize.images import draw_image
+        >>> figure = draw_image(ProceduralFaces("test")[0], "face.png", labels=False)
+        >>> len(figure.axes)  # the picture and its legend
+        2
     """
     from matplotlib.axes import Axes
 
@@ -114,6 +121,14 @@ def draw_pair(
 
     Raises:
         ValueError: see `draw_image`.
+
+    Example:
+        >>> from pcsargmax.datasets.images import ProceduralSlices
+        >>> from pcsargmax.visualize.images import draw_pair
+        >>> slices = ProceduralSlices("test")
+        >>> figure = draw_pair(slices[0], slices[1], "pair.png", names=("first slice", "second slice"))
+        >>> len(figure.axes)  # two pictures, two legends
+        4
     """
     check_ellipsoids(options.get("ellipsoids", 1))
     check_figure_path(path)

@@ -62,6 +62,13 @@ def image_sheet(
 
     Raises:
         ValueError: no image, another number of captions, too few columns, a size too small, or no such keypoint.
+
+    Example:
+        >>> from pcsargmax.datasets.images import ProceduralFaces
+        >>> from pcsargmax.visualize.images import image_sheet
+        >>> faces = ProceduralFaces("test", num_items=3, size=64)
+        >>> image_sheet([faces[i] for i in range(3)], "faces.png", columns=3).name
+        'faces.png'
     """
     check_sheet(predictions, columns, captions)
     if size is not None and min(size) < 80:

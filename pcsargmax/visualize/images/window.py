@@ -42,6 +42,15 @@ class Viewer:
         same_scale: the colours of two methods mean the same probabilities.
         number: of the image that is shown.
         said: what the last key did, if that cannot be seen.
+
+    Example:
+        >>> from pcsargmax.datasets.images import ProceduralFaces
+        >>> from pcsargmax.visualize.images import Viewer
+        >>> viewer = Viewer([face for face in ProceduralFaces("test", num_items=2)])
+        >>> [picture.name for picture in viewer.shown()]
+        ['face-test-00000']
+        >>> viewer.press("right"), viewer.number
+        (True, 1)
     """
 
     predictions: Sequence[Drawable]
@@ -149,6 +158,11 @@ def show_images(
     Raises:
         NoWindow: no screen, or no library that draws windows.
         ValueError: no image, or no such keypoint.
+
+    Example:
+        >>> from pcsargmax.datasets.images import ProceduralFaces
+        >>> from pcsargmax.visualize.images import show_images
+        >>> show_images(ProceduralFaces("test"))  # doctest: +SKIP
     """
     if not len(predictions):
         raise ValueError("predictions: expected at least one, got none")

@@ -78,6 +78,14 @@ def write_page(
 
     Raises:
         ValueError: no prediction, no such keypoint or switch, or `others` of other shapes.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import annotated_shapes, write_page
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=64)
+        >>> shapes = annotated_shapes(KeypointNet("data", "mug", "all"))
+        >>> write_page(shapes, "mugs.html", title="Mugs").name
+        'mugs.html'
     """
     listed = [predictions] if isinstance(predictions, Prediction) else list(predictions)
     if odd := [name for name in switches or {} if name not in SWITCHES]:

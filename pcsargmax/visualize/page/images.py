@@ -38,6 +38,13 @@ def write_image_page(
 
     Raises:
         ValueError: no image, no such keypoint, keypoints and surfaces together, or `others` of other images.
+
+    Example:
+        >>> from pcsargmax.datasets.images import ProceduralFaces
+        >>> from pcsargmax.visualize import write_image_page
+        >>> faces = ProceduralFaces("test", num_items=2, size=64)
+        >>> write_image_page([faces[0], faces[1]], "faces.html", title="Faces").name
+        'faces.html'
     """
     alone = isinstance(predictions, Picture | SlicePicture) or not isinstance(predictions, Sequence)
     listed: list[Any] = [predictions] if alone else list(predictions)  # type: ignore[arg-type]

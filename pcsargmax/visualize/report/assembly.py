@@ -145,6 +145,11 @@ def chosen_shapes(scores: Sequence[float | None], count: int, *, low_is_best: bo
 
     Raises:
         ValueError: `count` below 1.
+
+    Example:
+        >>> from pcsargmax.visualize.report import chosen_shapes
+        >>> chosen_shapes([0.1, 0.5, 0.2, 0.4, 0.3, 0.9], count=4)  # the worst two, one between, the best
+        [5, 1, 4, 0]
     """
     if count < 1:
         raise ValueError(f"shapes must be at least 1, got {count}")

@@ -29,6 +29,12 @@ def show(
     Raises:
         RendererUnavailable: Open3D cannot be loaded, or there is no screen.
         ValueError: no prediction, unequal numbers of predictions and others, or no such keypoint.
+
+    Example:
+        >>> from pcsargmax import KeypointNet, make_procedural
+        >>> from pcsargmax.visualize import annotated_shapes, show
+        >>> counts = make_procedural("data", ["mug"], models=3)
+        >>> show(annotated_shapes(KeypointNet("data", "mug", "all")))  # doctest: +SKIP
     """
     shapes = [predictions] if isinstance(predictions, Prediction) else predictions
     beside = [others] if isinstance(others, Prediction) else others

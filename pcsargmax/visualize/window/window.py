@@ -1,4 +1,4 @@
-"""The Open3D window behind `scene.show`; importing this file loads Open3D."""
+"""The Open3D window behind `show`; importing this file loads Open3D."""
 
 from __future__ import annotations
 

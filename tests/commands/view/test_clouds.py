@@ -21,11 +21,11 @@ def discovery(box_root, tmp_path_factory):
 @pytest.fixture
 def shown(cli, monkeypatch):
     """Run `view` with a window that only takes down what it is given: (predictions, others, look, titles)."""
-    from pcsargmax.visualize.clouds import scene
+    from pcsargmax.visualize.window import show
 
     def view(*arguments):
         windows = []
-        monkeypatch.setattr(scene, "show", lambda found, **options: windows.append((found, *options.values())))
+        monkeypatch.setattr(show, "show", lambda found, **options: windows.append((found, *options.values())))
         result = cli("view", *arguments)
         assert result.exit_code == 0, result.output
         assert result.stdout == ""

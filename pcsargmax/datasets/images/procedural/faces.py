@@ -35,6 +35,12 @@ class ProceduralFaces(Drawn):
         num_items: images; None: 800, 100 and 400.
         size: height and width, or one number for both.
         seed: of all that is drawn.
+
+    Example:
+        >>> from pcsargmax.datasets.images import ProceduralFaces
+        >>> faces = ProceduralFaces("test", size=64)
+        >>> len(faces), faces[0].image.shape, faces[0].keypoints.shape
+        (400, (64, 64, 3), (68, 2))
     """
 
     kind: ClassVar[str] = "face"

@@ -60,6 +60,14 @@ class ProceduralFigures(Drawn):
         size: height and width, or one number for both.
         seed: of all that is drawn.
         dimension: 2, or 3 for depth.
+
+    Example:
+        >>> from pcsargmax.datasets.images import ProceduralFigures, to_camera
+        >>> item = ProceduralFigures("test", dimension=3)[0]
+        >>> item.keypoints.shape  # x, y in pixels, depth relative to the pelvis in mm
+        (15, 3)
+        >>> to_camera(item.keypoints, item.extra).shape  # X, Y, Z in mm
+        (15, 3)
     """
 
     kind: ClassVar[str] = "figure"

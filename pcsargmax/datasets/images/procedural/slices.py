@@ -35,6 +35,14 @@ class ProceduralSlices(Drawn):
         num_items: slices; None: 320, 40 and 160.
         size: height and width, or one number for both.
         seed: of all that is drawn.
+
+    Example:
+        >>> from pcsargmax.datasets.images import ProceduralSlices
+        >>> slices = ProceduralSlices("test", size=(64, 96))
+        >>> slices[0].image.shape, slices[0].surfaces.shape  # six surfaces, a row in each of 96 columns
+        ((64, 96), (6, 96))
+        >>> slices[0].extra["subject"], slices[8].extra["subject"]  # eight slices of each subject
+        (0, 1)
     """
 
     kind: ClassVar[str] = "slice"

@@ -31,6 +31,11 @@ class RunReport:
         annotations: names of the annotations that a discovery is measured against.
         logs: CSV logs of the training, in the order in which they were written.
         trained: when the checkpoint was written; None where nobody knows.
+
+    Example:
+        >>> from pcsargmax.visualize.report import RunReport
+        >>> RunReport("mug", metrics={"kind": "skeleton_merger"}, predictions=()).is_discovery
+        True
     """
 
     name: str
@@ -62,6 +67,15 @@ def measure_run(run: Run | DiscoverRun, split: str = "", **options: Any) -> RunR
 
     Raises:
         ValueError: such an option, or what `evaluate` raises.
+
+    Example:
+        >>> from pcsargmax import DiscoverSettings, discover, make_procedural
+        >>> from pcsargmax.visualize.report import measure_run
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=128)
+        >>> run = discover(DiscoverSettings(data="mug", root="data", keypoints=5, epochs=1), "runs/mug-skeleton")
+        >>> report = measure_run(run)
+        >>> report.name, report.is_discovery, len(report.predictions)
+        ('mug-skeleton', True, 3)
     """
     from pcsargmax.runs.discovery import DiscoverRun
 
@@ -101,6 +115,16 @@ def check_alike(first: Run | DiscoverRun, *others: Run | DiscoverRun) -> None:
 
     Raises:
         ValueError: unlike kinds, detectors of other keypoints, or other units.
+
+    Example:
+        >>> from pcsargmax import DiscoverSettings, discover, make_procedural
+        >>> from pcsargmax.visualize.report import check_alike
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=128)
+        >>> runs = []
+        >>> for seed in (0, 1):
+        ...     settings = DiscoverSettings(data="mug", root="data", keypoints=5, epochs=1, seed=seed)
+        ...     runs.append(discover(settings, f"runs/mug-{seed}"))
+        >>> check_alike(*runs)  # no error: both are discoveries, in the same unit
     """
     from pcsargmax.runs.discovery import DiscoverRun
 

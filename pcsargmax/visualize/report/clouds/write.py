@@ -35,6 +35,14 @@ def write_report(
 
     Raises:
         ValueError: runs that cannot be compared, see `run.comparable`, or `shapes` below 1.
+
+    Example:
+        >>> from pcsargmax import DiscoverSettings, discover, make_procedural
+        >>> from pcsargmax.visualize.report import measure_run, write_report
+        >>> counts = make_procedural("data", ["mug"], models=3, num_points=128)
+        >>> run = discover(DiscoverSettings(data="mug", root="data", keypoints=5, epochs=1), "runs/mug-skeleton")
+        >>> write_report(measure_run(run), "report.html", shapes=2).name
+        'report.html'
     """
     reports = [report] if against is None else [report, against]
     evaluated = [len(one.predictions) for one in reports]

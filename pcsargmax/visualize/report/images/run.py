@@ -69,7 +69,7 @@ ImageReports = Mapping[str, ImageReport]
 
 
 def measure_image_run(run: AnyRun, split: str = "", **options: Any) -> ImageReport:
-    """Evaluate a run.
+    r"""Evaluate a run.
 
     What it finds is not kept, as the images of a large set would not fit in memory: the few that are drawn are looked
     at again.
@@ -81,6 +81,22 @@ def measure_image_run(run: AnyRun, split: str = "", **options: Any) -> ImageRepo
 
     Raises:
         ValueError: what `evaluate` raises.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from pcsargmax import ImageSettings, train_images
+        >>> from pcsargmax.visualize import measure_image_run
+        >>> Path("dots").mkdir()
+        >>> table = ["file,dot_x,dot_y"]
+        >>> for number in range(10):
+        ...     Image.new("RGB", (32, 32)).save(f"dots/{number}.png")
+        ...     table.append(f"{number}.png,{10 + number},16")
+        >>> _ = Path("dots/points.csv").write_text("\n".join(table))
+        >>> settings = ImageSettings(data="./dots", trunk="tiny", deconv_channels=8, num_samples=2, epochs=1)
+        >>> report = measure_image_run(train_images(settings, "runs/dots"))
+        >>> report.surfaces, len(report.image_names)
+        (False, 2)
     """
     from pcsargmax.runs.surfaces import SurfaceRun
     from pcsargmax.visualize.images.sources import dataset_sources, predicted_images

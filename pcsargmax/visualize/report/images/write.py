@@ -26,7 +26,7 @@ def write_image_report(
     written: datetime.datetime | None = None,
     seed: int = 0,
 ) -> Path:
-    """Write the report of a run on images as one HTML file that needs no network, whole or not at all.
+    r"""Write the report of a run on images as one HTML file that needs no network, whole or not at all.
 
     Args:
         report: of the run, see `measure_image_run`.
@@ -38,6 +38,22 @@ def write_image_report(
 
     Raises:
         ValueError: runs that cannot be compared, see `comparable`, or `images` below 1.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from pcsargmax import ImageSettings, train_images
+        >>> from pcsargmax.visualize import measure_image_run, write_image_report
+        >>> Path("dots").mkdir()
+        >>> table = ["file,left_x,left_y,right_x,right_y"]
+        >>> for number in range(10):
+        ...     Image.new("RGB", (32, 32)).save(f"dots/{number}.png")
+        ...     table.append(f"{number}.png,{5 + number},16,{15 + number},16")
+        >>> _ = Path("dots/points.csv").write_text("\n".join(table))
+        >>> settings = ImageSettings(data="./dots", trunk="tiny", deconv_channels=8, num_samples=2, epochs=1)
+        >>> report = measure_image_run(train_images(settings, "runs/dots"))
+        >>> write_image_report(report, "report.html", images=2).name
+        'report.html'
     """
     reports = [report] if against is None else [report, against]
     evaluated = [len(one.image_names) for one in reports]
