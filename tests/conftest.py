@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest_plugins = ["fixtures.image_runs", "fixtures.pictures", "fixtures.predictions", "fixtures.skipped"]
+pytest_plugins = [
+    "fixtures.clouds",
+    "fixtures.image_runs",
+    "fixtures.pictures",
+    "fixtures.predictions",
+    "fixtures.skipped",
+]
 
 
 @pytest.fixture(autouse=True)

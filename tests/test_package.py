@@ -2,13 +2,12 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
 import pcsargmax
 
-HEAVY = ("open3d", "lightning", "plotly", "matplotlib", "trimesh", "scipy", "torch_geometric", "torchmetrics")
+HEAVY = ("torch", "open3d", "lightning", "plotly", "matplotlib", "trimesh", "scipy", "torch_geometric", "torchmetrics")
 
 
 def loaded_by(code: str) -> list[str]:
@@ -22,13 +21,9 @@ def test_importing_the_package_is_light():
     assert loaded_by("import pcsargmax, pcsargmax.datasets, pcsargmax.visualize") == []
 
 
-def test_help_is_light_and_quick():
+def test_help_is_light():
     code = "from pcsargmax.cli import app\ntry:\n    app(['--help'])\nexcept SystemExit:\n    pass"
     assert loaded_by(code) == []
-    start = time.monotonic()
-    assert "torch" not in loaded_by(code)
-    # a second on a machine that has nothing else to do
-    assert time.monotonic() - start < 5
 
 
 def test_every_name_of_the_table_of_contents_is_there():

@@ -24,7 +24,7 @@ def predict(path):
 
 
 def wait(proposer, scan):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while (found := proposer.take(scan)) is None and time.monotonic() < deadline:
         time.sleep(0.01)
     return found
@@ -34,7 +34,7 @@ def test_each_scan_is_predicted_once_in_another_thread(points):
     scan, go, seen = Scan(points), threading.Event(), []
 
     def slow(path):
-        go.wait(20)
+        go.wait(120)
         seen.append((path, threading.current_thread()))
         return predict(path)
 

@@ -1,8 +1,10 @@
+import shutil
+
 import pytest
 
 from pcsargmax.benchmark.experiments import plan
 from pcsargmax.benchmark.sources import Source
-from pcsargmax.benchmark.worker import Places
+from pcsargmax.benchmark.worker import Places, run_experiment
 
 QUICK = {"epochs": 3, "backbone": "light", "batch_size": 4, "device": "cpu"}
 
@@ -23,3 +25,19 @@ def box_plan(box_root):
 def places(tmp_path):
     """Folders of results and runs."""
     return Places(tmp_path / "results", tmp_path / "runs")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Bring places to where an undisturbed experiment leaves them; each experiment runs only once in a module."""
+    made = {}
+
+    def bring(experiment, places: Places) -> None:
+        if experiment.name not in made:
+            folder = tmp_path_factory.mktemp("finished")
+            made[experiment.name] = Places(folder / "results", folder / "runs")
+            assert run_experiment(experiment, made[experiment.name]) == "done"
+        for name in ("results", "runs"):
+            shutil.copytree(getattr(made[experiment.name], name), getattr(places, name), dirs_exist_ok=True)
+
+    return bring

@@ -4,8 +4,9 @@ import re
 import pytest
 import torch
 
-from pcsargmax.core.argmax import SamplingArgmax, sampling_argmax, soft_argmax
+from pcsargmax.core.argmax import SamplingArgmax, kernel_logits, sampling_argmax, soft_argmax
 from pcsargmax.core.bases import Gaussian
+from pcsargmax.core.losses import expected_error
 from pcsargmax.core.relaxation import relaxed_categorical
 
 
@@ -256,3 +257,39 @@ def test_errors(function, logits, sites, mask, message):
 def test_sampling_errors(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         sampling_argmax(LOGITS, SITES, **settings)
+
+
+def test_kernel_logits_by_hand():
+    # Peak at 1; the window exp(−d²/2) takes exp(−½) off the site at 0 and exp(−4½) off the one at 4.
+    logits = torch.tensor([[[0.0, 1.0, 0.5]]])
+    sites = torch.tensor([[0.0], [1.0], [4.0]])
+    torch.testing.assert_close(kernel_logits(logits, sites, 1.0), torch.tensor([[[-0.5, 1.0, -4.0]]]))
+    torch.testing.assert_close(kernel_logits(logits, sites, 1e6), logits)
+    narrow = kernel_logits(logits, sites, 1e-3)
+    torch.testing.assert_close(soft_argmax(narrow, sites), torch.tensor([[[1.0]]]))
+
+
+def test_kernel_logits_leave_out_a_far_mode_under_every_objective():
+    sites = torch.tensor([[0.0], [1.0], [100.0]])
+    logits = torch.tensor([[[1.0, 2.0, 1.9]]], requires_grad=True)
+    target = torch.full((1, 1, 1), 0.7)
+    windowed = kernel_logits(logits, sites, 1.0)
+    assert soft_argmax(windowed, sites).item() < 1 < 30 < soft_argmax(logits, sites).item()
+    loss = expected_error(windowed, sites, target, basis=Gaussian(0.1), num_samples=50, generator=seeded())
+    assert loss.item() < 1
+    assert torch.autograd.grad(loss.sum(), logits)[0].isfinite().all()
+
+
+def test_kernel_logits_with_padding_and_its_error():
+    logits, sites = torch.tensor([[[0.0, 1.0, math.nan]]]), torch.tensor([[[0.0], [1.0], [math.inf]]])
+    mask = torch.tensor([[True, True, False]])
+    windowed = kernel_logits(logits, sites, 1.0, mask=mask)
+    torch.testing.assert_close(windowed, torch.tensor([[[-0.5, 1.0, -math.inf]]]))
+    with pytest.raises(ValueError, match=r"width: expected a length, positive and finite, got 0\.0"):
+        kernel_logits(logits, sites, 0.0)
+
+
+def test_kernel_logits_gradient():
+    logits = torch.randn(2, 2, 6, dtype=torch.float64, generator=seeded(), requires_grad=True)
+    sites = torch.randn(2, 6, 3, dtype=torch.float64, generator=seeded(1), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, s: soft_argmax(kernel_logits(x, s, 0.7), s), (logits, sites))

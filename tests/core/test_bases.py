@@ -8,7 +8,7 @@ from reference import bases as reference
 from scipy import stats
 from scipy.spatial.distance import mahalanobis
 
-from pcsargmax.core.bases import Basis, Gaussian, Triangular, Uniform, take_sites, weighted_sum
+from pcsargmax.core.bases import Basis, Gaussian, Triangular, Uniform, weighted_sum
 from pcsargmax.core.grid import Grid
 
 
@@ -372,11 +372,6 @@ def test_each_basis_has_the_same_methods(basis):
         coordinates,
     )
     assert basis.draw(torch.ones(2, 4).long(), grid, None, seeded(), dtype=torch.float64).shape == (2, 4, coordinates)
-
-
-def test_take_sites():
-    values = torch.arange(12.0).reshape(2, 3, 2)
-    assert take_sites(values, torch.tensor([[2], [0]])).tolist() == [[[4.0, 5.0]], [[6.0, 7.0]]]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
+import csv
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
-from pcsargmax.predictions.cloud import Skeleton, SymmetryMark
+from pcsargmax.predictions.cloud import Prediction, Skeleton, Surface, SymmetryMark, load_prediction, write_predictions
 
 
 def test_fields_become_arrays_of_their_types(prediction):
@@ -89,3 +91,196 @@ def test_the_mean_error_is_of_what_is_there_and_known(prediction):
     assert one.mean_error(0.95) is None
     assert prediction.mean_error() == pytest.approx(np.sqrt(3) / 8)  # the other has no truth
     assert dataclasses.replace(prediction, truth=None).mean_error() is None
+
+
+def test_json_holds_every_keypoint_exactly(prediction, tmp_path):
+    path = prediction.save(tmp_path / "new" / "a.json")
+    read = json.loads(path.read_text(encoding="utf-8"))
+    assert read == prediction.to_dict()
+    assert read["name"] == "scan é"
+    assert read["units"] == "as in the file"
+    assert read["keypoints"][0] == {
+        "name": "tip",
+        "position": [1000001.125, 1000000.125, 1000000.125],
+        "confidence": 0.75,
+        "covariance": [[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 3.0]],
+        "radius": None,
+        "visibility": 1.0,
+        "point_index": 1,
+    }
+    assert read["radius_coverage"] is None
+
+
+def test_a_radius_is_in_every_format(prediction, tmp_path):
+    sure = dataclasses.replace(prediction, radius=[0.125, 2], radius_coverage=0.9)
+    assert sure.radius.dtype == np.float64
+    read = sure.to_dict()
+    assert read["radius_coverage"] == 0.9
+    assert [keypoint["radius"] for keypoint in read["keypoints"]] == [0.125, 2.0]
+    for one, expected in ((sure, [("0.125", "0.9"), ("2.0", "0.9")]), (prediction, [("", "")] * 2)):
+        rows = csv.DictReader(one.save(tmp_path / "a.csv", "csv").read_text(encoding="utf-8").splitlines())
+        assert [(row["radius"], row["radius_coverage"]) for row in rows] == expected
+    (node,) = json.loads(sure.save(tmp_path / "a.mrk.json", "mrk.json").read_text())["markups"]
+    told = node["controlPoints"][0]["description"]
+    assert told == "confidence 0.750, within 0.125 (90 %), visibility 1.000, nearest point 1"
+    loaded = load_prediction(sure.save(tmp_path / "a.npz", "npz"))
+    assert (loaded.radius.tolist(), loaded.radius_coverage) == ([0.125, 2.0], 0.9)
+    assert type(loaded.radius_coverage) is float
+
+
+def test_an_npz_from_before_there_was_a_radius_loads(prediction, tmp_path):
+    path = prediction.save(tmp_path / "a.npz", "npz")
+    with np.load(path) as stored:
+        assert not {"radius", "radius_coverage"} & set(stored.files)
+    assert load_prediction(path).radius is None
+
+
+def test_exports_count_points_as_the_file_does(prediction, tmp_path):
+    other = dataclasses.replace(prediction, file_index=[70, 80])
+    assert [k["point_index"] for k in other.to_dict()["keypoints"]] == [70, 80]
+    rows = csv.DictReader(other.save(tmp_path / "a.csv", "csv").read_text(encoding="utf-8").splitlines())
+    assert [row["point_index"] for row in rows] == ["70", "80"]
+
+
+def test_what_is_not_finite_is_null_in_json(prediction, tmp_path):
+    vague = dataclasses.replace(prediction, covariance=np.full((2, 3, 3), np.nan), confidence=[np.nan, 1])
+    read = json.loads(vague.save(tmp_path / "a.json").read_text())
+    assert read["keypoints"][0]["confidence"] is None
+    assert read["keypoints"][1]["covariance"] == [[None] * 3] * 3
+
+
+def test_several_clouds_share_a_file(prediction, tmp_path):
+    other = dataclasses.replace(prediction, name="b, c")
+    read = json.loads(write_predictions([prediction, other], tmp_path / "a.json").read_text())
+    assert [each["name"] for each in read["predictions"]] == ["scan é", "b, c"]
+    text = write_predictions([prediction, other], tmp_path / "a.csv", "csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["cloud"] for row in rows] == ["scan é", "scan é", "b, c", "b, c"]
+    assert [float(rows[1][axis]) for axis in "xyz"] == prediction.position[1].tolist()
+    assert [float(rows[0][f"cov_{axes}"]) for axes in ("xx", "xy", "xz", "yy", "yz", "zz")] == [1, 0, 0, 2, 0, 3]
+
+
+def test_slicer_gets_points_in_the_frame_of_the_file(prediction, tmp_path):
+    prediction = dataclasses.replace(prediction, visibility=[0.9, 0.6])
+    read = json.loads(prediction.save(tmp_path / "a.mrk.json", "mrk.json").read_text())
+    assert read["@schema"].endswith("markups-schema-v1.0.3.json#")
+    (node,) = read["markups"]
+    assert (node["type"], node["coordinateSystem"]) == ("Fiducial", "LPS")
+    assert [point["label"] for point in node["controlPoints"]] == ["tip", "base"]
+    assert [point["position"] for point in node["controlPoints"]] == prediction.position.tolist()
+    assert node["controlPoints"][0]["description"].startswith("confidence 0.750")
+    unsure = dataclasses.replace(prediction, visibility=[0.9, 0.1])
+    (node,) = json.loads(unsure.save(tmp_path / "b.mrk.json", "mrk.json").read_text())["markups"]
+    assert [point["positionStatus"] for point in node["controlPoints"]] == ["defined", "undefined"]
+
+
+def test_npz_brings_everything_back(prediction, tmp_path):
+    whole = dataclasses.replace(prediction, color=np.arange(9).reshape(3, 3), file_index=[5, 6])
+    for one in (prediction, whole):
+        read = load_prediction(one.save(tmp_path / "a.npz", "npz"))
+        for field in dataclasses.fields(Prediction):
+            np.testing.assert_array_equal(getattr(read, field.name), getattr(one, field.name))
+
+
+def test_a_file_that_is_no_prediction_is_an_error(tmp_path):
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"a\.npz: not a saved prediction"):
+        load_prediction(path)
+    np.savez(path, name="x", keypoint_names=np.array(["a"]), points=np.zeros((1, 3)))
+    with pytest.raises(ValueError, match=r"a\.npz: not a saved prediction"):
+        load_prediction(path)
+    with pytest.raises(FileNotFoundError):
+        load_prediction(tmp_path / "none.npz")
+
+
+def test_mistakes_in_writing_are_named(prediction, tmp_path):
+    with pytest.raises(ValueError, match=r"format: expected one of json, csv, mrk\.json, npz, got 'xml'"):
+        prediction.save(tmp_path / "a", "xml")
+    with pytest.raises(ValueError, match="expected at least one for a json file, got 0"):
+        write_predictions([], tmp_path / "a")
+    with pytest.raises(ValueError, match=r"expected one for a mrk\.json file, got 2"):
+        write_predictions([prediction, prediction], tmp_path / "a", "mrk.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file(prediction, tmp_path, monkeypatch):
+    path = prediction.save(tmp_path / "a.json")
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        dataclasses.replace(prediction, name="other").save(path)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("frame", ["LPS", "RAS"])
+def test_markups_name_the_frame_and_keep_the_positions(prediction, tmp_path, frame):
+    prediction = dataclasses.replace(prediction, visibility=[0.9, 0.6])
+    prediction.save(tmp_path / "one.mrk.json", "mrk.json", frame=frame)
+    (node,) = json.loads((tmp_path / "one.mrk.json").read_text())["markups"]
+    assert node["coordinateSystem"] == frame
+    np.testing.assert_allclose([p["position"] for p in node["controlPoints"]], prediction.position)
+
+
+def skeleton(**changes) -> Skeleton:
+    """One edge of three points between two keypoints."""
+    fields = {"edges": [[0, 1]], "strength": [0.5], "points": [[0, 0, 0], [1, 1, 1], [2, 2, 2]], "edge": [0, 0, 0]}
+    return Skeleton(**(fields | changes))
+
+
+def test_a_skeleton_is_kept_with_its_prediction(prediction, tmp_path):
+    whole = dataclasses.replace(prediction, skeleton=skeleton())
+    again = load_prediction(whole.save(tmp_path / "one.npz", "npz")).skeleton
+    assert (again.edges.dtype, again.strength.dtype) == (np.int64, np.float64)
+    for field in dataclasses.fields(Skeleton):
+        np.testing.assert_array_equal(getattr(again, field.name), getattr(whole.skeleton, field.name))
+    (edge,) = whole.to_dict()["skeleton"]["edges"]
+    assert edge == {"keypoints": ["tip", "base"], "strength": 0.5, "points": [[0, 0, 0], [1, 1, 1], [2, 2, 2]]}
+    assert "skeleton" not in prediction.to_dict()
+    assert load_prediction(prediction.save(tmp_path / "other.npz", "npz")).skeleton is None
+
+
+def test_samples_surface_and_symmetries_are_kept(prediction, tmp_path):
+    marks = (
+        SymmetryMark("reflection", (1, 0)),
+        SymmetryMark("rotation", (1,), [1, 2, 3], [0, 2, 0], 4),
+        SymmetryMark("rotation", (0, 1)),
+    )
+    whole = dataclasses.replace(
+        prediction,
+        samples=np.arange(18).reshape(3, 2, 3),
+        surface=Surface(np.eye(3), [[0, 1, 2]]),
+        symmetries=marks,
+    )
+    again = load_prediction(whole.save(tmp_path / "one.npz", "npz"))
+    np.testing.assert_array_equal(again.samples, whole.samples)
+    np.testing.assert_array_equal(again.surface.vertices, np.eye(3))
+    assert again.surface.triangles.tolist() == [[0, 1, 2]]
+    assert [(mark.kind, mark.keypoints) for mark in again.symmetries] == [(mark.kind, mark.keypoints) for mark in marks]
+    assert [mark.radius for mark in again.symmetries] == [None, 4.0, None]
+    np.testing.assert_array_equal(again.symmetries[1].center, [1, 2, 3])
+    np.testing.assert_array_equal(again.symmetries[1].normal, [0, 1, 0])
+    assert again.symmetries[2].normal is None
+
+
+def test_an_npz_from_before_there_were_samples_loads(prediction, tmp_path):
+    path = prediction.save(tmp_path / "a.npz", "npz")
+    with np.load(path) as stored:
+        assert not [key for key in stored.files if key.startswith(("samples", "surface", "symmetries"))]
+    read = load_prediction(path)
+    assert (read.samples, read.surface, read.symmetries) == (None, None, ())
+
+
+def test_an_annotation_stays_one_and_an_older_file_has_none(prediction, tmp_path):
+    assert prediction.annotated is False
+    path = dataclasses.replace(prediction, annotated=True).save(tmp_path / "a.npz", "npz")
+    assert load_prediction(path).annotated is True
+    with np.load(path) as stored:
+        older = {key: stored[key] for key in stored.files if key != "annotated"}
+    np.savez(tmp_path / "b.npz", **older)
+    assert load_prediction(tmp_path / "b.npz").annotated is False

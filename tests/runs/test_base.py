@@ -5,7 +5,8 @@ from torch_geometric.data import Data
 
 from pcsargmax.core.bases import Gaussian
 from pcsargmax.core.distribution import KeypointDistribution
-from pcsargmax.runs.base import draw_samples
+from pcsargmax.runs.base import draw_samples, usable_device
+from pcsargmax.runs.load import load_run
 
 SITES = torch.tensor([[0.0, 0, 0], [0.4, 0, 0], [0, 0.4, 0]])
 
@@ -38,3 +39,13 @@ def test_draws_go_by_their_generator():
     assert draw_samples(*given, 0) is None
     with pytest.raises(ValueError, match="num_samples: expected 0 or more, got -1"):
         draw_samples(*given, -1)
+
+
+def test_a_device_that_is_not_here_is_named(box_run):
+    assert usable_device("cpu") == torch.device("cpu")
+    assert usable_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(ValueError, match="device must be cpu, cuda or mps where the machine has it, got 'tpu'"):
+        load_run(box_run, device="tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match=r"device must be .*, got 'cuda'"):
+            load_run(box_run, device="cuda")

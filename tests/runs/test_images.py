@@ -6,7 +6,7 @@ import torch
 
 from pcsargmax import Grid, soft_argmax
 from pcsargmax.datasets.images import ImageItem
-from pcsargmax.runs.load import load_cloud_run, load_run
+from pcsargmax.runs.load import load_run
 from pcsargmax.runs.prepare_images import to_tensor
 from pcsargmax.transforms.crop import Crop
 
@@ -118,11 +118,6 @@ def test_drawn_data_lie_nowhere(slice_run):
     assert drawn.with_data("").settings == drawn.settings
     with pytest.raises(ValueError, match="data: slices is drawn by this package and lies nowhere, got /data"):
         drawn.with_data("/data")
-
-
-def test_what_is_of_clouds_refuses_a_run_on_images(dot_run):
-    with pytest.raises(ValueError, match="expected a run on clouds, got one on images"):
-        load_cloud_run(dot_run)
 
 
 def test_a_checkpoint_whose_weights_do_not_fit_is_an_error(dot_run, tmp_path):

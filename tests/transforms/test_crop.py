@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from pcsargmax.transforms.crop import Crop
+from pcsargmax.transforms.crop import Crop, check_box
 
 
 def picture(height: int = 40, width: int = 50) -> np.ndarray:
@@ -201,3 +201,9 @@ def test_a_turned_crop_beside_a_corner():
     assert crop.to_image([(-0.5, -0.5), (15.5, 15.5), (-0.5, 15.5), (15.5, -0.5)]).min() < 19.5
     with pytest.raises(ValueError, match="enclose nothing"):
         crop.image(np.full((20, 20, 3), 9, np.uint8))
+
+
+def test_a_box_that_only_touches_the_image():
+    check_box(np.array([5.5, -2, 3, 2.25]), (4, 6), "box")
+    with pytest.raises(ValueError, match=r"box: expected four .* got \(2, 4\)"):
+        check_box(np.zeros((2, 4)), None, "box")

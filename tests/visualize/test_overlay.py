@@ -1,6 +1,7 @@
 import numpy as np
 from PIL import Image
 
+from pcsargmax.visualize import overlay
 from pcsargmax.visualize.overlay import draw_labels
 
 COLOR = "#d55e00"
@@ -24,3 +25,19 @@ def test_names_that_had_to_go_farther_have_a_line_from_the_ball():
     assert lines.sum() > 50
     assert (np.abs(columns - 206) < 150).all()
     assert (np.abs(rows - 156) < 100).all()
+
+
+def test_a_text_is_wrapped_at_words_and_cut_at_letters():
+    from PIL import ImageDraw
+
+    pen, letters = ImageDraw.Draw(Image.new("RGB", (10, 10))), overlay.font(12)
+    lines = overlay.wrap(pen, "outlines: 1 and 2 σ of the probability map", letters, 120)
+    assert " ".join(lines) == "outlines: 1 and 2 σ of the probability map"
+    assert len(lines) > 1
+    assert all(pen.textlength(line, font=letters) <= 120 for line in lines)
+    assert overlay.wrap(pen, "", letters, 120) == []
+    assert overlay.wrap(pen, "unbreakable", letters, 5) == ["unbreakable"]
+    cut = overlay.shorten(pen, "a rather long name", letters, 60)
+    assert cut.endswith("…")
+    assert pen.textlength(cut, font=letters) <= 60
+    assert overlay.shorten(pen, "short", letters, 60) == "short"

@@ -6,11 +6,12 @@ import re
 import pytest
 import torch
 from reference import argmax as reference
+from reference.pairwise import pairwise
 
 from pcsargmax.core.argmax import kernel_logits, sampling_argmax, soft_argmax
 from pcsargmax.core.bases import Gaussian
 from pcsargmax.core.cells import Triangular, Uniform
-from pcsargmax.core.engine import chunks, moments, triton_moments
+from pcsargmax.core.engine import chunks
 from pcsargmax.core.grid import Grid
 from pcsargmax.core.grid_argmax import GridArgmax
 from pcsargmax.core.losses import error_of_expectation, expected_error
@@ -33,9 +34,7 @@ def maps(grid, dtype=torch.float64):
     return torch.randn(2, 3, *grid.shape, dtype=dtype, generator=seeded(), requires_grad=True)
 
 
-@pytest.mark.parametrize("basis", [Uniform(), Triangular()])
-@pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize("relaxation", RELAXATIONS)
+@pytest.mark.parametrize(("basis", "grid", "relaxation"), pairwise([Uniform(), Triangular()], GRIDS, RELAXATIONS))
 def test_a_draw_at_each_cell_is_that_of_the_formula(basis, grid, relaxation):
     logits = maps(grid)
     found = sampling_argmax(
@@ -53,9 +52,10 @@ def test_a_draw_at_each_cell_is_that_of_the_formula(basis, grid, relaxation):
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("basis", [Uniform(), Triangular(), Gaussian()])
-@pytest.mark.parametrize("grid", GRIDS[1:])
-@pytest.mark.parametrize("relaxation", ["gumbel_softmax", "published"])
+@pytest.mark.parametrize(
+    ("basis", "grid", "relaxation"),
+    pairwise([Uniform(), Triangular(), Gaussian()], GRIDS[1:], ["gumbel_softmax", "published"]),
+)
 def test_gradients_of_samples_and_of_the_fused_loss(basis, grid, relaxation, monkeypatch):
     monkeypatch.setitem(chunks._CHUNK, "cpu", 100)  # several chunks
     logits = maps(grid)[:, :1].detach().requires_grad_()
@@ -128,42 +128,6 @@ def test_one_sample_of_a_mixture_as_the_temperature_falls():
                 return torch.cumsum(density * 1e-3, 0)[((torch.as_tensor(y) + 3) * 1000).long()].numpy()
 
             assert stats.kstest(samples.flatten().numpy(), distribution).pvalue > 1e-3
-
-
-def test_kernel_logits_by_hand():
-    # Peak at 1; the window exp(−d²/2) takes exp(−½) off the site at 0 and exp(−4½) off the one at 4.
-    logits = torch.tensor([[[0.0, 1.0, 0.5]]])
-    sites = torch.tensor([[0.0], [1.0], [4.0]])
-    torch.testing.assert_close(kernel_logits(logits, sites, 1.0), torch.tensor([[[-0.5, 1.0, -4.0]]]))
-    torch.testing.assert_close(kernel_logits(logits, sites, 1e6), logits)
-    narrow = kernel_logits(logits, sites, 1e-3)
-    torch.testing.assert_close(soft_argmax(narrow, sites), torch.tensor([[[1.0]]]))
-
-
-def test_kernel_logits_leave_out_a_far_mode_under_every_objective():
-    sites = torch.tensor([[0.0], [1.0], [100.0]])
-    logits = torch.tensor([[[1.0, 2.0, 1.9]]], requires_grad=True)
-    target = torch.full((1, 1, 1), 0.7)
-    windowed = kernel_logits(logits, sites, 1.0)
-    assert soft_argmax(windowed, sites).item() < 1 < 30 < soft_argmax(logits, sites).item()
-    loss = expected_error(windowed, sites, target, basis=Gaussian(0.1), num_samples=50, generator=seeded())
-    assert loss.item() < 1
-    assert torch.autograd.grad(loss.sum(), logits)[0].isfinite().all()
-
-
-def test_kernel_logits_with_padding_and_its_error():
-    logits, sites = torch.tensor([[[0.0, 1.0, math.nan]]]), torch.tensor([[[0.0], [1.0], [math.inf]]])
-    mask = torch.tensor([[True, True, False]])
-    windowed = kernel_logits(logits, sites, 1.0, mask=mask)
-    torch.testing.assert_close(windowed, torch.tensor([[[-0.5, 1.0, -math.inf]]]))
-    with pytest.raises(ValueError, match=r"width: expected a length, positive and finite, got 0\.0"):
-        kernel_logits(logits, sites, 0.0)
-
-
-def test_kernel_logits_gradient():
-    logits = torch.randn(2, 2, 6, dtype=torch.float64, generator=seeded(), requires_grad=True)
-    sites = torch.randn(2, 6, 3, dtype=torch.float64, generator=seeded(1), requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, s: soft_argmax(kernel_logits(x, s, 0.7), s), (logits, sites))
 
 
 BASES = [Gaussian(0.3), Gaussian(torch.rand(2, 12, 1, generator=seeded(8))), Triangular()]
@@ -336,12 +300,3 @@ def test_torch_func_takes_the_gradient():
         x = logits.clone().requires_grad_()
         (expected,) = torch.autograd.grad(function(x), x)
         torch.testing.assert_close(torch.func.grad(function)(logits), expected)
-
-
-def test_many_coordinates_do_not_take_the_kernel(monkeypatch):
-    class OnGPU:
-        is_cuda, dtype, device = True, torch.float32, torch.device("cuda")
-
-    monkeypatch.setattr(triton_moments, "available", lambda device: True)
-    draws = chunks.Draws(3, 1.0, "gumbel_softmax")
-    assert [moments.has_kernel(OnGPU(), torch.zeros(1, 4, size), draws) for size in (1, 8, 9)] == [True, True, False]

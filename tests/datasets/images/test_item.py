@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from pcsargmax.datasets.images.item import ImageItem, SurfaceItem, can_flip, flip_order
-from pcsargmax.transforms.crop import check_box
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 
@@ -44,12 +43,6 @@ def test_bad_input(changes, message):
     good = {"name": "a", "image": IMAGE, "keypoints": [[1, 2], [np.nan, np.nan]]}
     with pytest.raises(ValueError, match=message):
         ImageItem(**(good | changes))
-
-
-def test_a_box_that_only_touches_the_image():
-    check_box(np.array([5.5, -2, 3, 2.25]), (4, 6), "box")
-    with pytest.raises(ValueError, match=r"box: expected four .* got \(2, 4\)"):
-        check_box(np.zeros((2, 4)), None, "box")
 
 
 def test_flip_order_is_its_own_inverse():

@@ -12,7 +12,6 @@ from pcsargmax.predictions.calibration import Calibration
 from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.runs.evaluation.detector import ON_CLOUD, Evaluation, Protocol
 from pcsargmax.runs.evaluation.estimates import ESTIMATES
-from pcsargmax.runs.evaluation.plain import rounded
 from pcsargmax.runs.load import load_run
 from pcsargmax.runs.sources import open_dataset
 
@@ -67,17 +66,6 @@ def test_the_coverage_of_the_radius_can_be_counted_again(square):
     assert shapes["diagonal"] == [pytest.approx(2**0.5 / 2, abs=1e-6)]
     held = np.array(shapes["radius"]) >= shape_errors(values)
     assert held.mean() == values["radius"]["coverage"] == 0.5
-
-
-def test_six_digits_and_none_are_kept():
-    assert rounded(torch.tensor([1 / 3, torch.nan, torch.inf, 1234567.0, 0.0]).double()) == [
-        0.333333,
-        None,
-        None,
-        1234570.0,
-        0.0,
-    ]
-    assert rounded(torch.tensor([1 / 3]).double(), 4) == [0.3333]
 
 
 def test_presence_is_told_with_its_effect_on_pck(metrics):

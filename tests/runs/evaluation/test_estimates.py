@@ -36,11 +36,6 @@ def test_estimates_by_hand():
     assert made.keys() == ESTIMATES.keys()
 
 
-def test_the_diagonal_is_none_to_divide_by_zero():
-    assert diagonal(torch.tensor([[0.0, 0, 0], [3, 4, 0], [1, 1, 0]])) == 5
-    assert diagonal(torch.ones(7, 3)) == 1.0
-
-
 def test_what_cannot_be_measured_is_none():
     scorer = Scorer((0.1,), 0.1, seed=0)
     seen = torch.tensor([[True, False]])

@@ -18,7 +18,6 @@ from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training import loop
 from pcsargmax.training.detector.module import DetectorModule
 from pcsargmax.training.detector.train import train
-from pcsargmax.training.loop import moving_average
 
 
 class Stop(Callback):
@@ -255,16 +254,6 @@ def test_the_moving_average_is_what_is_kept(box_settings, tmp_path):
     assert not torch.equal(content["state_dict"][name], content["current_model_state"][name])
     weights = checkpoint(tmp_path / "run", "best")["state_dict"]
     assert torch.equal(run.detector.head[2].bias, weights[name])
-
-
-def test_the_moving_average_forgets_its_start():
-    update = moving_average(0.9)
-    average = torch.tensor(100.0)
-    for n in range(30):
-        average = update(average, torch.tensor(1.0), n)
-    assert update(torch.tensor(5.0), torch.tensor(1.0), 0).item() == pytest.approx(5 - 0.9 * 4)
-    assert update(torch.tensor(5.0), torch.tensor(1.0), 1000).item() == pytest.approx(5 - 0.1 * 4)
-    assert average.item() == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from pcsargmax.datasets.images import ImageItem, SurfaceItem
-from pcsargmax.runs.image_sources import open_images
 from pcsargmax.runs.map_frame import MapFrame
-from pcsargmax.runs.prepare_images import CHANNEL_MEAN, slice_tensor, to_tensor
+from pcsargmax.runs.prepare_images import slice_tensor, to_tensor
 from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.images.data import (
     ImageBatch,
@@ -29,14 +28,6 @@ def item(keypoints, visible=None, name="a") -> ImageItem:
 
 class Items(list):
     keypoint_names, flip_pairs, dimension, names = ("left", "right", "top"), ((0, 1),), 2, ("a",)
-
-
-def test_images_are_centred():
-    image = np.zeros((2, 3, 3), dtype=np.uint8)
-    image[1, 2] = (255, 51, 0)
-    found = to_tensor(image)
-    assert found.shape == (3, 2, 3)
-    torch.testing.assert_close(found[:, 1, 2], torch.tensor([1.0, 0.2, 0.0]) - torch.tensor(CHANNEL_MEAN))
 
 
 def test_targets_are_cells_and_what_is_unknown_or_outside_does_not_count():
@@ -115,30 +106,6 @@ def test_items_are_kept_while_there_is_room():
     for _ in range(3):
         assert [kept[i] is list.__getitem__(data, i) for i in range(3)] == [True] * 3
     assert Counted.taken == 5  # the first two once, the third each time
-
-
-@pytest.mark.parametrize(
-    ("changes", "options", "message"),
-    [
-        ({"data": "no/such"}, {}, "no/such: no such folder, and not the name of a data set of images"),
-        ({"data": "faces"}, {"boxes": "b.json"}, "boxes: expected none for faces, a detector's boxes are for coco"),
-    ],
-)
-def test_data_that_are_not_there(changes, options, message):
-    with pytest.raises(ValueError, match=message):
-        open_images(ImageSettings(**changes), "train", **options)
-
-
-def test_every_name_is_opened(dot_root, few_slices):
-    assert open_images(ImageSettings(data=str(dot_root)), "train").keypoint_names == ("left_eye", "right_eye", "nose")
-    names = ("figures", "figures3d", "faces")
-    drawn = {name: open_images(ImageSettings(data=name, size="64x32"), "test") for name in names}
-    assert [data.dimension for data in drawn.values()] == [2, 3, 2]
-    assert drawn["faces"][0].image.shape == (64, 32, 3)
-    assert open_images(ImageSettings(data="slices", size="64x32"), "val")[0].image.shape == (64, 32)
-    for name in ("coco", "h36m", "mtfl", "retina"):
-        with pytest.raises(FileNotFoundError, match=str(dot_root)):
-            open_images(ImageSettings(data=name, root=str(dot_root)), "train")
 
 
 def test_slices_have_mean_0_and_deviation_1_and_may_be_mirrored():

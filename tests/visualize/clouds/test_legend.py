@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pcsargmax.visualize import Look, overlay
+from pcsargmax.visualize import Look
 from pcsargmax.visualize.clouds import legend
 from pcsargmax.visualize.clouds.drawing import build_drawing
 from pcsargmax.visualize.clouds.legend import Side
@@ -132,22 +132,6 @@ def test_errors_of_any_unit_are_told_to_three_digits(mug, written):
         legend.add_panel(Image.new("RGB", (400, 600), "white"), 300, [side(one)], [])
         assert one.error[0] == pytest.approx(float(example), rel=1e-3)
         assert example in [text for text, _ in written]
-
-
-def test_a_text_is_wrapped_at_words_and_cut_at_letters():
-    from PIL import ImageDraw
-
-    pen, letters = ImageDraw.Draw(Image.new("RGB", (10, 10))), overlay.font(12)
-    lines = overlay.wrap(pen, "outlines: 1 and 2 σ of the probability map", letters, 120)
-    assert " ".join(lines) == "outlines: 1 and 2 σ of the probability map"
-    assert len(lines) > 1
-    assert all(pen.textlength(line, font=letters) <= 120 for line in lines)
-    assert overlay.wrap(pen, "", letters, 120) == []
-    assert overlay.wrap(pen, "unbreakable", letters, 5) == ["unbreakable"]
-    cut = overlay.shorten(pen, "a rather long name", letters, 60)
-    assert cut.endswith("…")
-    assert pen.textlength(cut, font=letters) <= 60
-    assert overlay.shorten(pen, "short", letters, 60) == "short"
 
 
 def test_titles_and_errors_of_a_pair_are_whole_where_there_is_room(mug, written):

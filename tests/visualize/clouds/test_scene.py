@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pcsargmax.visualize import Look, RendererUnavailable, palette, render, render_all, render_pair, show
+from pcsargmax.visualize import Look, palette, render, render_all, render_pair
 from pcsargmax.visualize.clouds.scene import pair_drawings
 
 
@@ -119,35 +119,6 @@ def test_wrong_arguments_are_named(mug, tmp_path):
         render_pair(mug(), mug(), tmp_path / "a.png", size=(320, 240))
     with pytest.raises(ValueError, match="keypoint: expected one of handle"):
         render(mug(), tmp_path / "a.png", Look(keypoint="lid"))
-
-
-def test_wrong_arguments_of_a_window_are_named(mug):
-    with pytest.raises(ValueError, match="predictions: expected at least one"):
-        show([])
-    with pytest.raises(ValueError, match="others: expected 2, one beside each prediction, got 1"):
-        show([mug(), mug()], others=mug())
-    with pytest.raises(ValueError, match="keypoint: expected one of handle"):
-        show(mug(), look=Look(keypoint="lid"))
-
-
-def test_a_window_needs_a_screen(mug, monkeypatch):
-    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("sys.platform", "linux")
-    with pytest.raises(RendererUnavailable, match="there is no screen"):
-        show(mug())
-
-
-def test_a_window_without_open3d_says_what_to_install(mug, monkeypatch):
-    import sys
-
-    monkeypatch.setenv("DISPLAY", ":0")
-    monkeypatch.setitem(sys.modules, "open3d", None)
-    for name in [name for name in sys.modules if name.startswith("pcsargmax.visualize.")]:
-        if name.rsplit(".", 1)[1] in ("window", "scene_view", "controls"):
-            monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(RendererUnavailable, match="Open3D needs the system libraries"):
-        show(mug())
 
 
 def test_a_pair_has_one_frame_though_its_clouds_are_not_quite_the_same(mug):

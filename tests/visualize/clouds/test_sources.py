@@ -2,7 +2,6 @@ import dataclasses
 import json
 import shutil
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -58,13 +57,13 @@ def test_only_the_last_are_kept(lazy):
 
 
 def test_two_threads_make_one_only_once_and_do_not_wait_for_what_is_there(mug):
-    began, go_on, made = threading.Event(), threading.Event(), []
+    began, go_on, made, waited = threading.Event(), threading.Event(), [], []
 
     def make(number):
         made.append(number)
         if number == 1:
             began.set()
-            assert go_on.wait(10)
+            waited.append(go_on.wait(60))
         return mug(seed=number)
 
     found = Predictions(["a", "b"], make)
@@ -73,13 +72,12 @@ def test_two_threads_make_one_only_once_and_do_not_wait_for_what_is_there(mug):
     for other in others:
         other.start()
     assert began.wait(10)
-    start = time.monotonic()
     assert found[0].num_keypoints == 4
-    assert time.monotonic() - start < 5
     go_on.set()
     for other in others:
-        other.join(10)
+        other.join(60)
     assert made == [0, 1]
+    assert waited == [True]  # [0] came while [1] was still being made
 
 
 def test_an_error_is_raised_again_and_nothing_is_kept(mug):

@@ -4,8 +4,7 @@ import pytest
 from pcsargmax.datasets.images.item import ImageItem
 from pcsargmax.visualize.figures.parts import empty_figure
 from pcsargmax.visualize.images.drawing import draw_image, draw_pair, stretch
-from pcsargmax.visualize.images.legend import listed
-from pcsargmax.visualize.images.picture import SlicePicture, picture_of
+from pcsargmax.visualize.images.picture import SlicePicture
 from pcsargmax.visualize.palette import TRUTH_COLOR, hex_to_rgb, keypoint_color
 
 
@@ -117,14 +116,6 @@ def test_wide_slices_are_stretched():
     assert stretch(of(100, 250)) == 1
     assert stretch(of(100, 900)) == 3
     assert stretch(of(900, 100)) == pytest.approx(1 / 3)
-
-
-def test_many_keypoints_are_listed_by_error_or_doubt(face):
-    picture = picture_of(face())
-    assert listed(picture, 9, None) == [0, 1, 2, 3]
-    assert listed(picture, 2, None) == [2, 0]
-    assert listed(picture, 2, "right") == [1, 2]
-    assert listed(picture, 2, None, truth=False) == [3, 2]
 
 
 def test_an_image_without_any_keypoint_is_drawn(tmp_path):

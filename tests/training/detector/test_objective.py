@@ -1,5 +1,6 @@
 import pytest
 import torch
+from reference.pairwise import pairwise
 
 from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.core.bases import Gaussian
@@ -12,7 +13,6 @@ from pcsargmax.core.losses import (
     variance_regularized_error,
 )
 from pcsargmax.models.keypoint_detector import Scores
-from pcsargmax.runs.prepare import basis_sigma
 from pcsargmax.settings.common import OBJECTIVES
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training.detector.objective import make_comparison, make_objective
@@ -33,6 +33,7 @@ def scores() -> Scores:
 
 TARGET = torch.tensor([[[0.1, 0.2, 0.3], [0.5, 0.5, 0.5]], [[0.9, 0.1, 0.4], [0.0, 0.0, 0.0]]])
 SIGMA = torch.tensor([0.02, 0.05])
+RELAXATIONS = ("gumbel_softmax", "published", "straight_through")
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -68,23 +69,24 @@ def test_regularizers_count_in_widths_of_the_basis(scores, name, error):
     assert not torch.equal(found, make_objective(settings)(scores, TARGET, 2 * SIGMA, 0.3, None))
 
 
-@pytest.mark.parametrize("objective", ["sampling", "closed_form"])
-@pytest.mark.parametrize("relaxation", ["gumbel_softmax", "published", "straight_through"])
+#: Schedule, progress, and the temperature there.
+TEMPERATURES = [
+    ("constant", 0.9, 2.0),
+    ("linear", 0.2, 1.4),
+    ("linear", 0.7, 0.5),
+    ("exponential", 0.25, 1.0),
+    ("linear", 0.0, 2.0),
+    ("published", 0.1, 1.4),  # epoch 10 of 100: 2 − 30/50
+    ("published", 0.3, 0.5),
+]
+
+
 @pytest.mark.parametrize(
-    ("schedule", "progress", "temperature"),
-    [
-        ("constant", 0.9, 2.0),
-        ("linear", 0.2, 1.4),
-        ("linear", 0.7, 0.5),
-        ("exponential", 0.25, 1.0),
-        ("linear", 0.0, 2.0),
-        ("published", 0.1, 1.4),  # epoch 10 of 100: 2 − 30/50
-        ("published", 0.3, 0.5),
-    ],
+    ("objective", "relaxation", "at"),
+    [(("sampling", "closed_form")[i % 2], RELAXATIONS[i % 3], at) for i, at in enumerate(TEMPERATURES)],
 )
-def test_sampling_is_the_core_with_the_schedules_temperature(
-    scores, schedule, progress, temperature, objective, relaxation
-):
+def test_sampling_is_the_core_with_the_schedules_temperature(scores, objective, relaxation, at):
+    schedule, progress, temperature = at
     settings = TrainSettings(
         objective=objective, num_samples=3, distance="l2", temperature_schedule=schedule, relaxation=relaxation
     )
@@ -139,21 +141,10 @@ def test_padding_has_no_effect(scores, name):
     torch.testing.assert_close(objective(changed, TARGET, SIGMA, 0.0, seeded()), found)
 
 
-def test_sigma_is_the_neighbour_distance_or_a_raw_length():
-    neighbors, scale = torch.tensor([0.01, 0.02]), torch.tensor([[2.0], [500.0]], dtype=torch.float64)
-    assert basis_sigma(TrainSettings(), neighbors, scale) is neighbors
-    raw = basis_sigma(TrainSettings(sigma="5"), neighbors, scale)
-    assert raw.dtype == torch.float32
-    assert raw.tolist() == pytest.approx([2.5, 0.01])
-    assert basis_sigma(TrainSettings(sigma="0"), neighbors, scale).tolist() == [0, 0]
-
-
 TARGETS = torch.stack([TARGET, TARGET.flip(1), TARGET + 0.1], dim=1)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-@pytest.mark.parametrize("weight", [0.0, 0.7])
-@pytest.mark.parametrize("relaxation", ["gumbel_softmax", "published", "straight_through"])
+@pytest.mark.parametrize(("name", "relaxation", "weight"), pairwise(OBJECTIVES, RELAXATIONS, [0.0, 0.7]))
 def test_targets_are_compared_by_the_objective_itself(scores, name, relaxation, weight):
     kind = "l1" if name == "closed_form" else "smooth_l1"
     changes = {"distance": kind, "smooth_l1_beta": 0.3, "num_samples": 4, "expectation_weight": weight}

@@ -1,0 +1,61 @@
+import json
+
+from pcsargmax.commands.printed.detector import calibration_lines, confidence_text, presence_lines, print_metrics
+
+
+def test_a_line_tells_of_confidence_and_radius(cli, box_copy):
+    import torch
+
+    file = box_copy / "checkpoints" / "best.ckpt"
+    content = torch.load(file, weights_only=True)
+    content["pcsargmax"]["calibration"]["quantile"] = 1.5  # two validation shapes are too few for one
+    torch.save(content, file)
+    text = cli("evaluate", box_copy).stdout
+    metrics = json.loads((box_copy / "metrics-test.json").read_text())
+    line = confidence_text(metrics)
+    assert line in text
+    assert line.startswith("confidence: r = ")
+    assert f"radius {metrics['radius']['mean']:.3f} holds {metrics['radius']['coverage']:.0%}, 90% meant" in line
+    assert len(line) <= 80
+    metrics["calibration"]["pearson"] = None
+    assert confidence_text(metrics).startswith("confidence: r = – (error <= 2% diagonal); radius")
+    metrics["radius"] = None
+    assert confidence_text(metrics).endswith("no radius: too few val shapes")
+    metrics["confidence"]["calibrated"] = False
+    assert confidence_text(metrics).endswith("not calibrated: no val split")
+
+
+def test_lines_tell_of_presence_and_calibration(cli, box_copy, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = cli("evaluate", box_copy).stdout
+    metrics = json.loads((box_copy / "metrics-test.json").read_text())
+    lines = [*presence_lines(metrics), *calibration_lines(metrics)]
+    assert all(line in text and len(line) <= 80 for line in lines)
+    found, kept, sparse = (metrics[name] for name in ("presence", "calibration", "sparsification"))
+    assert lines[0].startswith(f"presence: {found['accuracy']:.1%} right, AP ")
+    assert f"(chance {found['chance']:.1%})" in lines[0]
+    found |= {"average_precision": 0.625, "average_precision_absent": 0.5, "chance_absent": 0.25}
+    kept |= {"mean_confidence": 0.75, "share_correct": 0.5}
+    assert presence_lines(metrics)[0].endswith("of absence 50.0% (25.0%)")
+    assert calibration_lines(metrics)[0].endswith("said 75.0% on average, was 50.0%")
+    assert lines[1].startswith(f"claims within 0.01: precision {found['precision@0.01']:.1%}, recall ")
+    assert f"ECE {kept['ece']:.1%}, Brier {kept['brier']:.3f}" in lines[2]
+    assert f"of the surest half {sparse['error'][9]:.4f} (at best {sparse['oracle'][9]:.4f})" in lines[3]
+    found |= {"average_precision": None, "precision@0.01": None}
+    assert presence_lines(metrics)[0] == f"presence: {found['accuracy']:.1%} right"
+    assert "precision –, recall" in presence_lines(metrics)[1]
+    metrics["calibration"] = None
+    assert calibration_lines(metrics) == []
+    metrics["presence"] = None
+    assert presence_lines(metrics)[0].startswith("presence: not trained, every keypoint is claimed; ")
+
+
+def test_a_table_of_numbers_that_are_not_there(cli, box_copy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.txt").write_text("00000001-m10\n")
+    result = cli("evaluate", box_copy, "--split", "one.txt")
+    assert result.exit_code == 0, result.output
+    assert "nan" not in result.stdout.lower()
+    metrics = json.loads((box_copy / "metrics-one.json").read_text())
+    metrics["expectation"]["mean_error"] = None
+    print_metrics(metrics)

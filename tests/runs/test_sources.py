@@ -1,0 +1,28 @@
+import pytest
+
+from pcsargmax.datasets import KeypointNet, LandmarkFolder
+from pcsargmax.runs.sources import open_dataset
+from pcsargmax.settings.detector import TrainSettings
+
+
+def test_a_category_or_a_folder_is_opened_by_what_data_names(box_settings, landmark_root):
+    category = open_dataset(box_settings(ids="4,0"), "train")
+    assert isinstance(category, KeypointNet)
+    assert (len(category), category.keypoint_names) == (7, ("4", "0"))
+    folder = open_dataset(TrainSettings(data=str(landmark_root), num_points=90), "test")
+    assert isinstance(folder, LandmarkFolder)
+    assert len(folder) == 2
+    assert folder[0].pos.shape == (90, 3)
+    assert folder.keypoint_names == ("back", "left", "right")
+
+
+def test_semantic_ids_of_a_landmark_folder_are_an_error(landmark_root):
+    with pytest.raises(ValueError, match="ids are for KeypointNet's semantic ids"):
+        open_dataset(TrainSettings(data=str(landmark_root), ids="0-2"), "train")
+
+
+def test_progress_is_reported_while_files_are_read(box_settings, monkeypatch, tmp_path):
+    monkeypatch.setenv("PCSARGMAX_CACHE", str(tmp_path))
+    seen = []
+    open_dataset(box_settings(), "train", lambda done, total: seen.append((done, total)))
+    assert seen == [(i, 12) for i in range(1, 13)]
