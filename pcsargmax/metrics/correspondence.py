@@ -1,4 +1,4 @@
-"""Names for keypoints found without labels: each is matched to an annotated one over a training split."""
+"""Names for discovered keypoints: each is matched to an annotated one over a training split."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +20,14 @@ class Correspondence:
         agreement: (K,) share of the models with this annotation on which both are nearest to one another; 0 where
             none fits.
         distance: (K,) mean distance to it, the unit of the positions; NaN where none fits.
+
+    Example:
+        >>> from pcsargmax import Correspondence
+        >>> found = Correspondence((1, None), ("tip", None), agreement=(0.9, 0.0), distance=(0.1, float("nan")))
+        >>> found.to_dict()
+        {'ids': [1, None], 'names': ['tip', None], 'agreement': [0.9, 0.0], 'distance': [0.1, None]}
+        >>> Correspondence.from_dict(found.to_dict()).names
+        ('tip', None)
     """
 
     ids: tuple[int | None, ...]
@@ -55,7 +63,7 @@ class Correspondence:
 
 
 def match_keypoints(
-    predicted: Tensor,
+    preds: Tensor,
     target: Tensor,
     visible: Tensor,
     *,
@@ -67,10 +75,10 @@ def match_keypoints(
 
     By "agreement" the matching has the largest sum of counts: models on which the annotation is the nearest to the
     keypoint and the keypoint the nearest to the annotation, the two directions of DAS at once. By "distance" it
-    has the smallest sum of mean distances. Use the training split: names chosen on the test split flatter.
+    has the smallest sum of mean distances. Use the training split: names chosen on the test split are optimistic.
 
     Args:
-        predicted: (M, K, D) discovered keypoints.
+        preds: (M, K, D) discovered keypoints.
         target: (M, G, D) annotations, same frame.
         visible: (M, G) bool, True where the model has the annotation.
         names: G distinct names of the annotated keypoints; None: their channels as text.
@@ -84,10 +92,18 @@ def match_keypoints(
     Raises:
         ValueError: names of the wrong number or repeated, no annotated model, settings out of range, or as in
             `pcsargmax.metrics.alignment.nearest_labels`.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import match_keypoints
+        >>> target = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]]).expand(3, 2, 2)
+        >>> preds = target.flip(1) + 0.1  # keypoint 0 lies next to annotation 1, and the other way round
+        >>> match_keypoints(preds, target, torch.ones(3, 2, dtype=torch.bool), names=["base", "tip"]).names
+        ('tip', 'base')
     """
     from scipy.optimize import linear_sum_assignment
 
-    nearest = nearest_labels(predicted, target, visible)
+    nearest = nearest_labels(preds, target, visible)
     labels = _checked_names(names, target.shape[1])
     if by not in ("agreement", "distance"):
         raise ValueError(f'by must be "agreement" or "distance", got {by!r}')
@@ -98,12 +114,12 @@ def match_keypoints(
     known = visible.any(dim=0).nonzero().squeeze(1).cpu()
     counts = _mutual_counts(nearest.ids, nearest.keypoints).cpu()
     seen = visible.sum(dim=0).double().cpu()
-    distance = _mean_distance(predicted, target, visible).cpu()
+    distance = _mean_distance(preds, target, visible).cpu()
     cost = -counts[:, known] if by == "agreement" else distance[:, known]
     rows, columns = linear_sum_assignment(cost.numpy())
     pairs = zip(rows.tolist(), known[torch.as_tensor(columns)].tolist(), strict=True)
     found = {k: g for k, g in pairs if counts[k, g] >= max(min_agreement * float(seen[g]), 1)}
-    ids = tuple(found.get(k) for k in range(predicted.shape[1]))
+    ids = tuple(found.get(k) for k in range(preds.shape[1]))
     return Correspondence(
         ids,
         tuple(None if g is None else labels[g] for g in ids),
@@ -124,9 +140,9 @@ def _mutual_counts(ids: Tensor, keypoints: Tensor) -> Tensor:
     return (forward & backward).sum(dim=0).double()
 
 
-def _mean_distance(predicted: Tensor, target: Tensor, visible: Tensor) -> Tensor:
+def _mean_distance(preds: Tensor, target: Tensor, visible: Tensor) -> Tensor:
     """Mean distance (K, G), float64, of each keypoint to each annotation over the models that have it, else NaN."""
-    offset = predicted.double()[:, :, None] - target.double()[:, None]
+    offset = preds.double()[:, :, None] - target.double()[:, None]
     distance = torch.linalg.vector_norm(offset, dim=-1).masked_fill(~visible[:, None], 0)
     return distance.sum(dim=0) / visible.sum(dim=0)
 
