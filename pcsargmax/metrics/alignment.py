@@ -1,8 +1,8 @@
-"""Dual alignment score (DAS) of keypoints found without labels, and what of it is more than chance.
+"""Dual alignment score (DAS) of discovered keypoints, plain and corrected for chance.
 
-DAS asks whether keypoint k means the same on every shape, whatever it means. It is a mean over pairs of models, and
-rewards collapse: ten keypoints in one place all take the id of the annotation next to it, and agree. So a corrected
-score stands beside it, and the smallest distance between two keypoints.
+DAS measures whether keypoint k marks the same part on every shape, whichever it is. It is a mean over pairs of models,
+and rewards collapse: ten keypoints in one place all take the id of the annotation next to it, and agree. So a corrected
+score complements it, and the smallest distance between two keypoints.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ def nearest_labels(preds: Tensor, target: Tensor, visible: Tensor) -> Nearest:
     """Label each keypoint by its nearest present annotation, and each annotation by its nearest keypoint.
 
     Args:
-        preds: (B, K, D) keypoints, in the frame that distances are to be measured in.
+        preds: (B, K, D) keypoints, in the frame in which distances are measured.
         target: (B, G, D) annotations by semantic id, same frame; what stands at absent ones is ignored.
         visible: (B, G) bool, True where the model has the annotation.
 
@@ -83,10 +83,10 @@ def das_from_labels(
 
 
 def corrected_das_from_labels(ids: Tensor, keypoints: Tensor, weights: Tensor | None = None) -> dict[str, Tensor]:
-    """DAS above chance (`corrected`) of labels, as `das_from_labels`.
+    """Return the DAS above chance (`corrected`) of labels, as `das_from_labels`.
 
     Args:
-        ids: (M, K) long, those of merged keypoints (`merge_close`) for what `DAS` calls corrected.
+        ids: (M, K) long, those of merged keypoints (`merge_close`) for the corrected score of `DAS`.
         keypoints: (M, G) long, likewise.
         weights: (M,) or (R, M), how often each model counts; None: once.
 
@@ -131,7 +131,7 @@ def _check_models(preds: Tensor, target: Tensor, visible: Tensor) -> None:
 
 
 class Labels(NamedTuple):
-    """What DAS counts, of M annotated models: long, −1 for none; see `Nearest`.
+    """Labels of M annotated models: long, −1 for none; see `Nearest`.
 
     Attributes:
         ids: (M, K) id of the annotation nearest to each keypoint.

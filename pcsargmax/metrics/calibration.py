@@ -203,7 +203,7 @@ def _constant(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def _mid_ranks(values: Tensor, weights: Tensor) -> Tensor:
-    """Ranks (R, n) of values (n,) each standing there as often as its weight says, ties at their mean rank."""
+    """Ranks (R, n) of values (n,) repeated by their weights, ties at their mean rank."""
     distinct, place = values.unique(return_inverse=True)
     often = weights.new_zeros(len(weights), len(distinct)).index_add_(1, place, weights)
     return (often.cumsum(dim=1) - often / 2)[:, place]

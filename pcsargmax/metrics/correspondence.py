@@ -12,14 +12,14 @@ from pcsargmax.metrics.alignment import nearest_labels
 
 @dataclass(frozen=True)
 class Correspondence:
-    """Which annotated keypoint each of K discovered ones stands for.
+    """Annotated keypoint that corresponds to each of K discovered ones.
 
     Attributes:
-        ids: (K,) channel of the annotated keypoint, None where none fits.
-        names: (K,) its name, None where none fits.
-        agreement: (K,) share of the models with this annotation on which both are nearest to one another; 0 where
-            none fits.
-        distance: (K,) mean distance to it, the unit of the positions; NaN where none fits.
+        ids: (K,) channel of the annotated keypoint, None without a match.
+        names: (K,) its name, None without a match.
+        agreement: (K,) share of the models with this annotation on which both are nearest to one another; 0
+            without a match.
+        distance: (K,) mean distance to it, the unit of the positions; NaN without a match.
 
     Example:
         >>> from pcsargmax import Correspondence
@@ -36,7 +36,7 @@ class Correspondence:
     distance: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists for JSON, None for NaN; `from_dict` gives the same correspondence back."""
+        """Return plain lists for JSON, None for NaN; `from_dict` reads them back."""
         distance = [None if i is None else d for i, d in zip(self.ids, self.distance, strict=True)]
         return {
             "ids": list(self.ids),
@@ -47,7 +47,7 @@ class Correspondence:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The correspondence that `to_dict` wrote.
+        """Return the correspondence that `to_dict` wrote.
 
         Raises:
             ValueError: keys that are missing or unknown, or lists of unequal length.
@@ -82,12 +82,12 @@ def match_keypoints(
         target: (M, G, D) annotations, same frame.
         visible: (M, G) bool, True where the model has the annotation.
         names: G distinct names of the annotated keypoints; None: their channels as text.
-        by: what the matching goes by.
-        min_agreement: a pair that agrees on a smaller share is no match; any pair must agree at least once.
+        by: criterion of the matching.
+        min_agreement: smallest agreement of a match; any pair must agree at least once.
 
     Returns:
-        The correspondence; an annotation that no model has is never matched, and with K above G some keypoints have
-        no name.
+        The correspondence. An annotation that no model has is never matched, and with K above G some keypoints remain
+        without a name.
 
     Raises:
         ValueError: names of the wrong number or repeated, no annotated model, settings out of range, or as in

@@ -130,7 +130,7 @@ def inclusivity(
 def coverage_values(
     preds: Tensor, cloud: Tensor, mask: Tensor | None = None, *, thresholds: Sequence[float] = (0.03,)
 ) -> Tensor:
-    """Measure each model by all of these; arguments as of `inclusivity`.
+    """Return all of these metrics of each model; arguments as of `inclusivity`.
 
     Returns:
         (B, 4 + T) float64: coverage, IoU of the boxes, inclusivity at each threshold, mean distance to the surface,

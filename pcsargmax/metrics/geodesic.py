@@ -1,7 +1,7 @@
 """Distances along a cloud: shortest paths over the graph that joins each point to its nearest neighbours.
 
-KeypointNet's own benchmark (You et al., CVPR 2020) measures PCK, mIoU and mAP by them, over 20 neighbours. The two
-sides of a thin wall are then far apart, if the cloud is fine enough to tell them.
+KeypointNet's own benchmark (You et al., CVPR 2020) computes PCK, mIoU and mAP with them, over 20 neighbours. The
+two sides of a thin wall are then far apart, if the cloud is dense enough to separate them.
 
     graph = CloudGraph(points)
     errors = geodesic_errors(preds, target, visible, graph)  # (K,), preds and target are rows of the points

@@ -10,7 +10,7 @@ from pcsargmax.metrics.pck import keypoint_errors
 
 
 def root_relative(positions: Tensor, root: int | None = 0) -> Tensor:
-    """Positions (B, K, D) with the joint `root` moved to the origin; None leaves them where they are."""
+    """Move the joint `root` of positions (B, K, D) to the origin; None leaves them unchanged."""
     if root is None:
         return positions
     if not -positions.shape[1] <= root < positions.shape[1]:
@@ -127,7 +127,7 @@ def aligned_joint_errors(preds: Tensor, target: Tensor, visible: Tensor) -> Tens
 def joint_values(
     preds: Tensor, target: Tensor, visible: Tensor, *, root: int | None = 0, joints: tuple[int, ...] | None = None
 ) -> Tensor:
-    """Measure the joints of each pose, or those of `joints`; the other arguments are those of `joint_errors`.
+    """Return all of these errors of the joints, or of `joints` only; the other arguments are those of `joint_errors`.
 
     Returns:
         (B, K, 2 + D) float64: the error with the roots in one place, the error after a similarity, the absolute offset

@@ -69,7 +69,7 @@ def repeatability(
 
 
 def repeatability_values(preds: Tensor, target: Tensor, thresholds: Sequence[float]) -> Tensor:
-    """Measure each copy; arguments as of `repeatability`.
+    """Return all of these metrics of each copy; arguments as of `repeatability`.
 
     Returns:
         (B, 2 T + 1) float64: repeatability at each threshold, ordered and not, and the mean movement.

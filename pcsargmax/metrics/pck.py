@@ -76,7 +76,7 @@ def average_visible(values: Tensor, average: Average = "pooled") -> Tensor:
 
 
 def grouped(values: Tensor, average: Average) -> tuple[Tensor, Tensor]:
-    """An average as mean over groups G of Σ numerator / Σ denominator over models: both (M, G, ...)."""
+    """Write an average as mean over groups G of Σ numerator / Σ denominator over models: both (M, G, ...)."""
     count = (~values.isnan()).to(values.dtype)
     total = values.masked_fill(values.isnan(), 0)  # not nan_to_num, which makes infinity a number
     if average == "id":
@@ -95,7 +95,7 @@ def checked_average(average: Average) -> Average:
 
 
 def correct(errors: Tensor, thresholds: Sequence[float], *, strict: bool = False) -> Tensor:
-    """1.0 where an error (M, K) is within a threshold, else 0.0, NaN where the keypoint is absent: (M, K, T).
+    """Return 1.0 where an error (M, K) is within a threshold, else 0.0, NaN where it is absent: (M, K, T).
 
     Within means ≤, or < where `strict` (KeypointNet's benchmark).
     """
@@ -105,12 +105,12 @@ def correct(errors: Tensor, thresholds: Sequence[float], *, strict: bool = False
 
 
 def threshold_name(threshold: float) -> str:
-    """The threshold as it stands in a result's key: 0.1 + 0.2 is "0.3"."""
+    """Return the threshold as written in a result's key: 0.1 + 0.2 is "0.3"."""
     return f"{threshold:.6g}"
 
 
 def checked_thresholds(thresholds: Sequence[float]) -> tuple[float, ...]:
-    """The thresholds as numbers; ValueError unless there are some, positive, finite and ascending."""
+    """Return the thresholds as numbers; raise ValueError unless positive, finite, ascending and at least one."""
     values = tuple(float(t) for t in thresholds)
     ascending = all(a < b for a, b in zip((0.0, *values), values, strict=False))
     # The last must be finite, and no two may share a name, or one would overwrite the other in the results.

@@ -1,9 +1,9 @@
-"""SC3K's DAS: does keypoint k lie where keypoint k lies on other shapes? No annotation is needed.
+"""SC3K's DAS: whether keypoint k lies at the position of keypoint k on other shapes, without annotations.
 
-This is what SC3K's published code (Zohaib and Del Bue, ICCV 2023) calls DAS; it shares the name of Skeleton Merger's
-score, but asks something else, and figures of the two do not compare. Keypoints of one model are held against those
-of another in one frame, so the shapes must be aligned and alike. Keypoints that stand in the same places whatever the
-shape get 1; K of them in one place get about 1 / K.
+SC3K's published code (Zohaib and Del Bue, ICCV 2023) calls this DAS; it shares the name of Skeleton Merger's score, but
+measures something else, and values of the two cannot be compared. Keypoints of one model are compared with those of
+another in one frame, so the shapes must be aligned and similar. Keypoints in the same positions on every shape get 1;
+K of them in one place get about 1 / K.
 """
 
 import torch
@@ -13,14 +13,14 @@ from pcsargmax.metrics.coverage import checked_cloud_mask, cloud_radius
 
 
 def index_agreement(keypoints: Tensor) -> Tensor:
-    """Share of the keypoints of one model whose nearest keypoint on another has the same index.
+    """Return the share of the keypoints of one model whose nearest keypoint on another has the same index.
 
     Args:
         keypoints: (M, K, D) of M models in one frame.
 
     Returns:
-        (M, M) float64: row a, column b is the share of a's keypoints that find their own index on b; the lowest index
-        among equally near ones is taken.
+        (M, M) float64: row a, column b is the share of a's keypoints whose nearest on b has their own index; the lowest
+        index among equally near ones is taken.
 
     Raises:
         ValueError: keypoints not (M, K, D), K at least 1, or not finite.
@@ -41,7 +41,7 @@ def index_agreement(keypoints: Tensor) -> Tensor:
 
 
 def into_unit_ball(preds: Tensor, cloud: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Keypoints in SC3K's frame: the mean of the cloud's points at the origin, the farthest of them at distance 1.
+    """Move keypoints to SC3K's frame: the mean of the cloud's points at the origin, the farthest at distance 1.
 
     Args:
         preds: (B, K, 3) positions.

@@ -77,7 +77,7 @@ def _kept_means(confidence: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
     """Mean error of the k most confident cases, and of the k with the least error, for k = 1 to n: both (n,)."""
     distinct, place = confidence.unique(return_inverse=True)
     often = torch.bincount(place, minlength=len(distinct)).double()
-    alike = torch.zeros_like(distinct).index_add_(0, place, error) / often  # mean over the orders of equal ones
+    tied = torch.zeros_like(distinct).index_add_(0, place, error) / often  # mean over the orders of equal ones
     order = confidence.argsort(descending=True, stable=True)
     number = torch.arange(1, len(error) + 1, dtype=torch.float64, device=error.device)
-    return alike[place][order].cumsum(0) / number, error.sort().values.cumsum(0) / number
+    return tied[place][order].cumsum(0) / number, error.sort().values.cumsum(0) / number

@@ -4,7 +4,7 @@ KeypointNet annotates with each model which keypoints its symmetries exchange. A
 keypoints that the model itself cannot tell from the annotated one. The rules:
 
 - A reflection exchanges the two keypoints of each of its groups, all groups at once. Where groups share a keypoint they
-  are of several planes, told apart by the direction from one keypoint of a group to the other, and planes combine. A
+  are of several planes, distinguished by the direction from one keypoint of a group to the other, and planes combine. A
   keypoint without a group, or alone in one, stays.
 - A rotation turns all groups at once, by the same angle. Groups of m_1, m_2, … keypoints (not circles) allow
   n = gcd(m_1, m_2, …) angles, the multiples of 2π/n, by which a group's labels move on by m/n places, in the order
@@ -49,7 +49,7 @@ def label_permutations(
     *,
     keypoints: Tensor | None = None,
 ) -> Tensor:
-    """Find the relabelings of a model that its symmetries allow; circles, which relabel nothing, are left out.
+    """Return the relabelings of a model that its symmetries allow; circles, which relabel nothing, are left out.
 
     Args:
         symmetries: as an item of `KeypointNet` has them: "reflection": groups of semantic ids; "rotation": dicts of
@@ -202,7 +202,7 @@ def symmetric_errors(
 
 
 def nearest_labeling(preds: Tensor, targets: Tensor, visible: Tensor) -> Tensor:
-    """Which labelling of each model has the least mean error.
+    """Return the labelling of each model with the least mean error.
 
     Args:
         preds: (B, K, D) positions.
@@ -216,5 +216,5 @@ def nearest_labeling(preds: Tensor, targets: Tensor, visible: Tensor) -> Tensor:
 
 
 def least_loss_labeling(losses: Tensor, visible: Tensor) -> Tensor:
-    """Which labelling of each model has the least mean loss of visible keypoints: (B,) long of losses (B, P, K)."""
+    """Return the labelling of each model with the least mean visible loss: losses (B, P, K) -> (B,) long."""
     return losses.where(visible[:, None], 0).sum(dim=2).argmin(dim=1)

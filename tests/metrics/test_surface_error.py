@@ -4,7 +4,7 @@ import torch
 
 from pcsargmax.metrics import SurfaceError
 from pcsargmax.metrics.bootstrap import bootstrap_interval
-from pcsargmax.metrics.surface_error import sums_by_subject, surface_errors
+from pcsargmax.metrics.surface_error import surface_errors
 
 NAN = float("nan")
 
@@ -81,7 +81,8 @@ def test_batches_of_unequal_width_and_merged_metrics():
     for name, value in expected.items():
         torch.testing.assert_close(merged[name], value)
     whole.flat_rows, whole.subjects = torch.cat(whole.flat_rows), torch.cat(whole.subjects)  # as gathered
-    assert sums_by_subject(whole.flat_sums.reshape(-1, 3, 4), whole.subjects).shape == (3, 3, 4)
+    whole._computed = None
+    assert whole.compute()["num_subjects"] == 3
 
 
 def test_unknown_surfaces_and_subjects():

@@ -100,7 +100,7 @@ class TestPermutations:
         assert len(label_permutations(given, range(6), visible, keypoints=corners)) == 1
 
     def test_several_planes_without_positions(self):
-        with pytest.raises(ValueError, match=r"told apart by positions.*semantic id 1 in two groups"):
+        with pytest.raises(ValueError, match=r"distinguished by the positions.*semantic id 1 in two groups"):
             label_permutations({"reflection": [[0, 1], [1, 2]]}, range(3), everything(3))
         assert len(label_permutations({"reflection": [[0, 1], [1, 0]]}, range(2), everything(2))) == 2
 

@@ -23,8 +23,9 @@ class DAS(BootstrapMetric):
 
     The corrected score is 0 by chance and 1 for perfect agreement in both directions; see `corrected`. For it,
     keypoints nearer to one another than `resolution` times the mean distance of the model's annotations to their
-    nearest other are one place (`merge_close`): where ten keypoints have collapsed, their tiny offsets still tell
-    annotations apart by direction, alike on all models. The same limit, averaged over the models, decides "collapsed".
+    nearest other are one place (`merge_close`): where ten keypoints have collapsed, their tiny offsets still
+    separate annotations by direction, in the same way on all models. The same limit, averaged over the
+    models, decides "collapsed".
     A tenth is a fifth of the smallest distance between annotations on a KeypointNet mug, 1.7 times the spacing of its
     2048 points, and far below an even spread of more keypoints than annotations (half the distance for 32 instead of
     10). The mean is taken since some models have two annotations in one place. A model with a single annotation has no
