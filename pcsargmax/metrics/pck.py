@@ -90,7 +90,7 @@ def grouped(values: Tensor, average: Average) -> tuple[Tensor, Tensor]:
 def checked_average(average: Average) -> Average:
     """Return the average; raise ValueError unless it is one of the three."""
     if average not in get_args(Average):
-        raise ValueError(f"average must be one of {', '.join(get_args(Average))}, got {average!r}")
+        raise ValueError(f'average must be "pooled", "model" or "id", got {average!r}')
     return average
 
 
