@@ -23,7 +23,6 @@ MODULES = (
 VALUES = {"ABSENT", "SHAPES", "AnyRun", "Basis", "Distance", "Drawable", "Relaxation", "Schedule", "Sites"}
 
 PUBLIC = [(module, name) for module in MODULES for name in import_module(module).__all__]
-PUBLIC = [one for one in PUBLIC if one[1] not in import_module("pcsargmax.metrics").__all__]  # DELETE: no examples yet
 
 
 def has_docstring(value: object) -> bool:

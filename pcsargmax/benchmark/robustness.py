@@ -21,7 +21,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from pcsargmax.benchmark.robustness_scores import DetectorTally, DiscoveryTally, Sighting, Tally
-from pcsargmax.metrics.repeatability import Perturbed, noisy, rotated, seen_from, thinned
+from pcsargmax.metrics.perturbations import Perturbed, noisy, rotated, seen_from, thinned
 from pcsargmax.ops.seeds import mix_seed
 from pcsargmax.runs.detector import Run
 from pcsargmax.runs.discovery import DiscoverRun

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pcsargmax.metrics import DAS, PCK, Repeatability
-from pcsargmax.metrics.calibration import ConfidenceCalibration
+from pcsargmax.metrics import DAS, PCK, ConfidenceCalibration, Repeatability
 from pcsargmax.predictions.calibration import THRESHOLD
 from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.runs.detector import Run
@@ -50,7 +49,7 @@ class Tally:
     def update(self, sighting: Sighting) -> None:
         """Add a cloud."""
         self.points.append(len(sighting.found.points))
-        self.again.update(sighting.expected[None], sighting.position[None])
+        self.again.update(sighting.position[None], sighting.expected[None])
 
     def compute(self) -> dict[str, Any]:
         """Return what was counted, as JSON-able numbers, None for what is not finite.

@@ -1,9 +1,9 @@
-"""Agreement of the labels of models over pairs of models, and what of it is more than chance, from counts.
+"""Agreement of labels over pairs of models, plain and corrected for chance, from counts.
 
 Every function takes weights, how often each model counts: None for once each, or those of R resamples at a time, so
 that a bootstrap costs a few matrix products. A model that is drawn twice is paired with every other model twice, and
-each of its two draws with itself where such pairs count; the two draws are not paired with one another, as they would
-agree by the draw alone and lift each resample above the figure that it is to surround.
+each of its two draws with itself where such pairs count. The two draws are not paired with one another: they always
+agree and would bias every resample upwards.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def pair_agreement(labels: Tensor, weights: Tensor | None = None, *, self_pairs: bool = True) -> Tensor:
-    """Share of the ordered pairs of models that have equal labels, column by column.
+    """Return the share of the ordered pairs of models with equal labels, column by column.
 
     From counts: of M models n_l have label l, so n_l² of the M² pairs agree on it, and n_l of those are a model with
     itself. With weights w, models m ≠ m′ are a pair w_m w_m′ times, and m with itself w_m times.
@@ -39,7 +39,7 @@ def pair_agreement(labels: Tensor, weights: Tensor | None = None, *, self_pairs:
 
 
 def chance_agreement(labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Agreement to expect of pairs of two models if each had its own labels in random order; see `corrected`.
+    """Return the expected agreement of two models if each had its own labels in random order; see `corrected`.
 
     With q_m the frequencies of the labels within model m, models m and m′ then agree with probability q_m · q_m′, in
     whatever column: Cohen's chance agreement of two raters. The mean over the pairs is again a matter of sums:
@@ -63,7 +63,7 @@ def chance_agreement(labels: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def corrected(labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Agreement above chance, κ = (A − E) / (1 − E), as Cohen's kappa and the adjusted Rand index.
+    """Return the agreement above chance, κ = (A − E) / (1 − E), as Cohen's kappa and the adjusted Rand index.
 
     A is the mean agreement of two different models, E what it would be on average if every model kept its labels but
     had them in random order (`chance_agreement`), both averaged over the columns. Each model keeps its own
@@ -75,9 +75,9 @@ def corrected(labels: Tensor, weights: Tensor | None = None) -> Tensor:
     - the same labels on all models, more than one: A = 1, κ = 1.
 
     Frequencies pooled over the models, as in Fleiss' kappa, would not give 0 in the first case. A model agrees with
-    itself in whatever order, so such pairs tell nothing and are left out. This is Conger's kappa of many raters
-    (1980, Psychological Bulletin 88), the models being the raters, for raters who have not judged everything. It
-    measures agreement, not richness: keypoints in two places, the same two on all models, get 1.
+    itself in any order, so such pairs carry no information and are left out. This is Conger's kappa of many raters
+    (1980, Psychological Bulletin 88), the models being the raters, for raters with missing labels. It measures
+    agreement, not diversity: keypoints in two places, the same two on all models, get 1.
 
     Args:
         labels: (M, C) long, −1 where the model has none.
@@ -93,7 +93,7 @@ def corrected(labels: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def _checked(labels: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Labels and the weights, ones for None, after checking them."""
+    """Return the labels and the weights, ones for None, after checking them."""
     if labels.ndim != 2 or labels.is_floating_point() or labels.dtype == torch.bool:
         raise ValueError(f"labels must be (M, C) long, got {labels.dtype} of shape {tuple(labels.shape)}")
     if weights is None:
@@ -108,7 +108,7 @@ def _checked(labels: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def _one_hot(labels: Tensor) -> Tensor:
-    """Which label (M, C) stands where: (M, C, L) float64, all 0 at −1."""
+    """One-hot encoding of labels (M, C): (M, C, L) float64, all 0 at −1."""
     width = int(labels.max()) + 1 if labels.numel() else 0
     return (labels[..., None] == torch.arange(width, device=labels.device)).double()
 

@@ -1,15 +1,11 @@
-"""Percentile bootstrap over models: how far a figure would move had other models been in the test set.
+"""Bootstrap intervals over models: how much a metric would vary with other models in the test set.
 
-Models are what is drawn, never single keypoints: the keypoints of one model err together, and drawing them
-apart would make the interval too narrow.
+Whole models are resampled, never single keypoints: the errors of the keypoints of one model are correlated, and
+resampling them separately would make the interval too narrow.
 """
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 
 def bootstrap_interval(
@@ -21,7 +17,7 @@ def bootstrap_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Percentile interval of Σ numerator / Σ denominator over models (Efron and Tibshirani 1993, ch. 13).
+    """Return the percentile interval of Σ numerator / Σ denominator over models (Efron and Tibshirani 1993, ch. 13).
 
     Args:
         numerator: (M, ...) one value per model, e.g. its number of correct keypoints.
@@ -37,6 +33,13 @@ def bootstrap_interval(
 
     Raises:
         ValueError: no models, NaN among the values, or `num` or `level` out of range.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics import bootstrap_interval
+        >>> low, high = bootstrap_interval(torch.arange(101.0))  # mean 50, standard error 2.9
+        >>> round(float(low)), round(float(high))
+        (44, 56)
     """
     if numerator.isnan().any():
         raise ValueError("numerator must not hold NaN: an absent value is 0 of denominator 0")
@@ -52,7 +55,7 @@ def bootstrap_interval(
 
 
 def resample_weights(num_models: int, num: int, *, seed: int = 0) -> Tensor:
-    """How often each model is drawn in `num` resamples with replacement: (num, num_models) float64."""
+    """Return how often each model is drawn in `num` resamples with replacement: (num, num_models) float64."""
     if num_models < 1 or num < 1:
         raise ValueError(f"num_models and num must be at least 1, got {num_models} and {num}")
     generator = torch.Generator().manual_seed(seed)  # on the CPU, so that every device gets the same draw
@@ -86,61 +89,29 @@ def percentile_interval(replicates: Tensor, level: float = 0.95) -> tuple[Tensor
 
 
 def basic_interval(
-    figure: Tensor, replicates: Tensor, limits: tuple[float, float] = (0.0, 1.0), level: float = 0.95
+    value: Tensor, replicates: Tensor, limits: tuple[float, float] = (0.0, 1.0), level: float = 0.95
 ) -> tuple[Tensor, Tensor]:
-    """The basic interval, of a figure whose resamples lie beside it (Davison and Hinkley 1997, Section 5.2).
+    """Return the basic interval of a value whose resamples are biased (Davison and Hinkley 1997, Section 5.2).
 
-    A resample holds models twice. That makes gaps wider (calibration error) and ranks surer (average precision), so the
-    percentiles lie above the figure, by about as much as the figure lies above the truth. Here they are turned about
-    the figure, 2 · figure − percentile, which takes both away.
+    A resample holds some models twice. That raises a calibration error and an average precision, so the percentiles lie
+    above the value, by about as much as the value lies above the truth. The basic interval reflects them about the
+    value, 2 · value − percentile, which corrects for both.
 
     Args:
-        figure: (...) of all models.
+        value: (...) of all models.
         replicates: (R, ...) of the resamples, NaN ones left out.
-        limits: what the figure can be at all; the ends are cut off there.
+        limits: range of the value, to which the ends are clipped.
         level: probability between the two ends.
 
     Returns:
-        low and high, each (...); never without the figure itself.
+        low and high, each (...), widened to contain the value.
     """
     low, high = percentile_interval(replicates, level)
-    ends = (2 * figure - high).minimum(figure), (2 * figure - low).maximum(figure)
+    ends = (2 * value - high).minimum(value), (2 * value - low).maximum(value)
     return ends[0].clamp(*limits), ends[1].clamp(*limits)
 
 
 def check_num_bootstrap(num_bootstrap: int) -> None:
-    """Raise ValueError if the number of resamples of a metric is negative; 0 stands for no intervals."""
+    """Raise ValueError if the number of resamples of a metric is negative; 0 means no intervals."""
     if num_bootstrap < 0:
         raise ValueError(f"num_bootstrap must not be negative, got {num_bootstrap}")
-
-
-def flat_rows(flat: list[Tensor], width: int) -> Tensor:
-    """The models that a metric collected as flat pieces of (M · width,): (M, width) float64 on the CPU."""
-    return (dim_zero_cat(flat) if len(flat) else torch.empty(0)).cpu().double().reshape(-1, width)
-
-
-def mean_with_interval(
-    metric: Metric, names: Sequence[str], values: Tensor, num_bootstrap: int, seed: int
-) -> dict[str, Tensor]:
-    """What a metric computes of one value a model and name.
-
-    Args:
-        metric: gives device and type of the result.
-        names: F of them.
-        values: (M, F) float64, M at least 1.
-        num_bootstrap: resamples for the intervals; 0 leaves them out.
-        seed: of the resampling.
-
-    Returns:
-        The mean over models by name, the ends of its interval by "name/low" and "name/high", NaN where a value is, and
-        "num_models".
-    """
-    result = dict(zip(names, values.mean(dim=0), strict=True))
-    for name, column in zip(names, values.T, strict=True) if num_bootstrap else ():
-        if column.isnan().any():
-            low, high = column.new_full((2,), torch.nan)
-        else:
-            low, high = bootstrap_interval(column, num=num_bootstrap, seed=seed)
-        result |= {f"{name}/low": low, f"{name}/high": high}
-    result = {key: value.to(metric.device, metric.dtype) for key, value in result.items()}
-    return result | {"num_models": torch.tensor(len(values), device=metric.device)}

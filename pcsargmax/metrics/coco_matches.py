@@ -1,4 +1,4 @@
-"""Which poses COCO's evaluation matched to a person: all that average precision needs, also that of a resample."""
+"""The matches of COCO's evaluation, from which the average precision of resamples is computed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 #: Recalls where COCO reads precision.
 RECALLS = torch.from_numpy(np.linspace(0, 1, 101))
 
-#: The OKS at which a pose is right, 0.50 to 0.95: T of them.
+#: Number T of OKS thresholds, 0.50 to 0.95.
 LEVELS = 10
 
 
@@ -22,9 +22,9 @@ class CocoMatches:
 
     Attributes:
         image_id: (M,) ids of the images.
-        objects: (M,) float64, how many there are to be found in each.
+        objects: (M,) float64, number of objects in each.
         image: (n,) long, place of each pose's image, poses from the highest score down.
-        hit, counted: (T, n) bool, whether it is right at OKS 0.50, 0.55, …, 0.95, and whether it counts at all.
+        hit, counted: (T, n) bool, whether it is correct at OKS 0.50, 0.55, …, 0.95, and whether it counts at all.
     """
 
     image_id: tuple[int, ...]
@@ -35,7 +35,7 @@ class CocoMatches:
 
     @classmethod
     def of(cls, evaluation: Any) -> Self:
-        """Of pycocotools' COCOeval that has been run with its own levels of OKS."""
+        """Read the matches of a pycocotools' COCOeval that has been run with its default OKS thresholds."""
         images = evaluation.evalImgs[: len(evaluation.params.imgIds)]  # the first range of areas is all
         some = [(number, entry) for number, entry in enumerate(images) if entry is not None]
         objects = torch.zeros(len(images), dtype=torch.float64)
@@ -55,7 +55,7 @@ class CocoMatches:
         )
 
     def average_precision(self, weights: Tensor) -> Tensor:
-        """COCO's 101-point average precision under weights (R, M) of the images: (R, T), NaN without any object."""
+        """Return COCO's 101-point AP under weights (R, M) of the images: (R, T), NaN without any object."""
         step = max(1, 4_000_000 // max(len(self.image), 1))
         return torch.cat([self._average_precision(part) for part in weights.split(step)])
 
@@ -74,7 +74,7 @@ class CocoMatches:
         return torch.stack(found, dim=1)
 
     def to_dict(self) -> dict[str, list[int]]:
-        """As plain JSON values: "image_id" and "objects" (M), "image" (n), "hit" and "counted" (n), a bit a level."""
+        """Return JSON values: "image_id", "objects" (M), "image" (n), "hit", "counted" (n), one bit per threshold."""
         return {
             "image_id": list(self.image_id),
             "objects": self.objects.long().tolist(),
@@ -85,7 +85,7 @@ class CocoMatches:
 
     @classmethod
     def from_dict(cls, values: dict[str, list[int]]) -> Self:
-        """Make it from what `to_dict` gave."""
+        """Return the matches that `to_dict` wrote."""
         return cls(
             image_id=tuple(values["image_id"]),
             objects=torch.tensor(values["objects"], dtype=torch.float64),
@@ -96,7 +96,7 @@ class CocoMatches:
 
 
 def _packed(bits: Tensor) -> list[int]:
-    """Numbers (n) whose bit t is that of level t, of bits (T, n)."""
+    """Pack bits (T, n) into numbers (n)."""
     found: list[int] = (bits.long() << torch.arange(LEVELS)[:, None]).sum(dim=0).tolist()
     return found
 

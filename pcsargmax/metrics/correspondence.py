@@ -1,4 +1,4 @@
-"""Names for keypoints found without labels: each is matched to an annotated one over a training split."""
+"""Names for discovered keypoints: each is matched to an annotated one over a training split."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from pcsargmax.metrics.alignment import nearest_labels
 
 @dataclass(frozen=True)
 class Correspondence:
-    """Which annotated keypoint each of K discovered ones stands for.
+    """Annotated keypoint that corresponds to each of K discovered ones.
 
     Attributes:
-        ids: (K,) channel of the annotated keypoint, None where none fits.
-        names: (K,) its name, None where none fits.
-        agreement: (K,) share of the models with this annotation on which both are nearest to one another; 0 where
-            none fits.
-        distance: (K,) mean distance to it, the unit of the positions; NaN where none fits.
+        ids: (K,) channel of the annotated keypoint, None without a match.
+        names: (K,) its name, None without a match.
+        agreement: (K,) share of the models with this annotation on which both are nearest to one another; 0
+            without a match.
+        distance: (K,) mean distance to it, the unit of the positions; NaN without a match.
 
     Example:
-        >>> import torch
-        >>> from pcsargmax import match_keypoints
-        >>> annotated = torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])  # (M, G, D)
-        >>> found = match_keypoints(annotated.flip(1), annotated, torch.ones(1, 2, dtype=torch.bool))
-        >>> found.ids, found.names
-        ((1, 0), ('1', '0'))
+        >>> from pcsargmax import Correspondence
+        >>> found = Correspondence((1, None), ("tip", None), agreement=(0.9, 0.0), distance=(0.1, float("nan")))
+        >>> found.to_dict()
+        {'ids': [1, None], 'names': ['tip', None], 'agreement': [0.9, 0.0], 'distance': [0.1, None]}
+        >>> Correspondence.from_dict(found.to_dict()).names
+        ('tip', None)
     """
 
     ids: tuple[int | None, ...]
@@ -36,7 +36,7 @@ class Correspondence:
     distance: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists for JSON, None for NaN; `from_dict` gives the same correspondence back."""
+        """Return plain lists for JSON, None for NaN; `from_dict` reads them back."""
         distance = [None if i is None else d for i, d in zip(self.ids, self.distance, strict=True)]
         return {
             "ids": list(self.ids),
@@ -47,7 +47,7 @@ class Correspondence:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The correspondence that `to_dict` wrote.
+        """Return the correspondence that `to_dict` wrote.
 
         Raises:
             ValueError: keys that are missing or unknown, or lists of unequal length.
@@ -63,7 +63,7 @@ class Correspondence:
 
 
 def match_keypoints(
-    predicted: Tensor,
+    preds: Tensor,
     target: Tensor,
     visible: Tensor,
     *,
@@ -75,19 +75,19 @@ def match_keypoints(
 
     By "agreement" the matching has the largest sum of counts: models on which the annotation is the nearest to the
     keypoint and the keypoint the nearest to the annotation, the two directions of DAS at once. By "distance" it
-    has the smallest sum of mean distances. Use the training split: names chosen on the test split flatter.
+    has the smallest sum of mean distances. Use the training split: names chosen on the test split are optimistic.
 
     Args:
-        predicted: (M, K, D) discovered keypoints.
+        preds: (M, K, D) discovered keypoints.
         target: (M, G, D) annotations, same frame.
         visible: (M, G) bool, True where the model has the annotation.
         names: G distinct names of the annotated keypoints; None: their channels as text.
-        by: what the matching goes by.
-        min_agreement: a pair that agrees on a smaller share is no match; any pair must agree at least once.
+        by: criterion of the matching.
+        min_agreement: smallest agreement of a match; any pair must agree at least once.
 
     Returns:
-        The correspondence; an annotation that no model has is never matched, and with K above G some keypoints have
-        no name.
+        The correspondence. An annotation that no model has is never matched, and with K above G some keypoints remain
+        without a name.
 
     Raises:
         ValueError: names of the wrong number or repeated, no annotated model, settings out of range, or as in
@@ -96,15 +96,14 @@ def match_keypoints(
     Example:
         >>> import torch
         >>> from pcsargmax import match_keypoints
-        >>> annotated = torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])  # (M, G, D)
-        >>> discovered = torch.tensor([[[0.9, 0.0, 0.0], [0.1, 0.0, 0.0], [5.0, 0.0, 0.0]]])  # (M, K, D)
-        >>> visible = torch.ones(1, 2, dtype=torch.bool)
-        >>> match_keypoints(discovered, annotated, visible, names=["handle", "rim"]).names
-        ('rim', 'handle', None)
+        >>> target = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]]).expand(3, 2, 2)
+        >>> preds = target.flip(1) + 0.1  # keypoint 0 lies next to annotation 1, and the other way round
+        >>> match_keypoints(preds, target, torch.ones(3, 2, dtype=torch.bool), names=["base", "tip"]).names
+        ('tip', 'base')
     """
     from scipy.optimize import linear_sum_assignment
 
-    nearest = nearest_labels(predicted, target, visible)
+    nearest = nearest_labels(preds, target, visible)
     labels = _checked_names(names, target.shape[1])
     if by not in ("agreement", "distance"):
         raise ValueError(f'by must be "agreement" or "distance", got {by!r}')
@@ -115,12 +114,12 @@ def match_keypoints(
     known = visible.any(dim=0).nonzero().squeeze(1).cpu()
     counts = _mutual_counts(nearest.ids, nearest.keypoints).cpu()
     seen = visible.sum(dim=0).double().cpu()
-    distance = _mean_distance(predicted, target, visible).cpu()
+    distance = _mean_distance(preds, target, visible).cpu()
     cost = -counts[:, known] if by == "agreement" else distance[:, known]
     rows, columns = linear_sum_assignment(cost.numpy())
     pairs = zip(rows.tolist(), known[torch.as_tensor(columns)].tolist(), strict=True)
     found = {k: g for k, g in pairs if counts[k, g] >= max(min_agreement * float(seen[g]), 1)}
-    ids = tuple(found.get(k) for k in range(predicted.shape[1]))
+    ids = tuple(found.get(k) for k in range(preds.shape[1]))
     return Correspondence(
         ids,
         tuple(None if g is None else labels[g] for g in ids),
@@ -141,9 +140,9 @@ def _mutual_counts(ids: Tensor, keypoints: Tensor) -> Tensor:
     return (forward & backward).sum(dim=0).double()
 
 
-def _mean_distance(predicted: Tensor, target: Tensor, visible: Tensor) -> Tensor:
+def _mean_distance(preds: Tensor, target: Tensor, visible: Tensor) -> Tensor:
     """Mean distance (K, G), float64, of each keypoint to each annotation over the models that have it, else NaN."""
-    offset = predicted.double()[:, :, None] - target.double()[:, None]
+    offset = preds.double()[:, :, None] - target.double()[:, None]
     distance = torch.linalg.vector_norm(offset, dim=-1).masked_fill(~visible[:, None], 0)
     return distance.sum(dim=0) / visible.sum(dim=0)
 

@@ -1,29 +1,26 @@
-"""Coverage and inclusivity: do keypoints span the shape, and do they lie on its surface? No annotation is needed.
+"""Coverage and inclusivity: whether keypoints span the shape and lie on its surface, without annotations.
 
 As in SC3K (Zohaib and Del Bue, ICCV 2023), which took them from Fernandez-Labrador et al. (CVPR 2020). Lengths are
-in shares of the cloud's radius, the largest distance of a point from the mean of all: the unit of SC3K, whatever the
-frame.
+in shares of the cloud's radius, the largest distance of a point from the mean of all: the unit of SC3K in any frame.
 """
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-from pcsargmax.metrics.bootstrap import check_num_bootstrap, flat_rows, mean_with_interval
-from pcsargmax.metrics.pck import checked_thresholds, threshold_name
+from pcsargmax.metrics.pck import checked_thresholds
 from pcsargmax.metrics.spacing import smallest_distance
 
 
-def box_coverage(keypoints: Tensor, cloud: Tensor, mask: Tensor | None = None) -> Tensor:
-    """How near the bounding box of the keypoints comes to that of the cloud in size, as SC3K publishes it.
+def box_coverage(preds: Tensor, cloud: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return how close the bounding box of the keypoints is in size to that of the cloud, as SC3K defines coverage.
 
     1 − |d − d′| / d with d and d′ the diagonals of the boxes of cloud and keypoints, at least 0. Where the boxes lie
     plays no part; see `box_iou`.
 
     Args:
-        keypoints: (B, K, 3) positions.
+        preds: (B, K, 3) positions.
         cloud: (B, N, 3) points, same unit.
         mask: (B, N) bool, True for the points of the cloud, False for padding; None: all.
 
@@ -32,22 +29,29 @@ def box_coverage(keypoints: Tensor, cloud: Tensor, mask: Tensor | None = None) -
 
     Raises:
         ValueError: shapes that do not agree, positions that are not finite, or a cloud without extent.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics import box_coverage
+        >>> cloud = torch.tensor([[[0.0, 0.0, 0.0], [3.0, 4.0, 0.0]]])  # a diagonal of 5
+        >>> box_coverage(torch.tensor([[[0.0, 0.0, 0.0], [0.0, 4.0, 0.0]]]), cloud)
+        tensor([0.8000], dtype=torch.float64)
     """
-    mask = checked_cloud_mask(keypoints, cloud, mask)
+    mask = checked_cloud_mask(preds, cloud, mask)
     low, high = _boxes(cloud, mask)
     diagonal = torch.linalg.vector_norm(high - low, dim=-1)
-    keypoints = keypoints.double()
-    own = torch.linalg.vector_norm(keypoints.amax(dim=1) - keypoints.amin(dim=1), dim=-1)
+    preds = preds.double()
+    own = torch.linalg.vector_norm(preds.amax(dim=1) - preds.amin(dim=1), dim=-1)
     return (1 - (diagonal - own).abs() / diagonal).clamp_min(0)
 
 
-def box_iou(keypoints: Tensor, cloud: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Volume that the bounding boxes of keypoints and cloud share, over the volume that either has.
+def box_iou(preds: Tensor, cloud: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return the intersection over union of the bounding boxes of keypoints and cloud.
 
     An axis along which the cloud has no extent does not count.
 
     Args:
-        keypoints: (B, K, 3) positions.
+        preds: (B, K, 3) positions.
         cloud: (B, N, 3) points, same unit.
         mask: (B, N) bool, True for the points of the cloud; None: all.
 
@@ -56,22 +60,29 @@ def box_iou(keypoints: Tensor, cloud: Tensor, mask: Tensor | None = None) -> Ten
 
     Raises:
         ValueError: as in `box_coverage`.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics import box_iou
+        >>> cloud = torch.tensor([[[0.0, 0.0, 0.0], [2.0, 2.0, 2.0]]])
+        >>> box_iou(torch.tensor([[[0.0, 0.0, 0.0], [1.0, 2.0, 2.0]]]), cloud)  # half of the box
+        tensor([0.5000], dtype=torch.float64)
     """
-    mask = checked_cloud_mask(keypoints, cloud, mask)
+    mask = checked_cloud_mask(preds, cloud, mask)
     low, high = _boxes(cloud, mask)
-    keypoints = keypoints.double()
-    own_low, own_high = keypoints.amin(dim=1), keypoints.amax(dim=1)
+    preds = preds.double()
+    own_low, own_high = preds.amin(dim=1), preds.amax(dim=1)
     shared = (torch.minimum(high, own_high) - torch.maximum(low, own_low)).clamp_min(0)
     flat = high == low
     shared, whole, own = (side.masked_fill(flat, 1).prod(dim=1) for side in (shared, high - low, own_high - own_low))
     return shared / (whole + own - shared)
 
 
-def surface_distance(keypoints: Tensor, cloud: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Distance of each keypoint to the nearest point of the cloud, in shares of the cloud's radius.
+def surface_distance(preds: Tensor, cloud: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return the distance of each keypoint to the nearest point of the cloud, in shares of the cloud's radius.
 
     Args:
-        keypoints: (B, K, 3) positions.
+        preds: (B, K, 3) positions.
         cloud: (B, N, 3) points, same unit.
         mask: (B, N) bool, True for the points of the cloud; None: all.
 
@@ -81,31 +92,61 @@ def surface_distance(keypoints: Tensor, cloud: Tensor, mask: Tensor | None = Non
     Raises:
         ValueError: as in `box_coverage`.
     """
-    mask = checked_cloud_mask(keypoints, cloud, mask)
+    mask = checked_cloud_mask(preds, cloud, mask)
     rows = []
-    for own, points, keep in zip(keypoints.double(), cloud.double(), mask, strict=True):
+    for own, points, keep in zip(preds.double(), cloud.double(), mask, strict=True):
         offset = own[:, None] - points[keep]
         rows.append(torch.linalg.vector_norm(offset, dim=-1).amin(dim=1))
-    distance = torch.stack(rows) if rows else keypoints.new_empty(keypoints.shape[:2], dtype=torch.float64)
+    distance = torch.stack(rows) if rows else preds.new_empty(preds.shape[:2], dtype=torch.float64)
     return distance / cloud_radius(cloud, mask)[:, None]
 
 
 def inclusivity(
-    keypoints: Tensor, cloud: Tensor, thresholds: Sequence[float] = (0.03,), *, mask: Tensor | None = None
+    preds: Tensor, cloud: Tensor, mask: Tensor | None = None, *, thresholds: Sequence[float] = (0.03,)
 ) -> Tensor:
-    """Share of the keypoints that lie nearer to the cloud than a threshold (strictly, as in SC3K).
+    """Return the share of the keypoints that lie nearer to the cloud than a threshold (strictly, as in SC3K).
 
     Args:
-        keypoints: (B, K, 3) positions.
+        preds: (B, K, 3) positions.
         cloud: (B, N, 3) points, same unit.
-        thresholds: T distances in shares of the cloud's radius, positive and ascending; SC3K's is 0.03.
         mask: (B, N) bool, True for the points of the cloud; None: all.
+        thresholds: T distances in shares of the cloud's radius, positive and ascending; SC3K's is 0.03.
 
     Returns:
         (B, T) float64.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics import inclusivity
+        >>> cloud = torch.tensor([[[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]])  # a radius of 1
+        >>> keypoints = torch.tensor([[[1.02, 0.0, 0.0], [0.0, 0.0, 0.0]]])
+        >>> inclusivity(keypoints, cloud)  # 0.02 and 1 away
+        tensor([[0.5000]], dtype=torch.float64)
     """
-    limits = torch.tensor(checked_thresholds(thresholds), dtype=torch.float64, device=keypoints.device)
-    return (surface_distance(keypoints, cloud, mask)[..., None] < limits).double().mean(dim=1)
+    limits = torch.tensor(checked_thresholds(thresholds), dtype=torch.float64, device=preds.device)
+    return (surface_distance(preds, cloud, mask)[..., None] < limits).double().mean(dim=1)
+
+
+def coverage_values(
+    preds: Tensor, cloud: Tensor, mask: Tensor | None = None, *, thresholds: Sequence[float] = (0.03,)
+) -> Tensor:
+    """Return all of these metrics of each model; arguments as of `inclusivity`.
+
+    Returns:
+        (B, 4 + T) float64: coverage, IoU of the boxes, inclusivity at each threshold, mean distance to the surface,
+        smallest distance between two keypoints, the last two in shares of the radius.
+    """
+    mask = checked_cloud_mask(preds, cloud, mask)
+    distance = surface_distance(preds, cloud, mask)
+    limits = torch.tensor(thresholds, dtype=torch.float64)
+    columns = [
+        box_coverage(preds, cloud, mask)[:, None],
+        box_iou(preds, cloud, mask)[:, None],
+        (distance[..., None] < limits).double().mean(dim=1),
+        distance.mean(dim=1, keepdim=True),
+        (smallest_distance(preds) / cloud_radius(cloud, mask))[:, None],
+    ]
+    return torch.cat(columns, dim=1)
 
 
 def cloud_radius(cloud: Tensor, mask: Tensor) -> Tensor:
@@ -121,13 +162,13 @@ def _boxes(cloud: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return points.masked_fill(padding, torch.inf).amin(dim=1), points.masked_fill(padding, -torch.inf).amax(dim=1)
 
 
-def checked_cloud_mask(keypoints: Tensor, cloud: Tensor, mask: Tensor | None) -> Tensor:
+def checked_cloud_mask(preds: Tensor, cloud: Tensor, mask: Tensor | None) -> Tensor:
     """The mask, all True for None, after checking everything."""
-    shapes_fit = keypoints.ndim == cloud.ndim == 3 and keypoints.shape[::2] == cloud.shape[::2]
-    if not shapes_fit or cloud.shape[2] != 3 or not keypoints.shape[1] or not cloud.shape[1]:
+    shapes_fit = preds.ndim == cloud.ndim == 3 and preds.shape[::2] == cloud.shape[::2]
+    if not shapes_fit or cloud.shape[2] != 3 or not preds.shape[1] or not cloud.shape[1]:
         raise ValueError(
-            "keypoints and cloud must be (B, K, 3) and (B, N, 3), K and N at least 1, "
-            f"got {tuple(keypoints.shape)} and {tuple(cloud.shape)}"
+            "preds and cloud must be (B, K, 3) and (B, N, 3), K and N at least 1, "
+            f"got {tuple(preds.shape)} and {tuple(cloud.shape)}"
         )
     if mask is None:
         mask = torch.ones(cloud.shape[:2], dtype=torch.bool, device=cloud.device)
@@ -135,8 +176,8 @@ def checked_cloud_mask(keypoints: Tensor, cloud: Tensor, mask: Tensor | None) ->
         raise ValueError(
             f"mask must be bool of shape {tuple(cloud.shape[:2])}, got {mask.dtype} of shape {tuple(mask.shape)}"
         )
-    everything = torch.ones(keypoints.shape[:2], dtype=torch.bool, device=keypoints.device)
-    for name, positions, used in (("keypoints", keypoints, everything), ("cloud", cloud, mask)):
+    everything = torch.ones(preds.shape[:2], dtype=torch.bool, device=preds.device)
+    for name, positions, used in (("preds", preds, everything), ("cloud", cloud, mask)):
         broken = int((used & ~positions.isfinite().all(dim=-1)).sum())
         if broken:
             raise ValueError(f"{name} must be finite, got NaN or infinity at {broken} of {int(used.sum())}")
@@ -145,63 +186,3 @@ def checked_cloud_mask(keypoints: Tensor, cloud: Tensor, mask: Tensor | None) ->
     if without:
         raise ValueError(f"cloud must have extent, got all points in one place or none in {without} of {len(cloud)}")
     return mask
-
-
-class Coverage(Metric):
-    """Coverage, inclusivity and spacing of keypoints, means over models with 95 % bootstrap intervals.
-
-    `compute` returns, lengths in shares of the cloud's radius:
-
-    - "coverage": `box_coverage`; "box_iou"; "inclusivity@0.03" and so on per threshold;
-    - "surface_distance": mean over the keypoints; "spacing": smallest distance between two keypoints, NaN for one;
-    - the same with "/low" and "/high": ends of the interval; NaN for a single model;
-    - "num_models".
-
-    Args:
-        thresholds: of inclusivity, shares of the radius, positive and ascending.
-        num_bootstrap: resamples for the intervals; 0 leaves them out.
-        seed: of the resampling.
-    """
-
-    full_state_update = False
-    higher_is_better = True
-    is_differentiable = False
-    flat_values: list[Tensor]
-
-    def __init__(self, thresholds: Sequence[float] = (0.03,), num_bootstrap: int = 1000, seed: int = 0) -> None:
-        """See the class."""
-        super().__init__()
-        self.thresholds = checked_thresholds(thresholds)
-        check_num_bootstrap(num_bootstrap)
-        self.num_bootstrap = num_bootstrap
-        self.seed = seed
-        # Flat, so that a process without any model can still be gathered.
-        self.add_state("flat_values", default=[], dist_reduce_fx="cat")
-
-    def update(self, keypoints: Tensor, cloud: Tensor, mask: Tensor | None = None) -> None:
-        """Add models: keypoints (B, K, 3), cloud (B, N, 3), same unit, and mask (B, N) bool or None."""
-        keypoints, cloud = keypoints.detach().cpu(), cloud.detach().cpu()
-        mask = checked_cloud_mask(keypoints, cloud, None if mask is None else mask.cpu())
-        distance = surface_distance(keypoints, cloud, mask)
-        limits = torch.tensor(self.thresholds, dtype=torch.float64)
-        columns = [
-            box_coverage(keypoints, cloud, mask)[:, None],
-            box_iou(keypoints, cloud, mask)[:, None],
-            (distance[..., None] < limits).double().mean(dim=1),
-            distance.mean(dim=1, keepdim=True),
-            (smallest_distance(keypoints) / cloud_radius(cloud, mask))[:, None],
-        ]
-        self.flat_values.append(torch.cat(columns, dim=1).flatten().to(self.device, self.dtype))
-
-    def compute(self) -> dict[str, Tensor]:
-        """The results, see the class.
-
-        Raises:
-            ValueError: no model was given.
-        """
-        shares = [f"inclusivity@{threshold_name(t)}" for t in self.thresholds]
-        names = ["coverage", "box_iou", *shares, "surface_distance", "spacing"]
-        values = flat_rows(self.flat_values, len(names))
-        if not len(values):
-            raise ValueError("Coverage needs at least one model, got none")
-        return mean_with_interval(self, names, values, self.num_bootstrap, self.seed)

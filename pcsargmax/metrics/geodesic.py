@@ -1,10 +1,10 @@
 """Distances along a cloud: shortest paths over the graph that joins each point to its nearest neighbours.
 
-KeypointNet's own benchmark (You et al., CVPR 2020) measures PCK, mIoU and mAP by them, over 20 neighbours. The two
-sides of a thin wall are then far apart, if the cloud is fine enough to tell them.
+KeypointNet's own benchmark (You et al., CVPR 2020) computes PCK, mIoU and mAP with them, over 20 neighbours. The
+two sides of a thin wall are then far apart, if the cloud is dense enough to separate them.
 
     graph = CloudGraph(points)
-    errors = geodesic_errors(graph, found_index, target_index, visible)  # (K,)
+    errors = geodesic_errors(preds, target, visible, graph)  # (K,), preds and target are rows of the points
     pck.update_errors(errors[None])
 """
 
@@ -25,8 +25,8 @@ class CloudGraph:
     the path may take it both ways. Points in one place are joined by edges of length 0.
 
     A cloud may fall into parts that no path joins, such as a seat and a cushion above it: the distance between them is
-    infinite here. In the benchmark's own code it is 0, since the function of an old scikit-learn that it calls gives 0
-    where there is no path, so that a keypoint on a part of its own counts as found. That is not repeated here.
+    infinite here. In the benchmark's own code it is 0, since the function of an old scikit-learn that it calls returns
+    0 where there is no path, so that a keypoint on a separate part counts as found. That is not repeated here.
 
     Args:
         points: (N, D) positions, any unit; distances come in the same.
@@ -34,6 +34,13 @@ class CloudGraph:
 
     Raises:
         ValueError: `points` not (N, D), empty or not finite, or `neighbors` below 1.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics import CloudGraph
+        >>> graph = CloudGraph(torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]), neighbors=1)
+        >>> graph.distances(torch.tensor([0]))  # along two edges, not the diagonal
+        tensor([[0., 1., 2.]], dtype=torch.float64)
     """
 
     def __init__(self, points: Tensor, neighbors: int = NEIGHBORS) -> None:
@@ -45,7 +52,7 @@ class CloudGraph:
         self._graph = _neighbor_graph(points.detach().cpu().double().numpy(), neighbors)
 
     def distances(self, sources: Tensor) -> Tensor:
-        """Length of the shortest path from some points to all.
+        """Return the length of the shortest path from some points to all.
 
         Args:
             sources: (S,) long, rows of the points.
@@ -75,45 +82,60 @@ class CloudGraph:
             )
 
 
-def geodesic_errors(points: Tensor | CloudGraph, found_index: Tensor, target_index: Tensor, visible: Tensor) -> Tensor:
-    """Geodesic distance of each keypoint found to its annotation, both points of the cloud.
+def geodesic_errors(preds: Tensor, target: Tensor, visible: Tensor, points: Tensor | CloudGraph) -> Tensor:
+    """Return the geodesic distance of each predicted keypoint to its annotation, both points of the cloud.
 
     Args:
-        points: (N, D) positions, any unit, or their `CloudGraph` where several guesses are measured on one cloud.
-        found_index: (K,) long, row of the point that was found; the benchmark takes the most probable one.
-        target_index: (K,) long, row of the annotated point; what stands at absent keypoints is ignored.
+        preds: (K,) long, row of the predicted point; the benchmark takes the most probable one.
+        target: (K,) long, row of the annotated point; what stands at absent keypoints is ignored.
         visible: (K,) bool, True where the keypoint is annotated.
+        points: (N, D) positions, any unit, or their `CloudGraph` where several predictions share one cloud.
 
     Returns:
         (K,) float64, the unit of the points: NaN where absent, infinite where no path joins the two.
 
     Raises:
         ValueError: shapes that do not agree, `visible` not bool, or an index in use that is no row of the points.
+
+    Example:
+        The path leads around a corner, 3 + 2 + 1:
+
+        >>> import torch
+        >>> from pcsargmax.metrics import CloudGraph, geodesic_errors
+        >>> graph = CloudGraph(torch.tensor([[0.0, 3.0], [0.0, 0.0], [2.0, 0.0], [3.0, 0.0]]), neighbors=1)
+        >>> geodesic_errors(torch.tensor([0]), torch.tensor([3]), torch.tensor([True]), graph)
+        tensor([6.], dtype=torch.float64)
     """
     graph = points if isinstance(points, CloudGraph) else CloudGraph(points)
     if visible.dtype != torch.bool or visible.ndim != 1:
         raise ValueError(f"visible must be bool of shape (K,), got {visible.dtype} of shape {tuple(visible.shape)}")
-    for name, index in (("found_index", found_index), ("target_index", target_index)):
+    for name, index in (("preds", preds), ("target", target)):
         if index.shape != visible.shape:
             raise ValueError(f"{name} must be long of shape {tuple(visible.shape)}, got {tuple(index.shape)}")
     visible = visible.cpu()
-    found, target = found_index.cpu()[visible], target_index.cpu()[visible]
-    graph._check_rows("found_index", found)
-    graph._check_rows("target_index", target)
+    preds, target = preds.cpu()[visible], target.cpu()[visible]
+    graph._check_rows("preds", preds)
+    graph._check_rows("target", target)
     errors = torch.full(visible.shape, torch.nan, dtype=torch.float64)
-    errors[visible] = graph.distances(target).gather(1, found[:, None]).squeeze(1)
+    errors[visible] = graph.distances(target).gather(1, preds[:, None]).squeeze(1)
     return errors
 
 
 def nearest_index(points: Tensor, query: Tensor) -> Tensor:
-    """Row of the point of a cloud that lies nearest to each place, the lowest among equals.
+    """Return the row of the point of a cloud that lies nearest to each query, the lowest among equals.
 
     Args:
         points: (N, D) positions, any unit.
-        query: (Q, D) places, same unit.
+        query: (Q, D) positions, same unit.
 
     Returns:
         (Q,) long.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics.geodesic import nearest_index
+        >>> nearest_index(torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.9, 0.2]]))
+        tensor([1])
     """
     _check_points("points", points)
     if query.ndim != 2 or query.shape[1] != points.shape[1]:

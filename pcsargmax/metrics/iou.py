@@ -1,4 +1,4 @@
-"""Keypoint mIoU by three protocols, for keypoints that carry no fixed order.
+"""Keypoint mIoU by three protocols, for keypoints without a fixed order.
 
 Each is Σ numerator / Σ denominator over models of P predicted and G annotated keypoints:
 
@@ -8,7 +8,7 @@ Each is Σ numerator / Σ denominator over models of P predicted and G annotated
     "keypointnet"      the same of geodesic distances, the predictions being all points above a probability
 
 The last two pool the keypoints of all models. A prediction may serve many annotations there and the other way round, so
-ten predictions in one place cost nothing; and FN and FP are counted apart, so the figure is no intersection over union.
+ten predictions in one place cost nothing; and FN and FP are counted apart, so the value is no intersection over union.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,8 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-from pcsargmax.metrics.bootstrap import bootstrap_interval, check_num_bootstrap, flat_rows
-from pcsargmax.metrics.pck import checked_thresholds, count_update, threshold_name
+from pcsargmax.metrics.pck import checked_thresholds
 
 IouProtocol = Literal["hungarian", "skeleton-merger", "keypointnet"]
 
@@ -28,7 +26,7 @@ SALIENT = 0.1
 
 
 def match_within(distance: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """Pair rows with columns one to one: as many pairs within the threshold as can be, the nearest such.
+    """Pair rows with columns one to one: as many pairs within the threshold as possible, of the least total distance.
 
     Args:
         distance: (P, G) distances, not NaN, any unit.
@@ -51,32 +49,40 @@ def match_within(distance: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
 
 
 def hungarian_iou(
-    prediction: Tensor,
+    preds: Tensor,
     target: Tensor,
-    thresholds: Sequence[float] = (0.1,),
-    *,
     visible: Tensor | None = None,
     present: Tensor | None = None,
+    *,
+    thresholds: Sequence[float] = (0.1,),
 ) -> Tensor:
-    """IoU = TP / (P + G − TP) of P predicted and G annotated keypoints per model, matched one to one.
+    """Return IoU = TP / (P + G − TP) of P predicted and G annotated keypoints per model, matched one to one.
 
     TP is the number of pairs within the threshold (Euclidean, ≤) in the best matching (Hungarian method),
     each keypoint in one pair at most. Keypoint ids play no part.
 
     Args:
-        prediction: (B, P, D) positions, raw units.
+        preds: (B, P, D) positions, raw units.
         target: (B, G, D) annotated positions, same units.
-        thresholds: T distances, raw units, positive and ascending.
         visible: (B, G) bool, True where annotated; None: all.
         present: (B, P) bool, True where the keypoint is predicted to exist; None: all.
+        thresholds: T distances, raw units, positive and ascending.
 
     Returns:
         (B, T) float64; NaN for a model with neither predictions nor annotations.
 
     Raises:
         ValueError: shapes that do not agree, masks not bool, or a position in use that is not finite.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics import hungarian_iou
+        >>> preds = torch.tensor([[[0.0, 0.0], [5.0, 0.0]]])
+        >>> target = torch.tensor([[[0.1, 0.0], [9.0, 0.0]]])
+        >>> hungarian_iou(preds, target, thresholds=(0.2, 4.0))  # 1 / (2 + 2 − 1) and 2 / (2 + 2 − 2)
+        tensor([[0.3333, 1.0000]], dtype=torch.float64)
     """
-    terms = [iou_terms(distance, thresholds) for distance in pairwise_distances(prediction, target, visible, present)]
+    terms = [iou_terms(distance, thresholds) for distance in pairwise_distances(preds, target, visible, present)]
     numerator, denominator = (torch.stack(terms) if terms else _no_terms(thresholds)).unbind(dim=-1)
     return numerator / denominator
 
@@ -84,7 +90,7 @@ def hungarian_iou(
 def keypoint_iou(
     distances: Sequence[Tensor], thresholds: Sequence[float] = (0.1,), protocol: IouProtocol = "hungarian"
 ) -> Tensor:
-    """mIoU of models by one of three protocols; see the head of this file.
+    """Return the mIoU of models by one of three protocols; see the module.
 
     Args:
         distances: of each model (P, G), from each predicted to each annotated keypoint, in one unit: Euclidean
@@ -97,7 +103,16 @@ def keypoint_iou(
         (T,) float64, 0 to 1; NaN without any keypoint.
 
     Raises:
-        ValueError: an unknown protocol, or distances that are no (P, G), NaN or negative.
+        ValueError: an unknown protocol, or distances that are not (P, G), NaN or negative.
+
+    Example:
+        Two predictions at one annotation, while another is missed:
+
+        >>> import torch
+        >>> from pcsargmax.metrics import keypoint_iou
+        >>> distances = [torch.tensor([[0.0, 5.0], [0.0, 5.0]])]
+        >>> keypoint_iou(distances), keypoint_iou(distances, protocol="skeleton-merger")  # 1 / 3 and 1 / 2
+        (tensor([0.3333], dtype=torch.float64), tensor([0.5000], dtype=torch.float64))
     """
     terms = [iou_terms(distance, thresholds, protocol) for distance in distances]
     numerator, denominator = (torch.stack(terms) if terms else _no_terms(thresholds)).sum(dim=0).unbind(dim=-1)
@@ -105,12 +120,12 @@ def keypoint_iou(
 
 
 def iou_terms(distance: Tensor, thresholds: Sequence[float], protocol: IouProtocol = "hungarian") -> Tensor:
-    """What one model adds to numerator and denominator of the mIoU: (P, G) distances -> (T, 2) float64.
+    """Return the contributions of a model to numerator and denominator of the mIoU: (P, G) distances -> (T, 2) float64.
 
     Both are 0 for a model that has neither predictions nor annotations; see `keypoint_iou`.
     """
     limits = checked_thresholds(thresholds)
-    _check_protocol(protocol)
+    checked_protocol(protocol)
     if distance.ndim != 2 or distance.isnan().any() or (distance < 0).any():
         raise ValueError(
             f"distances must be (P, G) for each model, none NaN or negative, got {tuple(distance.shape)} "
@@ -130,12 +145,12 @@ def iou_terms(distance: Tensor, thresholds: Sequence[float], protocol: IouProtoc
 
 
 def pairwise_distances(
-    prediction: Tensor, target: Tensor, visible: Tensor | None = None, present: Tensor | None = None
+    preds: Tensor, target: Tensor, visible: Tensor | None = None, present: Tensor | None = None
 ) -> list[Tensor]:
-    """Euclidean distances of each model from the keypoints predicted to exist to those annotated.
+    """Return the Euclidean distances of each model from the keypoints predicted to exist to those annotated.
 
     Args:
-        prediction: (B, P, D) positions.
+        preds: (B, P, D) positions.
         target: (B, G, D) annotated positions, same units.
         visible: (B, G) bool, True where annotated; None: all.
         present: (B, P) bool, True where the keypoint is predicted to exist; None: all.
@@ -146,31 +161,25 @@ def pairwise_distances(
     Raises:
         ValueError: as in `hungarian_iou`.
     """
-    if (
-        prediction.ndim != 3
-        or target.ndim != 3
-        or prediction.shape[::2] != target.shape[::2]
-        or not prediction.shape[2]
-    ):
+    if preds.ndim != 3 or target.ndim != 3 or preds.shape[::2] != target.shape[::2] or not preds.shape[2]:
         raise ValueError(
-            "prediction and target must be (B, P, D) and (B, G, D), got "
-            f"{tuple(prediction.shape)} and {tuple(target.shape)}"
+            f"preds and target must be (B, P, D) and (B, G, D), got {tuple(preds.shape)} and {tuple(target.shape)}"
         )
-    present = _checked_mask("present", present, "prediction", prediction)
+    present = _checked_mask("present", present, "preds", preds)
     visible = _checked_mask("visible", visible, "target", target)
     # Differences, not the matrix product that cdist may use: it cancels far from the origin.
     return [
         torch.linalg.vector_norm(p[has_p][:, None] - g[has_g][None], dim=-1)
-        for p, has_p, g, has_g in zip(prediction, present, target, visible, strict=True)
+        for p, has_p, g, has_g in zip(preds, present, target, visible, strict=True)
     ]
 
 
 def saliency(probability: Tensor, presence: Tensor | None = None) -> Tensor:
-    """Probability of each point that some keypoint is there, 1 − Π (1 − presence · probability).
+    """Return the probability that some keypoint lies at each point, 1 − Π (1 − presence · probability).
 
-    KeypointNet's benchmark has a network that tells keypoints from other points, one number a point. A map per keypoint
-    gives such a number too, keypoints being independent of one another given the cloud; but each map sums to 1 over
-    the points, so wide maps may be nowhere above `SALIENT` where that network would be.
+    KeypointNet's benchmark has a network that tells keypoints from other points, with one number per point. A map per
+    keypoint gives such a number too, keypoints being independent of one another given the cloud; but each map sums to 1
+    over the points, so wide maps may nowhere exceed `SALIENT` where that network would.
 
     Args:
         probability: (K, N) a map per keypoint, each summing to 1.
@@ -199,9 +208,11 @@ def _no_terms(thresholds: Sequence[float]) -> Tensor:
     return torch.zeros(0, len(checked_thresholds(thresholds)), 2, dtype=torch.float64)
 
 
-def _check_protocol(protocol: str) -> None:
+def checked_protocol(protocol: IouProtocol) -> IouProtocol:
+    """Return the protocol; raise ValueError unless it is one of the three."""
     if protocol not in get_args(IouProtocol):
         raise ValueError(f"protocol must be one of {', '.join(get_args(IouProtocol))}, got {protocol!r}")
+    return protocol
 
 
 def _checked_mask(name: str, mask: Tensor | None, of: str, positions: Tensor) -> Tensor:
@@ -218,76 +229,3 @@ def _checked_mask(name: str, mask: Tensor | None, of: str, positions: Tensor) ->
             f"{of} must be finite where {name}, got NaN or infinity at {broken} of {int(mask.sum())} keypoints"
         )
     return mask
-
-
-class KeypointIoU(Metric):
-    """mIoU of keypoints without order, with 95 % bootstrap intervals over models.
-
-    `compute` returns, per threshold, "iou@0.1" and the ends of its interval "iou@0.1/low" and "iou@0.1/high"
-    (NaN for a single model), and "num_models"; models with neither predictions nor annotations do not count.
-
-    Args:
-        thresholds: raw units, positive and ascending; 0.1 is what published tables use.
-        num_bootstrap: resamples for the intervals; 0 leaves them out.
-        seed: of the resampling.
-        protocol: "hungarian", "skeleton-merger" or "keypointnet"; see `keypoint_iou`.
-    """
-
-    full_state_update = False
-    higher_is_better = True
-    is_differentiable = False
-    flat_terms: list[Tensor]
-
-    def __init__(
-        self,
-        thresholds: Sequence[float] = (0.1,),
-        num_bootstrap: int = 1000,
-        seed: int = 0,
-        protocol: IouProtocol = "hungarian",
-    ) -> None:
-        """See the class."""
-        super().__init__()
-        self.thresholds = checked_thresholds(thresholds)
-        check_num_bootstrap(num_bootstrap)
-        _check_protocol(protocol)
-        self.num_bootstrap = num_bootstrap
-        self.seed = seed
-        self.protocol: IouProtocol = protocol
-        # Flat, so that a process without any model can still be gathered.
-        self.add_state("flat_terms", default=[], dist_reduce_fx="cat")
-
-    def update(self, prediction: Tensor, target: Tensor, visible: Tensor, present: Tensor | None = None) -> None:
-        """Add models, Euclidean: (B, P, D), (B, G, D), (B, G) bool and (B, P) bool or None.
-
-        The protocols "skeleton-merger" and "keypointnet" mean cloud points, so predictions are to be snapped first.
-        """
-        self._add(pairwise_distances(prediction, target, visible, present))
-
-    def update_distances(self, distances: Sequence[Tensor]) -> None:
-        """Add models by distances (P, G) of their keypoints, e.g. along the cloud; see `keypoint_iou`."""
-        count_update(self)
-        self._add(distances)
-
-    def _add(self, distances: Sequence[Tensor]) -> None:
-        terms = [iou_terms(distance, self.thresholds, self.protocol) for distance in distances]
-        flat = torch.cat([term.flatten() for term in terms]) if terms else torch.empty(0)
-        self.flat_terms.append(flat.to(self.device, self.dtype))
-
-    def compute(self) -> dict[str, Tensor]:
-        """The results, see the class.
-
-        Raises:
-            ValueError: no model with a keypoint was given.
-        """
-        terms = flat_rows(self.flat_terms, 2 * len(self.thresholds)).unflatten(1, (-1, 2))  # (M, T, 2)
-        numerator, denominator = terms[terms.any(dim=2).any(dim=1)].unbind(dim=2)
-        if not len(numerator):
-            raise ValueError("KeypointIoU needs at least one model with keypoints, got none")
-        names = [f"iou@{threshold_name(t)}" for t in self.thresholds]
-        result = dict(zip(names, numerator.sum(dim=0) / denominator.sum(dim=0), strict=True))
-        if self.num_bootstrap:
-            low, high = bootstrap_interval(numerator, denominator, num=self.num_bootstrap, seed=self.seed)
-            for i, name in enumerate(names):
-                result |= {f"{name}/low": low[i], f"{name}/high": high[i]}
-        result = {key: value.to(self.device, self.dtype) for key, value in result.items()}
-        return result | {"num_models": torch.tensor(len(numerator), device=self.device)}

@@ -1,18 +1,16 @@
-"""MPJPE and PA-MPJPE: the error of the joints of a body in space, in the unit that it is given in, mostly mm.
+"""Errors of the joints of a body in space, in the unit of the positions, mostly mm.
 
-MPJPE compares poses whose root joints lie in one place; PA-MPJPE poses that a similarity has brought as near as can be.
+MPJPE compares poses with their root joints in one place, PA-MPJPE after the best similarity transform.
 """
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
-from pcsargmax.metrics.bootstrap import bootstrap_interval, check_num_bootstrap, flat_rows
 from pcsargmax.metrics.pck import keypoint_errors
 
 
 def root_relative(positions: Tensor, root: int | None = 0) -> Tensor:
-    """Positions (B, K, D) with the joint `root` moved to the origin; None leaves them where they are."""
+    """Move the joint `root` of positions (B, K, D) to the origin; None leaves them unchanged."""
     if root is None:
         return positions
     if not -positions.shape[1] <= root < positions.shape[1]:
@@ -20,11 +18,11 @@ def root_relative(positions: Tensor, root: int | None = 0) -> Tensor:
     return positions - positions[:, root, None]
 
 
-def joint_errors(prediction: Tensor, target: Tensor, visible: Tensor, *, root: int | None = 0) -> Tensor:
-    """Distance of each joint to its annotation after the roots are put in one place (Ionescu et al., TPAMI 2014).
+def joint_errors(preds: Tensor, target: Tensor, visible: Tensor, *, root: int | None = 0) -> Tensor:
+    """Return the distance of each joint to its annotation with the roots in one place (Ionescu et al., TPAMI 2014).
 
     Args:
-        prediction: (B, K, D) joints, in space (camera frame, mm), not in pixels.
+        preds: (B, K, D) joints, in space (camera frame, mm), not in pixels.
         target: (B, K, D) annotated joints, same unit; what stands at absent joints is ignored.
         visible: (B, K) bool, True where the joint is annotated.
         root: the joint put in one place, 0 being the pelvis of Human3.6M; None: no joint, absolute errors.
@@ -35,30 +33,38 @@ def joint_errors(prediction: Tensor, target: Tensor, visible: Tensor, *, root: i
     Raises:
         ValueError: shapes that do not agree, `visible` not bool, a visible position that is not finite, or a pose
             whose root is absent.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics import joint_errors
+        >>> target = torch.tensor([[[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
+        >>> preds = torch.tensor([[[5.0, 5.0, 5.0], [5.0, 5.0, 8.0]]])
+        >>> joint_errors(preds, target, torch.tensor([[True, True]]))
+        tensor([[0., 2.]], dtype=torch.float64)
     """
-    keypoint_errors(prediction, target, visible)  # checks
+    keypoint_errors(preds, target, visible)  # checks
     target = _known(target, visible)
     if root is not None:
-        root_relative(prediction, root)  # checks
+        root_relative(preds, root)  # checks
         _check_root(visible, root)
-    return keypoint_errors(root_relative(prediction.double(), root), root_relative(target, root), visible)
+    return keypoint_errors(root_relative(preds.double(), root), root_relative(target, root), visible)
 
 
 def procrustes_aligned(
-    prediction: Tensor,
+    preds: Tensor,
     target: Tensor,
     visible: Tensor | None = None,
     *,
     scale: bool = True,
     reflection: bool = False,
 ) -> Tensor:
-    """Move each pose onto its target by the similarity that leaves the least sum of squared distances.
+    """Move each pose onto its target by the similarity with the least sum of squared distances.
 
     Rotation by the singular values of the cross-covariance (Kabsch 1976), the smallest taken negative where the best
     orthogonal matrix would mirror; scale and translation after Umeyama (1991).
 
     Args:
-        prediction: (B, K, D) joints.
+        preds: (B, K, D) joints.
         target: (B, K, D) where they ought to be; what stands at absent joints is ignored.
         visible: (B, K) bool, the joints that count; None: all. The others are moved along.
         scale: let the similarity scale; False: rigid.
@@ -70,13 +76,21 @@ def procrustes_aligned(
 
     Raises:
         ValueError: as of `joint_errors`.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics import procrustes_aligned
+        >>> target = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]]])
+        >>> turned = torch.stack([-target[..., 1], target[..., 0]], dim=-1)  # by 90 degrees
+        >>> torch.allclose(procrustes_aligned(3 * turned + 5, target), target.double())
+        True
     """
     if visible is None:
-        visible = torch.ones(prediction.shape[:2], dtype=torch.bool, device=prediction.device)
-    keypoint_errors(prediction, target, visible)  # checks
+        visible = torch.ones(preds.shape[:2], dtype=torch.bool, device=preds.device)
+    keypoint_errors(preds, target, visible)  # checks
     weight = visible.double()[..., None]
     count = weight.sum(dim=1, keepdim=True).clamp_min(1)
-    moved, fixed = _known(prediction, visible), _known(target, visible)
+    moved, fixed = _known(preds, visible), _known(target, visible)
     from_centre, to_centre = moved.sum(dim=1, keepdim=True) / count, fixed.sum(dim=1, keepdim=True) / count
     moved, fixed = (moved - from_centre) * weight, (fixed - to_centre) * weight
     u, s, vh = torch.linalg.svd(fixed.mT @ moved)  # (B, D, D)
@@ -88,137 +102,46 @@ def procrustes_aligned(
     if scale:
         spread = moved.square().sum(dim=(1, 2))
         factor = (s * sign).sum(dim=1) / spread.clamp_min(torch.finfo(torch.float64).tiny)
-    aligned = factor[:, None, None] * (prediction.double() - from_centre) @ rotation.mT + to_centre
-    return torch.where(visible.any(dim=1)[:, None, None], aligned, prediction.double())
+    aligned = factor[:, None, None] * (preds.double() - from_centre) @ rotation.mT + to_centre
+    return torch.where(visible.any(dim=1)[:, None, None], aligned, preds.double())
 
 
-def aligned_joint_errors(prediction: Tensor, target: Tensor, visible: Tensor) -> Tensor:
-    """Distance of each joint to its annotation after `procrustes_aligned`: (B, K) float64, NaN where absent.
+def aligned_joint_errors(preds: Tensor, target: Tensor, visible: Tensor) -> Tensor:
+    """Return the distance of each joint to its annotation after `procrustes_aligned`: (B, K) float64, NaN where absent.
 
-    NaN too for a pose of fewer than three visible joints, which a similarity brings in place whatever they are.
+    NaN too for a pose of fewer than three visible joints, which some similarity always aligns exactly.
     Arguments and errors as of `joint_errors`.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics import aligned_joint_errors
+        >>> target = torch.tensor([[[0.0, 0.0], [2.0, 0.0], [1.0, 1.0]]])
+        >>> aligned_joint_errors(4 * target + 3, target, torch.ones(1, 3, dtype=torch.bool)).round(decimals=6).abs()
+        tensor([[0., 0., 0.]], dtype=torch.float64)
     """
-    errors = keypoint_errors(procrustes_aligned(prediction, target, visible), target.double(), visible)
+    errors = keypoint_errors(procrustes_aligned(preds, target, visible), target.double(), visible)
     few = visible.sum(dim=1, keepdim=True) < 3
     return errors.masked_fill(few, torch.nan)
 
 
-class JointError(Metric):
-    """MPJPE and PA-MPJPE with 95 % bootstrap intervals over poses.
+def joint_values(
+    preds: Tensor, target: Tensor, visible: Tensor, *, root: int | None = 0, joints: tuple[int, ...] | None = None
+) -> Tensor:
+    """Return all of these errors of the joints, or of `joints` only; the other arguments are those of `joint_errors`.
 
-    `compute` returns tensors in the unit given:
-
-    - "mpjpe": mean error of the joints, roots in one place; "pa_mpjpe": the same after a similarity. The mean of the
-      poses' means, which is the mean of all joints where every pose has all of them, as in Human3.6M;
-    - each with "/low" and "/high", the ends of its interval; NaN for a single pose;
-    - "median_error", "mpjpe_per_joint" (K,), "pa_mpjpe_per_joint" (K,): NaN for a joint that no pose has;
-    - "error_per_axis" (D,): mean absolute error along each axis, roots in one place;
-    - "num_poses", "num_joints": poses given, visible joints among them; "num_unaligned": poses of fewer than three
-      visible joints, which PA-MPJPE leaves out.
-
-    Args:
-        root: see `joint_errors`.
-        joints: which count, of those given, such as the 17 of Human3.6M without the added thorax; None: all. The root
-            need not be one of them.
-        num_bootstrap: resamples for the intervals; 0 leaves them out.
-        seed: of the resampling.
+    Returns:
+        (B, K, 2 + D) float64: the error with the roots in one place, the error after a similarity, the absolute offset
+        along each axis; NaN where absent.
     """
-
-    full_state_update = False
-    higher_is_better = False
-    is_differentiable = False
-    flat_values: list[Tensor]
-    width: Tensor
-
-    def __init__(
-        self,
-        root: int | None = 0,
-        joints: tuple[int, ...] | None = None,
-        num_bootstrap: int = 1000,
-        seed: int = 0,
-    ) -> None:
-        """See the class."""
-        super().__init__()
-        check_num_bootstrap(num_bootstrap)
-        if joints is not None and (not joints or len(set(joints)) < len(joints)):
-            raise ValueError(f"joints must be at least one, each once, got {joints}")
-        self.root = root
-        self.joints = None if joints is None else tuple(joints)
-        self.num_bootstrap = num_bootstrap
-        self.seed = seed
-        # Flat, with the sizes apart: a process without any pose can then still be gathered.
-        self.add_state("flat_values", default=[], dist_reduce_fx="cat")
-        self.add_state("width", default=torch.zeros(2, dtype=torch.long), dist_reduce_fx="max")
-
-    def update(self, prediction: Tensor, target: Tensor, visible: Tensor) -> None:
-        """Add poses: prediction and target (B, K, D) in space, visible (B, K) bool; see `joint_errors`."""
-        errors = joint_errors(prediction, target, visible, root=self.root)
-        offsets = root_relative(prediction.double(), self.root) - root_relative(_known(target, visible), self.root)
-        chosen = self._chosen(errors.shape[1])
-        aligned = aligned_joint_errors(prediction[:, chosen], target[:, chosen], visible[:, chosen])
-        axes = offsets.abs().masked_fill(~visible[..., None], torch.nan)[:, chosen]
-        values = torch.cat([errors[:, chosen, None], aligned[..., None], axes], dim=-1)  # (B, K, 2 + D)
-        shape = torch.tensor(values.shape[1:], device=self.width.device)
-        if self.width.any() and not torch.equal(self.width, shape):
-            expected = f"{int(self.width[0])} joints of {int(self.width[1]) - 2} dimensions as before"
-            raise ValueError(f"prediction must have {expected}, got {values.shape[1]} of {values.shape[2] - 2}")
-        self.width.copy_(shape)
-        self.flat_values.append(values.detach().to(self.dtype).flatten())
-
-    def _chosen(self, num_joints: int) -> list[int]:
-        chosen = list(range(num_joints)) if self.joints is None else list(self.joints)
-        if not all(0 <= joint < num_joints for joint in chosen):
-            raise ValueError(f"joints must be among the {num_joints} given, got {chosen}")
-        return chosen
-
-    @property
-    def errors(self) -> tuple[Tensor, Tensor]:
-        """(M, K) errors, roots in one place and after a similarity, of the poses so far; NaN where absent."""
-        values = self._values()
-        return values[..., 0], values[..., 1]
-
-    def _values(self) -> Tensor:
-        joints, width = (max(int(size), least) for size, least in zip(self.width, (1, 2), strict=True))
-        return flat_rows(self.flat_values, joints * width).unflatten(1, (joints, width))
-
-    def compute(self) -> dict[str, Tensor]:
-        """The results, see the class.
-
-        Raises:
-            ValueError: no visible joint was given.
-        """
-        values = self._values()
-        if values.isnan().all():
-            raise ValueError(f"JointError needs at least one visible joint, got none in {len(values)} poses")
-        errors, aligned = values[..., 0], values[..., 1]
-        result = self._mean("mpjpe", errors) | self._mean("pa_mpjpe", aligned)
-        result |= {
-            "median_error": errors[~errors.isnan()].quantile(0.5),
-            "mpjpe_per_joint": errors.nanmean(dim=0),
-            "pa_mpjpe_per_joint": aligned.nanmean(dim=0),
-            "error_per_axis": values[..., 2:].flatten(0, 1).nanmean(dim=0),
-        }
-        result = {name: value.to(self.device, self.dtype) for name, value in result.items()}
-        seen = ~errors.isnan()
-        counts = {
-            "num_poses": torch.tensor(len(values)),
-            "num_joints": seen.sum(),
-            "num_unaligned": (seen.any(dim=1) & aligned.isnan().all(dim=1)).sum(),
-        }
-        return result | {name: value.to(self.device) for name, value in counts.items()}
-
-    def _mean(self, name: str, errors: Tensor) -> dict[str, Tensor]:
-        """Mean over poses of the mean over their joints of errors (M, K), with its interval."""
-        poses = errors.nanmean(dim=1)
-        poses = poses[~poses.isnan()]
-        if not len(poses):
-            missing = poses.new_tensor(torch.nan)
-            return {name: missing} | ({f"{name}/low": missing, f"{name}/high": missing} if self.num_bootstrap else {})
-        result = {name: poses.mean()}
-        if self.num_bootstrap:
-            low, high = bootstrap_interval(poses, num=self.num_bootstrap, seed=self.seed)
-            result |= {f"{name}/low": low, f"{name}/high": high}
-        return result
+    errors = joint_errors(preds, target, visible, root=root)
+    offsets = root_relative(preds.double(), root) - root_relative(_known(target, visible), root)
+    num_joints = errors.shape[1]
+    chosen = list(range(num_joints)) if joints is None else list(joints)
+    if not all(0 <= joint < num_joints for joint in chosen):
+        raise ValueError(f"joints must be among the {num_joints} given, got {chosen}")
+    aligned = aligned_joint_errors(preds[:, chosen], target[:, chosen], visible[:, chosen])
+    axes = offsets.abs().masked_fill(~visible[..., None], torch.nan)[:, chosen]
+    return torch.cat([errors[:, chosen, None], aligned[..., None], axes], dim=-1)
 
 
 def _known(positions: Tensor, visible: Tensor) -> Tensor:

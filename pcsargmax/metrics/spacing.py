@@ -1,11 +1,11 @@
-"""How far the keypoints of a model lie from one another, and which of them are one place."""
+"""Distances between the keypoints of a model, and merging of those that lie in one place."""
 
 import torch
 from torch import Tensor
 
 
 def smallest_distance(keypoints: Tensor, present: Tensor | None = None) -> Tensor:
-    """Distance of the two keypoints of a model that are closest to one another.
+    """Return the smallest distance between two keypoints of a model.
 
     Args:
         keypoints: (B, K, D) positions.
@@ -19,17 +19,17 @@ def smallest_distance(keypoints: Tensor, present: Tensor | None = None) -> Tenso
 
 
 def mean_spacing(keypoints: Tensor, present: Tensor | None = None) -> Tensor:
-    """Mean over the keypoints of a model of the distance to the nearest other one; as `smallest_distance`."""
+    """Return the mean distance of the keypoints of a model to the nearest other one; as `smallest_distance`."""
     distance = _to_nearest_other(keypoints, present)
     return distance.masked_fill(distance.isinf(), torch.nan).nanmean(dim=1)
 
 
 def merge_close(keypoints: Tensor, resolution: Tensor) -> Tensor:
-    """Put all keypoints that hang together by steps below the resolution where the first of them is.
+    """Move all keypoints that are connected by steps shorter than the resolution to the first of them.
 
     Args:
         keypoints: (B, K, D) positions.
-        resolution: (B,) what a step must be shorter than, same unit; 0 and NaN move nothing.
+        resolution: (B,) upper limit of a step, same unit; 0 and NaN move nothing.
 
     Returns:
         (B, K, D) float64.

@@ -1,4 +1,4 @@
-"""Statistics of resampled scores: what a bootstrap over shapes computes again."""
+"""Statistics for `paired_bootstrap`: metrics as functions of the weights of the models."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pcsargmax.metrics.pck import correct
 
 
 def pck_statistic(errors: Tensor, threshold: float) -> Statistic:
-    """PCK over all visible keypoints of all models: a share, 0 to 1.
+    """Return the statistic of PCK over all visible keypoints of all models: a share, 0 to 1.
 
     Args:
         errors: (M, K), NaN where absent.
-        threshold: what an error may be at most, the unit of the errors.
+        threshold: largest error of a correct keypoint, the unit of the errors.
 
     Raises:
         ValueError: a threshold that is not positive.
@@ -25,17 +25,17 @@ def pck_statistic(errors: Tensor, threshold: float) -> Statistic:
 
 
 def correlation_statistic(confidence: Tensor, errors: Tensor, threshold: float) -> Statistic:
-    """Pearson's r, over the visible keypoints, of confidence with an error of at most the threshold.
+    """Return the statistic of Pearson's r, over the visible keypoints, of confidence with correctness at the threshold.
 
-    From sums per model, as a resample counts whole models: the cost does not grow with the keypoints.
+    It is computed from sums per model, as whole models are resampled: the cost does not grow with the keypoints.
 
     Args:
-        confidence: (M, K); what stands at absent keypoints is ignored.
+        confidence: (M, K); values at absent keypoints are ignored.
         errors: (M, K), NaN where absent.
         threshold: the unit of the errors.
 
     Returns:
-        A statistic that is NaN where confidence or correctness is the same for all.
+        A statistic that is NaN where confidence or correctness is constant.
 
     Raises:
         ValueError: shapes that differ, or a threshold that is not positive.
@@ -65,12 +65,12 @@ def correlation_statistic(confidence: Tensor, errors: Tensor, threshold: float) 
 
 
 def das_statistic(ids: Tensor, keypoints: Tensor, *, corrected: bool = False) -> Statistic:
-    """Dual alignment score of the labels of the models, pairs of a model with itself counted, as published.
+    """Return the statistic of the dual alignment score, pairs of a model with itself counted, as published.
 
     Args:
         ids: (M, K) long, id of the annotation nearest to each keypoint.
         keypoints: (M, G) long, the keypoint nearest to each annotation, −1 where that is absent.
-        corrected: above chance; the labels are then to be those of merged keypoints.
+        corrected: above chance; pass the labels of merged keypoints then.
     """
 
     def statistic(weights: Tensor) -> Tensor:

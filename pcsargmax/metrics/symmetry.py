@@ -4,7 +4,7 @@ KeypointNet annotates with each model which keypoints its symmetries exchange. A
 keypoints that the model itself cannot tell from the annotated one. The rules:
 
 - A reflection exchanges the two keypoints of each of its groups, all groups at once. Where groups share a keypoint they
-  are of several planes, told apart by the direction from one keypoint of a group to the other, and planes combine. A
+  are of several planes, distinguished by the direction from one keypoint of a group to the other, and planes combine. A
   keypoint without a group, or alone in one, stays.
 - A rotation turns all groups at once, by the same angle. Groups of m_1, m_2, … keypoints (not circles) allow
   n = gcd(m_1, m_2, …) angles, the multiples of 2π/n, by which a group's labels move on by m/n places, in the order
@@ -17,8 +17,8 @@ keypoints that the model itself cannot tell from the annotated one. The rules:
 - A reflection or rotation that would need a keypoint that is absent, or not among the channels, is left out as a
   whole; of a circle any part may be there.
 
-One labelling holds for a whole model. Taking the best one lowers every method's error, a bad one's more than a good
-one's, so a figure up to symmetry is to be compared with none but its like.
+One labelling holds for a whole model. Taking the best one lowers the error of every method, of a bad one more than of a
+good one, so compare an error up to symmetry only with other errors up to symmetry.
 
 The data set's own benchmark differs: it turns all keypoints, snaps them to points of the cloud, takes the size of the
 first group for n, 36 angles for circles, no rotation for chairs, no reflection, and chooses by the cross-entropy.
@@ -49,7 +49,7 @@ def label_permutations(
     *,
     keypoints: Tensor | None = None,
 ) -> Tensor:
-    """Find the relabelings of a model that its symmetries allow; circles, which relabel nothing, are left out.
+    """Return the relabelings of a model that its symmetries allow; circles, which relabel nothing, are left out.
 
     Args:
         symmetries: as an item of `KeypointNet` has them: "reflection": groups of semantic ids; "rotation": dicts of
@@ -67,6 +67,13 @@ def label_permutations(
     Raises:
         ValueError: shapes that do not agree, a repeated id, an unknown kind, a reflection group of more than two, a
             keypoint in two rotation groups, or in two reflection groups without positions.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics import label_permutations
+        >>> label_permutations({"reflection": [[0, 1]]}, range(3), torch.ones(3, dtype=torch.bool))
+        tensor([[0, 1, 2],
+                [1, 0, 2]])
     """
     found = read_symmetry(symmetries, semantic_ids, visible, kinds, keypoints)
     rows = found.turns[:, found.reflections].flatten(0, 1).tolist()
@@ -97,6 +104,14 @@ def symmetric_targets(
 
     Raises:
         ValueError: as `label_permutations`; fewer than one angle; or a circle whose center or normal is no vector.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics import symmetric_targets
+        >>> target = torch.tensor([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+        >>> symmetric_targets(target, torch.tensor([True, True]), {"reflection": [[0, 1]]}, (0, 1))[:, :, 0]
+        tensor([[-1.,  1.],
+                [ 1., -1.]])
     """
     if num_angles < 1:
         raise ValueError(f"num_angles must be at least 1, got {num_angles}")
@@ -106,7 +121,7 @@ def symmetric_targets(
 
 
 def nearest_target(
-    prediction: Tensor,
+    preds: Tensor,
     target: Tensor,
     visible: Tensor,
     symmetries: Mapping[str, Any] | None,
@@ -119,7 +134,7 @@ def nearest_target(
     refined to 0.001 degrees.
 
     Args:
-        prediction: (K, 3) positions, raw units.
+        preds: (K, 3) positions, raw units.
         target, visible, symmetries, semantic_ids, kinds: as in `symmetric_targets`.
 
     Returns:
@@ -127,13 +142,23 @@ def nearest_target(
 
     Raises:
         ValueError: as `symmetric_targets` and `keypoint_errors`.
+
+    Example:
+        The keypoints are predicted in exchanged order, as a mirror symmetry allows:
+
+        >>> import torch
+        >>> from pcsargmax.metrics import nearest_target
+        >>> target = torch.tensor([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+        >>> nearest_target(target.flip(0), target, torch.tensor([True, True]), {"reflection": [[0, 1]]}, (0, 1))
+        tensor([[ 1.,  0.,  0.],
+                [-1.,  0.,  0.]])
     """
-    keypoint_errors(prediction[None], target[None], visible[None])  # for its checks
+    keypoint_errors(preds[None], target[None], visible[None])  # for its checks
     found = read_symmetry(symmetries, semantic_ids, visible, kinds, target)
 
     def best_of(angles: Tensor) -> tuple[int, Tensor]:
         candidates = turned_targets(found, target, angles).flatten(0, 1)
-        best = int(nearest_labeling(prediction[None], candidates[None], visible[None]))
+        best = int(nearest_labeling(preds[None], candidates[None], visible[None]))
         return best, candidates[best]
 
     steps = _ANGLES if found.free else len(found.turns)
@@ -150,7 +175,7 @@ def nearest_target(
 
 
 def symmetric_errors(
-    prediction: Tensor,
+    preds: Tensor,
     target: Tensor,
     visible: Tensor,
     symmetries: Mapping[str, Any] | None,
@@ -164,25 +189,32 @@ def symmetric_errors(
     Returns:
         (K,) Euclidean distances, raw units, NaN where absent. Their mean is at most that of `keypoint_errors`; single
         ones may be larger.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax.metrics import symmetric_errors
+        >>> target = torch.tensor([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+        >>> symmetric_errors(target.flip(0), target, torch.tensor([True, True]), {"reflection": [[0, 1]]}, (0, 1))
+        tensor([0., 0.])
     """
-    nearest = nearest_target(prediction, target, visible, symmetries, semantic_ids, kinds)
-    return keypoint_errors(prediction[None], nearest[None], visible[None])[0]
+    nearest = nearest_target(preds, target, visible, symmetries, semantic_ids, kinds)
+    return keypoint_errors(preds[None], nearest[None], visible[None])[0]
 
 
-def nearest_labeling(prediction: Tensor, targets: Tensor, visible: Tensor) -> Tensor:
-    """Which labelling of each model has the least mean error.
+def nearest_labeling(preds: Tensor, targets: Tensor, visible: Tensor) -> Tensor:
+    """Return the labelling of each model with the least mean error.
 
     Args:
-        prediction: (B, K, D) positions.
+        preds: (B, K, D) positions.
         targets: (B, P, K, D) positions in each labelling, as `symmetric_targets` gives them.
         visible: (B, K) bool.
 
     Returns:
         (B,) long; 0 of a model without visible keypoints.
     """
-    return least_loss_labeling(torch.linalg.vector_norm(prediction[:, None] - targets, dim=-1), visible)
+    return least_loss_labeling(torch.linalg.vector_norm(preds[:, None] - targets, dim=-1), visible)
 
 
 def least_loss_labeling(losses: Tensor, visible: Tensor) -> Tensor:
-    """Which labelling of each model has the least mean loss of visible keypoints: (B,) long of losses (B, P, K)."""
+    """Return the labelling of each model with the least mean visible loss: losses (B, P, K) -> (B,) long."""
     return losses.where(visible[:, None], 0).sum(dim=2).argmin(dim=1)

@@ -1,4 +1,4 @@
-"""What an annotation of symmetries allows: relabelings and turns of one model. The rules stand in `symmetry`."""
+"""Relabelings and rotations of a model that an annotation of symmetries allows; see `symmetry` for the rules."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Circle(NamedTuple):
 
 
 class Symmetry(NamedTuple):
-    """What an annotation allows.
+    """Relabelings and rotations that an annotation allows.
 
     Attributes:
         reflections: (Q, K) long, the relabelings by reflections, identity first.
@@ -53,7 +53,7 @@ def read_symmetry(
     kinds: Sequence[Kind],
     keypoints: Tensor | None,
 ) -> Symmetry:
-    """Check the arguments and find what the annotation allows."""
+    """Check the arguments and return what the annotation allows."""
     channels = {semantic_id: channel for channel, semantic_id in enumerate(semantic_ids)}
     if len(channels) < len(semantic_ids):
         raise ValueError(f"semantic_ids must differ, got {list(semantic_ids)}")
@@ -106,7 +106,7 @@ def _planes(
     if keypoints is None:
         twice = next(i for i in ids if ids.count(i) > 1)
         raise ValueError(
-            "symmetries: reflections through several planes are told apart by positions of the keypoints, "
+            "symmetries: reflections through several planes are distinguished by the positions of the keypoints, "
             f"got none, and semantic id {twice} in two groups"
         )
     whole = [group for group in groups if all(i in here for i in group)]
@@ -123,7 +123,7 @@ def _planes(
         else:
             planes.append([group])
             ways.append(way)
-    # Which plane a group belongs to that is not all there cannot be told: any that it could be of is left out.
+    # The plane of an incomplete group is unknown: every plane that it could belong to is left out.
     partial = [group for group in groups if group not in whole]
     return [plane for plane in planes if not any(_apart(group, plane) for group in partial)]
 
@@ -153,7 +153,7 @@ def _circles(groups: Sequence[Mapping[str, Any]], here: Mapping[int, int], keypo
         else:
             center, normal = keypoints[channels].mean(dim=0).cpu().double(), _UP
         normal = normal / normal.norm()
-        # All to one side, so that one angle turns all circles alike.
+        # All to one side, so that one angle rotates all circles in the same sense.
         found.append(Circle(channels, center, -normal if found and normal @ found[0].normal < 0 else normal))
     return found
 

@@ -311,15 +311,16 @@ class CalibrationSamples(Metric):
     Args:
         measure: see `confidence_measure`.
         threshold: the error up to which a keypoint is correct, in the unit frame.
+        kwargs: keyword arguments of `torchmetrics.Metric`.
     """
 
     full_state_update = False
     is_differentiable = False
     samples: list[Tensor]
 
-    def __init__(self, measure: Measure = "threshold_mass", threshold: float = THRESHOLD) -> None:
+    def __init__(self, measure: Measure = "threshold_mass", threshold: float = THRESHOLD, **kwargs: Any) -> None:
         """See the class."""
-        super().__init__()
+        super().__init__(**kwargs)
         _check_choice("measure", measure, get_args(Measure))
         _check_threshold(threshold)
         self.measure: Measure = measure

@@ -16,7 +16,7 @@ from pcsargmax.core.bases import BASIS_BY_NAME
 from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.datasets.images.item import SurfaceItem
 from pcsargmax.io.images import read_image
-from pcsargmax.metrics.surface_error import SurfaceError
+from pcsargmax.metrics import SurfaceError
 from pcsargmax.models.retina_net import RetinaNet, columns, from_columns, surface_rows
 from pcsargmax.predictions.image import SurfacePrediction
 from pcsargmax.runs.base import Checkpoint, warn_of_seen
@@ -151,7 +151,7 @@ class SurfaceRun:
         split = split or self.default_split
         dataset = self.dataset(split)
         scale = dataset.micrometres
-        metric = SurfaceError(scale or 1.0, seed=seed).set_dtype(torch.float64)
+        metric = SurfaceError(scale=scale or 1.0, seed=seed).set_dtype(torch.float64)
         seen = warn_of_seen(self.trained_on, dataset.names, split, "images")
         seconds, names, errors = 0.0, [], []
         for i in range(len(dataset)):

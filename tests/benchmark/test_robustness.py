@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 from pcsargmax.benchmark.robustness import CHANGES, seen_from_sides, sweep, with_outliers
 from pcsargmax.benchmark.robustness_scores import DiscoveryTally, Sighting
 from pcsargmax.metrics import DAS
-from pcsargmax.metrics.repeatability import noisy, partial_view
+from pcsargmax.metrics.perturbations import noisy, partial_view
 from pcsargmax.ops.seeds import mix_seed
 from pcsargmax.runs.load import load_run
 

@@ -9,7 +9,7 @@ from reference.benchmark_results import detector_result, discovery_result, sever
 from pcsargmax.benchmark import paper
 from pcsargmax.benchmark.groups import open_results
 from pcsargmax.benchmark.tables import MEAN, TABLES, make_tables
-from pcsargmax.metrics.alignment import DAS
+from pcsargmax.metrics import DAS
 
 
 @pytest.fixture(scope="module")

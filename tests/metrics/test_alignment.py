@@ -5,12 +5,8 @@ import pytest
 import torch
 from reference import alignment as plain
 
-from pcsargmax.metrics.alignment import (
-    DAS,
-    corrected_das_from_labels,
-    das_from_labels,
-    nearest_labels,
-)
+from pcsargmax.metrics import DAS
+from pcsargmax.metrics.alignment import corrected_das_from_labels, das_from_labels, nearest_labels
 from pcsargmax.metrics.bootstrap import resample_weights
 
 NAN = float("nan")
@@ -402,7 +398,7 @@ def test_other_bad_arguments():
     with pytest.raises(ValueError, match="target must be finite, got NaN or infinity at 1 keypoints"):
         DAS().update(predicted, target, visible)
     predicted[0, :2] = float("inf")
-    with pytest.raises(ValueError, match="predicted must be finite, got NaN or infinity at 2 keypoints"):
+    with pytest.raises(ValueError, match="preds must be finite, got NaN or infinity at 2 keypoints"):
         DAS().update(predicted, target, visible)
     with pytest.raises(ValueError, match=r"resolution must be at least 0 and less than 1, got -0\.1"):
         DAS(resolution=-0.1)

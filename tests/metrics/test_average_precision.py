@@ -4,8 +4,8 @@ import pytest
 import torch
 from reference import saliency_benchmark as plain
 
+from pcsargmax.metrics import KeypointAP
 from pcsargmax.metrics.average_precision import (
-    KeypointAP,
     average_precision,
     keypoint_average_precision,
     saliency_average_precision,
@@ -271,5 +271,5 @@ def test_bad_input_is_named():
         metric.compute()
     with pytest.raises(ValueError, match="errors must have 3 keypoints as before, got 4"):
         metric.update_errors(torch.ones(2, 4), torch.ones(2, 4))
-    with pytest.raises(ValueError, match=r"errors and scores must both be \(B, K\), got \(2, 3\) and \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"scores and errors must both be \(B, K\), got \(2, 4\) and \(2, 3\)"):
         metric.update_errors(torch.ones(2, 3), torch.ones(2, 4))

@@ -1,12 +1,7 @@
 import pytest
 import torch
 
-from pcsargmax.metrics.bootstrap import (
-    bootstrap_interval,
-    percentile_interval,
-    ratio_of_sums,
-    resample_weights,
-)
+from pcsargmax.metrics.bootstrap import bootstrap_interval, percentile_interval, ratio_of_sums, resample_weights
 
 
 def test_weights_draw_every_resample_with_replacement():

@@ -3,9 +3,9 @@ import pytest
 import torch
 from scipy import stats
 
+from pcsargmax.metrics import ConfidenceCalibration
 from pcsargmax.metrics.bootstrap import resample_weights
 from pcsargmax.metrics.calibration import (
-    ConfidenceCalibration,
     brier_score,
     case_weights,
     expected_calibration_error,
@@ -244,7 +244,7 @@ def test_a_single_model_has_no_interval(models):
         (lambda: pearson(torch.tensor([torch.nan]), torch.ones(1)), "a must be finite, got nan"),
         (lambda: brier_score(torch.ones(2), torch.ones(2), weights=torch.ones(2)), r"be \(R, 2\), got \(2,\)"),
         (lambda: ConfidenceCalibration(0.0), "threshold must be positive and finite, got 0.0"),
-        (lambda: ConfidenceCalibration(0.1, num_bins=0), "got 0 and 1000"),
+        (lambda: ConfidenceCalibration(0.1, num_bins=0), "num_bins must be at least 1, got 0"),
         (lambda: ConfidenceCalibration(0.1).update(torch.ones(2), torch.ones(2)), r"\(B, K\), got \(2,\)"),
     ],
 )

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 pytest.importorskip("pycocotools")
+from pcsargmax.metrics import CocoKeypointAP
 from pcsargmax.metrics.bootstrap import resample_weights
-from pcsargmax.metrics.coco_ap import COCO_FIGURES, CocoKeypointAP, coco_results, coco_score
+from pcsargmax.metrics.coco_ap import COCO_METRICS, coco_results, coco_score
 from pcsargmax.metrics.coco_matches import LEVELS, RECALLS, CocoMatches
 
 
@@ -80,11 +81,11 @@ def test_the_figures_are_those_of_cocos_evaluation(tmp_path, capsys):
     before = copy.deepcopy(content)
     ids, poses, score = found(content)
     metric = CocoKeypointAP(content, num_bootstrap=20)
-    metric.update(ids[:5], poses[:5], score[:5])
-    metric.update(ids[5:], poses[5:], score[5:])
+    metric.update(poses[:5], score[:5], ids[:5])
+    metric.update(poses[5:], score[5:], ids[5:])
     result = metric.compute()
-    wanted = peer(tmp_path, content, coco_results(ids, poses, score))
-    assert [float(result[name]) for name in COCO_FIGURES] == pytest.approx(wanted.tolist(), abs=1e-6)
+    wanted = peer(tmp_path, content, coco_results(poses, score, ids))
+    assert [float(result[name]) for name in COCO_METRICS] == pytest.approx(wanted.tolist(), abs=1e-6)
     assert 0.2 < result["ap"] < 0.9
     assert result["ap/low"] <= result["ap"] <= result["ap/high"]
     assert result["ap50/low"] <= result["ap50"] <= result["ap50/high"]
@@ -100,14 +101,14 @@ def test_a_file_gives_the_same_and_images_can_be_chosen(tmp_path):
     ids, poses, score = found(content)
     chosen = [2, 3, 5, 8]
     some = torch.isin(ids, torch.tensor(chosen))
-    wanted = peer(tmp_path, content, coco_results(ids, poses, score), chosen)
+    wanted = peer(tmp_path, content, coco_results(poses, score, ids), chosen)
     metric = CocoKeypointAP(tmp_path / "truth.json", image_ids=chosen, num_bootstrap=0)
-    metric.update(ids[some], poses[some], score[some])
+    metric.update(poses[some], score[some], ids[some])
     result = metric.compute()
-    assert [float(result[name]) for name in COCO_FIGURES] == pytest.approx(wanted.tolist(), abs=1e-6)
+    assert [float(result[name]) for name in COCO_METRICS] == pytest.approx(wanted.tolist(), abs=1e-6)
     assert "ap/low" not in result
     with pytest.raises(ValueError, match=r"image_id must be among the images asked for, got \[1"):
-        metric.update(ids, poses, score)
+        metric.update(poses, score, ids)
 
 
 def test_perfect_poses_have_all():
@@ -115,14 +116,14 @@ def test_perfect_poses_have_all():
     people = [p for p in content["annotations"] if p["num_keypoints"] and not p["iscrowd"]]
     keypoints = torch.tensor([p["keypoints"] for p in people]).reshape(-1, 17, 3)
     metric = CocoKeypointAP(content, num_bootstrap=20)
-    metric.update(torch.tensor([p["image_id"] for p in people]), keypoints[..., :2], torch.ones(len(people)))
+    metric.update(keypoints[..., :2], torch.ones(len(people)), torch.tensor([p["image_id"] for p in people]))
     result = metric.compute()
     assert [float(result[name]) for name in ("ap", "ap75", "ar", "ap/low", "ap/high")] == pytest.approx([1] * 5)
 
 
 def test_no_pose_finds_nobody():
     metric = CocoKeypointAP(annotations(), num_bootstrap=5)
-    metric.update(torch.empty(0, dtype=torch.long), torch.empty(0, 17, 2), torch.empty(0))
+    metric.update(torch.empty(0, 17, 2), torch.empty(0), torch.empty(0, dtype=torch.long))
     result = metric.compute()
     assert [float(result[name]) for name in ("ap", "ar", "ap/low", "num_poses")] == [0, 0, 0, 0]
 
@@ -130,7 +131,7 @@ def test_no_pose_finds_nobody():
 def test_nobody_to_be_found_is_told_as_coco_does():
     content = annotations() | {"annotations": []}
     metric = CocoKeypointAP(content, num_bootstrap=5)
-    metric.update(torch.tensor([1]), torch.zeros(1, 17, 2), torch.ones(1))
+    metric.update(torch.zeros(1, 17, 2), torch.ones(1), torch.tensor([1]))
     result = metric.compute()
     assert result["ap"] == -1
     assert result["ap/low"].isnan()
@@ -139,9 +140,9 @@ def test_nobody_to_be_found_is_told_as_coco_does():
 def test_resamples_count_images_as_often_as_they_are_drawn(tmp_path):
     content = annotations()
     ids, poses, score = found(content)
-    results = coco_results(ids, poses, score)
+    results = coco_results(poses, score, ids)
     metric = CocoKeypointAP(content)
-    metric.update(ids, poses, score)
+    metric.update(poses, score, ids)
     assert metric.matches is None
     metric.compute()
     matches = metric.matches
@@ -187,10 +188,10 @@ uneven, empty = [[CocoKeypointAP(truth), JointError(), OksCorrelation()] for _ i
 flat, ids = (prediction[..., :2], target[..., :2]), torch.tensor([p["image_id"] for p in truth["annotations"]])[:6]
 for metrics, mine in ((uneven, slice(0, 4) if rank == 0 else slice(4, 6)), (empty, slice(0, 0 if rank == 0 else 6))):
     if mine.stop:
-        metrics[0].update(ids[mine], target[mine, :, :2], torch.arange(6.0)[mine])
+        metrics[0].update(target[mine, :, :2], torch.arange(6.0)[mine], ids[mine])
         metrics[1].update(prediction[mine], target[mine], visible[mine])
         trust = torch.linspace(0, 1, 17).expand(6, 17)
-        metrics[2].update(trust[mine], *(x[mine] for x in flat), visible[mine], torch.full((6,), 900.0)[mine])
+        metrics[2].update(*(x[mine] for x in flat), visible[mine], torch.full((6,), 900.0)[mine], trust[mine])
 for metrics in (uneven, empty):
     results = [metric.compute() for metric in metrics]
     counts = results[0]["num_poses"], results[1]["num_poses"], results[2]["num_items"]
@@ -227,7 +228,7 @@ def test_ids_may_be_large():
     for number, image in enumerate(content["images"]):
         image["id"] = 2**53 + number
     metric = CocoKeypointAP(content, num_bootstrap=0)
-    metric.update(torch.tensor([2**53 + 1, 2**53]), torch.zeros(2, 17, 2), torch.ones(2))
+    metric.update(torch.zeros(2, 17, 2), torch.ones(2), torch.tensor([2**53 + 1, 2**53]))
     assert [result["image_id"] - 2**53 for result in metric.results()] == [1, 0]
 
 
@@ -241,7 +242,7 @@ def test_other_keypoints_have_other_widths(tmp_path):
     scores = []
     for sigma in (0.001, 0.2):
         metric = CocoKeypointAP(content, sigmas=(sigma, sigma), num_bootstrap=0)
-        metric.update(ids, poses, torch.arange(len(ids)).double())
+        metric.update(poses, torch.arange(len(ids)).double(), ids)
         scores.append(float(metric.compute()["ap"]))
     assert scores == [0, pytest.approx(1)]
 
@@ -255,17 +256,17 @@ def test_the_score_is_the_papers():
 def test_results_are_in_cocos_format():
     keypoints = torch.tensor([[[1.5, 2, 0.25], [3, 4, 0.5]]])
     wanted = [{"image_id": 7, "category_id": 1, "keypoints": [1.5, 2, 0.25, 3, 4, 0.5], "score": 2.0}]
-    assert coco_results(torch.tensor([7]), keypoints, torch.tensor([2.0])) == wanted
-    assert coco_results(torch.tensor([7]), keypoints[..., :2], torch.tensor([2.0]))[0]["keypoints"][2::3] == [1, 1]
+    assert coco_results(keypoints, torch.tensor([2.0]), torch.tensor([7])) == wanted
+    assert coco_results(keypoints[..., :2], torch.tensor([2.0]), torch.tensor([7]))[0]["keypoints"][2::3] == [1, 1]
 
 
 def test_bad_input_is_named(tmp_path):
     content = annotations()
     metric = CocoKeypointAP(content)
-    with pytest.raises(ValueError, match=r"must be \(B,\), \(B, 17, 2\) and \(B,\), got \(2,\), \(2, 16, 2\)"):
-        metric.update(torch.tensor([1, 2]), torch.zeros(2, 16, 2), torch.zeros(2))
-    with pytest.raises(ValueError, match="prediction and score must be finite"):
-        metric.update(torch.tensor([1]), torch.full((1, 17, 2), torch.nan), torch.zeros(1))
+    with pytest.raises(ValueError, match=r"must be \(B, 17, 2\), \(B,\) and \(B,\), got \(2, 16, 2\), \(2,\)"):
+        metric.update(torch.zeros(2, 16, 2), torch.zeros(2), torch.tensor([1, 2]))
+    with pytest.raises(ValueError, match="preds and scores must be finite"):
+        metric.update(torch.full((1, 17, 2), torch.nan), torch.zeros(1), torch.tensor([1]))
     with pytest.raises(ValueError, match=r"image_ids must be at least one, .* got \[99\]"):
         CocoKeypointAP(content, image_ids=[1, 99])
     with pytest.raises(ValueError, match="expected 16 keypoints, got 17"):

@@ -133,5 +133,5 @@ def test_bad_arguments():
         match_keypoints(target, target, visible, min_agreement=2)
     with pytest.raises(ValueError, match="visible must mark at least one annotation, got none in 12 models"):
         match_keypoints(target, target, torch.zeros_like(visible))
-    with pytest.raises(ValueError, match="predicted and target must be"):
+    with pytest.raises(ValueError, match="preds and target must be"):
         match_keypoints(target[:3], target, visible)

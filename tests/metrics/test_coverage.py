@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from pcsargmax.metrics.coverage import Coverage, box_coverage, box_iou, cloud_radius, inclusivity, surface_distance
+from pcsargmax.metrics import Coverage
+from pcsargmax.metrics.coverage import box_coverage, box_iou, cloud_radius, inclusivity, surface_distance
 
 NAN = float("nan")
 
@@ -45,12 +46,12 @@ def test_inclusivity_by_hand():
     cloud = torch.tensor([[[-2.0, 0, 0], [2, 0, 0], [0, 1, 0], [0, -1, 0]]])  # mean 0, radius 2
     keypoints = torch.tensor([[[2.0, 0, 0], [2.05, 0, 0], [0, 1.1, 0], [0, 0, 0]]])
     assert surface_distance(keypoints, cloud)[0].tolist() == pytest.approx([0, 0.025, 0.05, 0.5])
-    assert inclusivity(keypoints, cloud, (0.03, 0.1)).tolist() == [[0.5, 0.75]]
+    assert inclusivity(keypoints, cloud, thresholds=(0.03, 0.1)).tolist() == [[0.5, 0.75]]
 
 
 def test_a_distance_equal_to_the_threshold_is_not_within():
     cloud = torch.tensor([[[-2.0, 0, 0], [2, 0, 0]]])
-    assert inclusivity(torch.tensor([[[2.5, 0, 0]]]), cloud, (0.25, 0.3)).tolist() == [[0, 1]]
+    assert inclusivity(torch.tensor([[[2.5, 0, 0]]]), cloud, thresholds=(0.25, 0.3)).tolist() == [[0, 1]]
 
 
 def test_random_keypoints_agree_with_plain_loops():
@@ -71,7 +72,9 @@ def test_padding_counts_for_nothing():
     for function in (box_coverage, box_iou, surface_distance):
         torch.testing.assert_close(function(keypoints, padded, mask), function(keypoints, cloud))
     torch.testing.assert_close(cloud_radius(padded, mask), cloud_radius(cloud, mask[:, :50]))
-    assert torch.equal(inclusivity(keypoints, padded, (0.2,), mask=mask), inclusivity(keypoints, cloud, (0.2,)))
+    assert torch.equal(
+        inclusivity(keypoints, padded, thresholds=(0.2,), mask=mask), inclusivity(keypoints, cloud, thresholds=(0.2,))
+    )
 
 
 def test_shift_and_scale_change_nothing():
@@ -89,7 +92,7 @@ def test_metric_is_the_mean_over_models_with_intervals():
     result = metric.compute()
     assert result["coverage"].item() == pytest.approx(box_coverage(keypoints, cloud).mean().item())
     assert result["box_iou"].item() == pytest.approx(box_iou(keypoints, cloud).mean().item())
-    shares = inclusivity(keypoints, cloud, (0.1, 0.2)).mean(dim=0).tolist()
+    shares = inclusivity(keypoints, cloud, thresholds=(0.1, 0.2)).mean(dim=0).tolist()
     assert [result["inclusivity@0.1"].item(), result["inclusivity@0.2"].item()] == pytest.approx(shares)
     for name in ("coverage", "box_iou", "inclusivity@0.2", "surface_distance", "spacing"):
         assert result[f"{name}/low"] < result[name] < result[f"{name}/high"]
@@ -133,14 +136,14 @@ def test_other_bad_arguments():
     with pytest.raises(ValueError, match="none in 1 of 6"):
         box_iou(keypoints, cloud, (torch.arange(6) > 0)[:, None].expand(6, 50))
     with pytest.raises(ValueError, match="thresholds must be positive"):
-        inclusivity(keypoints, cloud, (0.0,))
+        inclusivity(keypoints, cloud, thresholds=(0.0,))
     with pytest.raises(ValueError, match="num_bootstrap must not be negative, got -1"):
         Coverage(num_bootstrap=-1)
     cloud[0, 0, 0] = NAN
     with pytest.raises(ValueError, match="cloud must be finite, got NaN or infinity at 1 of 300"):
         surface_distance(keypoints, cloud)
     keypoints[1, 0] = NAN
-    with pytest.raises(ValueError, match="keypoints must be finite, got NaN or infinity at 1 of 24"):
+    with pytest.raises(ValueError, match="preds must be finite, got NaN or infinity at 1 of 24"):
         surface_distance(keypoints, cloud)
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from reference import geodesic as plain
 
+from pcsargmax.metrics import PCK
 from pcsargmax.metrics.geodesic import CloudGraph, geodesic_errors, nearest_index
-from pcsargmax.metrics.pck import PCK, keypoint_errors
+from pcsargmax.metrics.pck import keypoint_errors
 
 INF, NAN = float("inf"), float("nan")
 
@@ -108,10 +109,10 @@ def test_errors_by_hand():
     points = torch.arange(6.0)[:, None] * torch.tensor([1.0, 0, 0])
     points[4:] += 100
     errors = geodesic_errors(
-        CloudGraph(points, 1),
         torch.tensor([0, 3, 5, 2, 1]),
         torch.tensor([2, 3, 1, -1, 4]),
         torch.tensor([True, True, True, False, True]),
+        CloudGraph(points, 1),
     )
     assert errors[:3].tolist() == [2, 0, INF]
     assert errors[3].isnan()
@@ -123,7 +124,7 @@ def test_errors_are_never_below_the_straight_ones_and_pck_takes_them():
     generator = torch.Generator().manual_seed(2)
     found, target = torch.randint(300, (2, 12), generator=generator)
     visible = torch.rand(12, generator=generator) < 0.7
-    errors = geodesic_errors(points, found, target, visible)
+    errors = geodesic_errors(found, target, visible, points)
     straight = keypoint_errors(points[found][None], points[target][None], visible[None])[0]
     assert torch.equal(errors.isnan(), ~visible)
     assert (errors[visible] >= straight[visible] - 1e-12).all()
@@ -135,7 +136,7 @@ def test_errors_are_never_below_the_straight_ones_and_pck_takes_them():
 
 def test_nothing_visible_needs_no_path():
     none = torch.zeros(2, dtype=torch.bool)
-    assert geodesic_errors(random_cloud(), torch.tensor([1, 2]), torch.tensor([-1, -1]), none).isnan().all()
+    assert geodesic_errors(torch.tensor([1, 2]), torch.tensor([-1, -1]), none, random_cloud()).isnan().all()
 
 
 def test_nearest_index_takes_the_first_of_equals_and_works_far_from_the_origin():
@@ -160,12 +161,12 @@ def test_bad_input_is_named():
         graph.distances(torch.tensor([1.0]))
     index, visible = torch.tensor([0, 1]), torch.tensor([True, True])
     with pytest.raises(ValueError, match=r"visible must be bool of shape \(K,\), got torch\.int64"):
-        geodesic_errors(graph, index, index, index)
-    with pytest.raises(ValueError, match=r"target_index must be long of shape \(2,\), got \(1,\)"):
-        geodesic_errors(graph, index, index[:1], visible)
-    with pytest.raises(ValueError, match="found_index must be rows of the 40 points"):
-        geodesic_errors(graph, index - 5, index, visible)
-    with pytest.raises(ValueError, match="target_index must be rows of the 40 points"):
-        geodesic_errors(graph, index, index + 40, visible)
+        geodesic_errors(index, index, index, graph)
+    with pytest.raises(ValueError, match=r"target must be long of shape \(2,\), got \(1,\)"):
+        geodesic_errors(index, index[:1], visible, graph)
+    with pytest.raises(ValueError, match="preds must be rows of the 40 points"):
+        geodesic_errors(index - 5, index, visible, graph)
+    with pytest.raises(ValueError, match="target must be rows of the 40 points"):
+        geodesic_errors(index, index + 40, visible, graph)
     with pytest.raises(ValueError, match=r"query must be \(Q, 3\), got \(4, 2\)"):
         nearest_index(random_cloud(), torch.zeros(4, 2))

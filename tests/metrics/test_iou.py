@@ -4,9 +4,9 @@ import pytest
 import torch
 from reference import saliency_benchmark as plain
 
+from pcsargmax.metrics import KeypointIoU
 from pcsargmax.metrics.bootstrap import bootstrap_interval
 from pcsargmax.metrics.iou import (
-    KeypointIoU,
     hungarian_iou,
     iou_terms,
     keypoint_iou,
@@ -55,7 +55,7 @@ def test_iou_by_hand():
     # Two predictions at one annotation: one is matched, one is false, and one annotation is missed.
     prediction = torch.tensor([[[0.0, 0, 0], [0.01, 0, 0], [1.0, 0, 0]]])
     target = torch.tensor([[[0.0, 0, 0], [1.05, 0, 0], [3.0, 0, 0]]])
-    assert hungarian_iou(prediction, target, (0.04, 0.1)).tolist() == [
+    assert hungarian_iou(prediction, target, thresholds=(0.04, 0.1)).tolist() == [
         pytest.approx([1 / (3 + 3 - 1), 2 / (3 + 3 - 2)])
     ]
 
@@ -66,12 +66,14 @@ def test_masks_order_and_batch_do_not_matter():
     target = torch.rand(3, 6, 3, generator=generator)
     visible = torch.rand(3, 6, generator=generator) < 0.7
     present = torch.rand(3, 4, generator=generator) < 0.7
-    whole = hungarian_iou(prediction, target, (0.3, 0.6), visible=visible, present=present)
+    whole = hungarian_iou(prediction, target, visible, present, thresholds=(0.3, 0.6))
     order = torch.randperm(6, generator=generator)
-    mixed = hungarian_iou(prediction, target[:, order], (0.3, 0.6), visible=visible[:, order], present=present)
+    mixed = hungarian_iou(
+        prediction, target[:, order], thresholds=(0.3, 0.6), visible=visible[:, order], present=present
+    )
     assert torch.equal(whole, mixed)
     for i in range(3):
-        alone = hungarian_iou(prediction[i : i + 1, present[i]], target[i : i + 1, visible[i]], (0.3, 0.6))
+        alone = hungarian_iou(prediction[i : i + 1, present[i]], target[i : i + 1, visible[i]], thresholds=(0.3, 0.6))
         assert torch.equal(whole[i : i + 1], alone)
 
 
@@ -92,7 +94,7 @@ def test_metric_is_the_mean_over_models_with_an_interval():
     metric.update(prediction[:7], target[:7], visible[:7])
     metric.update(prediction[7:], target[7:], visible[7:])
     result = metric.compute()
-    per_model = hungarian_iou(prediction, target, (0.05, 0.1), visible=visible)
+    per_model = hungarian_iou(prediction, target, thresholds=(0.05, 0.1), visible=visible)
     assert result["iou@0.05"].item() == pytest.approx(per_model[:, 0].mean().item())
     assert result["iou@0.1/low"] < result["iou@0.1"] < result["iou@0.1/high"]
     assert result["num_models"] == 20
@@ -231,7 +233,7 @@ def test_bad_shapes_are_named(prediction, target, masks, message):
 
 def test_other_bad_arguments():
     broken = torch.tensor([[[float("nan"), 0, 0], [0, 0, 0]]])
-    with pytest.raises(ValueError, match=r"prediction must be finite where present, .* at 1 of 2"):
+    with pytest.raises(ValueError, match=r"preds must be finite where present, .* at 1 of 2"):
         hungarian_iou(broken, torch.zeros(1, 2, 3))
     with pytest.raises(ValueError, match="thresholds must be positive"):
         KeypointIoU(thresholds=(0.0,))

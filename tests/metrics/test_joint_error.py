@@ -4,8 +4,9 @@ import torch
 from scipy.spatial import procrustes
 from scipy.spatial.transform import Rotation
 
+from pcsargmax.metrics import JointError
 from pcsargmax.metrics.bootstrap import bootstrap_interval
-from pcsargmax.metrics.joint_error import JointError, aligned_joint_errors, joint_errors, procrustes_aligned
+from pcsargmax.metrics.joint_error import aligned_joint_errors, joint_errors, procrustes_aligned
 
 
 def poses(num: int = 6, joints: int = 17, dimensions: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -177,9 +178,9 @@ def test_bad_input_is_named():
         joint_errors(prediction, target, rootless)
     with pytest.raises(ValueError, match="root must be one of 17 joints, got 17"):
         joint_errors(prediction, target, visible, root=17)
-    with pytest.raises(ValueError, match=r"prediction and target must both be \(B, K, D\)"):
+    with pytest.raises(ValueError, match=r"preds and target must both be \(B, K, D\)"):
         joint_errors(prediction[0], target[0], visible)
-    with pytest.raises(ValueError, match="prediction must be finite where visible"):
+    with pytest.raises(ValueError, match="preds must be finite where visible"):
         aligned_joint_errors(prediction * torch.nan, target, visible)
     with pytest.raises(ValueError, match="joints must be at least one, each once"):
         JointError(joints=(1, 1))
@@ -190,5 +191,5 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="needs at least one visible joint, got none in 6 poses"):
         metric.compute()
     metric.update(prediction, target, visible)
-    with pytest.raises(ValueError, match="must have 17 joints of 3 dimensions as before, got 16 of 3"):
+    with pytest.raises(ValueError, match="must have 17 joints and 3 dimensions as before, got 16 and 3"):
         metric.update(prediction[:, :16], target[:, :16], visible[:, :16])

@@ -2,14 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from pcsargmax.metrics import NormalizedMeanError
 from pcsargmax.metrics.bootstrap import bootstrap_interval
-from pcsargmax.metrics.normalized_error import (
-    OUTER_EYE_CORNERS,
-    NormalizedMeanError,
-    box_length,
-    normalized_errors,
-    pair_length,
-)
+from pcsargmax.metrics.normalized_error import OUTER_EYE_CORNERS, box_length, normalized_errors, pair_length
 
 NAN = float("nan")
 
@@ -156,7 +151,7 @@ def test_bad_arguments():
         NormalizedMeanError(pair=(0, 1)).update(prediction, target, visible, torch.ones(2))
     metric = NormalizedMeanError(pair=(0, 1))
     metric.update(prediction, target, visible)
-    with pytest.raises(ValueError, match="prediction must have 6 keypoints as before, got 5"):
+    with pytest.raises(ValueError, match="preds must have 6 keypoints as before, got 5"):
         metric.update(prediction[:, :5], target[:, :5], visible[:, :5])
 
 

@@ -5,14 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from pcsargmax.metrics import PCK
 from pcsargmax.metrics.bootstrap import bootstrap_interval
-from pcsargmax.metrics.pck import (
-    PCK,
-    average_visible,
-    fraction_correct,
-    keypoint_errors,
-    threshold_name,
-)
+from pcsargmax.metrics.pck import average_visible, correct, keypoint_errors, threshold_name
 
 NAN, INF = float("nan"), float("inf")
 
@@ -37,17 +32,17 @@ def test_errors_by_hand():
 def test_averages_by_hand():
     # Model 0 has 1 of 1 right, model 1 has 1 of 3, model 2 has nothing visible.
     errors = torch.tensor([[0.1, NAN, NAN], [0.9, 0.1, 0.9], [NAN, NAN, NAN]])
-    assert fraction_correct(errors, [0.5]).item() == pytest.approx(2 / 4)
-    assert fraction_correct(errors, [0.5], average="model").item() == pytest.approx((1 + 1 / 3) / 2)
-    assert fraction_correct(errors, [0.5], average="id").item() == pytest.approx((1 / 2 + 1 + 0) / 3)
-    assert fraction_correct(errors, [0.5], average=None).tolist() == [[0.5, 1.0, 0.0]]
+    assert average_visible(correct(errors, [0.5])).item() == pytest.approx(2 / 4)
+    assert average_visible(correct(errors, [0.5]), "model").item() == pytest.approx((1 + 1 / 3) / 2)
+    assert average_visible(correct(errors, [0.5]), "id").item() == pytest.approx((1 / 2 + 1 + 0) / 3)
+    assert correct(errors, [0.5]).nanmean(dim=0).T.tolist() == [[0.5, 1.0, 0.0]]
     assert average_visible(errors).item() == pytest.approx((0.1 + 0.9 + 0.1 + 0.9) / 4)
 
 
 def test_a_threshold_itself_is_within_unless_strict():
     errors = torch.tensor([[0.25, 0.5]])
-    assert fraction_correct(errors, [0.25, 0.5]).tolist() == [0.5, 1.0]
-    assert fraction_correct(errors, [0.25, 0.5], strict=True).tolist() == [0.0, 0.5]
+    assert average_visible(correct(errors, [0.25, 0.5])).tolist() == [0.5, 1.0]
+    assert average_visible(correct(errors, [0.25, 0.5], strict=True)).tolist() == [0.0, 0.5]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -60,8 +55,8 @@ def test_the_metric_keeps_an_error_equal_to_the_threshold_within(dtype):
 
 def test_an_id_that_no_model_has_is_nan_and_left_out_of_the_mean():
     errors = torch.tensor([[0.1, NAN], [0.9, NAN]])
-    assert fraction_correct(errors, [0.5], average="id").item() == 0.5
-    assert fraction_correct(errors, [0.5], average=None)[0, 1].isnan()
+    assert average_visible(correct(errors, [0.5]), "id").item() == 0.5
+    assert correct(errors, [0.5]).nanmean(dim=0).T[0, 1].isnan()
 
 
 def test_metric_agrees_with_numpy():
@@ -89,7 +84,7 @@ def test_pooled_pck_agrees_with_sklearn():
     errors = keypoint_errors(prediction, target, visible)
     hits = (errors[visible] <= 0.03).numpy()
     peer = metrics.accuracy_score(np.ones_like(hits), hits)
-    assert fraction_correct(errors, [0.03]).item() == pytest.approx(peer)
+    assert average_visible(correct(errors, [0.03])).item() == pytest.approx(peer)
 
 
 @pytest.mark.parametrize("average", ["pooled", "model", "id"])
@@ -112,7 +107,7 @@ def test_what_is_not_reached_is_wrong_and_counted(average):
     metric.update_errors(errors)
     result = metric.compute()
     known = errors.where(~errors.isinf(), 1e3)
-    assert result["pck@0.1"].item() == pytest.approx(fraction_correct(known, (0.1,), average=average).item())
+    assert result["pck@0.1"].item() == pytest.approx(average_visible(correct(known, (0.1,)), average).item())
     assert (result["num_unreached"], result["num_keypoints"]) == (1, 7)
     assert result["mean_error"] == INF
     assert result["mean_error/low"].isnan()
@@ -213,9 +208,9 @@ def test_threshold_names_are_free_of_float_noise():
 
 PROCESS = """
 import datetime, sys, torch
-from pcsargmax.metrics.average_precision import KeypointAP
-from pcsargmax.metrics.iou import KeypointIoU
-from pcsargmax.metrics.pck import PCK
+from pcsargmax.metrics import KeypointAP
+from pcsargmax.metrics import KeypointIoU
+from pcsargmax.metrics import PCK
 rank, store = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group(
     "gloo", init_method="file://" + store, rank=rank, world_size=2, timeout=datetime.timedelta(seconds=60)
@@ -258,7 +253,7 @@ def test_positions_that_are_not_finite_are_counted():
     prediction, target, visible = random_models(num_models=2, num_keypoints=2)
     visible[:] = True
     prediction[0, 0, 0], prediction[1, 1, 2] = NAN, float("inf")
-    with pytest.raises(ValueError, match=r"prediction must be finite where visible, .* at 2 of 4 visible"):
+    with pytest.raises(ValueError, match=r"preds must be finite where visible, .* at 2 of 4 visible"):
         PCK().update(prediction, target, visible)
     visible[0, 0] = visible[1, 1] = False
     assert keypoint_errors(prediction, target, visible).isnan().sum() == 2

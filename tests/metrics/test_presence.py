@@ -2,14 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from pcsargmax.metrics import KeypointPresence
 from pcsargmax.metrics.bootstrap import resample_weights
-from pcsargmax.metrics.pck import fraction_correct
-from pcsargmax.metrics.presence import (
-    KeypointPresence,
-    chance_precision,
-    claimed_counts,
-    presence_average_precision,
-)
+from pcsargmax.metrics.pck import average_visible, correct
+from pcsargmax.metrics.presence import chance_precision, claimed_counts, presence_average_precision
 
 NAN = float("nan")
 
@@ -95,7 +91,7 @@ def test_the_metric_is_the_functions_over_batches():
 def test_claims_of_everything_have_the_recall_of_pck():
     _, errors = made()
     found = KeypointPresence((0.01, 0.02), num_bootstrap=0).set_dtype(torch.float64)(torch.ones_like(errors), errors)
-    pck = fraction_correct(errors, (0.01, 0.02))
+    pck = average_visible(correct(errors, (0.01, 0.02)))
     assert [float(found["recall@0.01"]), float(found["recall@0.02"])] == pytest.approx(pck.tolist())
     visible = (~errors.isnan()).double().mean()
     assert float(found["precision@0.02"]) == pytest.approx(float(pck[1] * visible))

@@ -1,16 +1,9 @@
 import pytest
 import torch
 
-from pcsargmax.metrics.repeatability import (
-    Repeatability,
-    movement,
-    noisy,
-    partial_view,
-    repeatability,
-    rotated,
-    seen_from,
-    thinned,
-)
+from pcsargmax.metrics import Repeatability
+from pcsargmax.metrics.movement import movement, repeatability
+from pcsargmax.metrics.perturbations import noisy, partial_view, rotated, seen_from, thinned
 
 NAN = float("nan")
 
@@ -124,17 +117,17 @@ class TestSeen:
 def test_repeatability_by_hand():
     expected = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0]]])
     found = torch.tensor([[[0.05, 0, 0], [1, 0.5, 0], [3, 0, 0], [2, 0, 0]]])
-    assert repeatability(expected, found, (0.1, 0.5)).tolist() == [[0.25, 0.5]]
-    assert repeatability(expected, found, (0.1, 0.5), ordered=False).tolist() == [[0.75, 1]]
-    assert movement(expected, found)[0].tolist() == pytest.approx([0.05, 0.5, 1, 1])
-    assert movement(expected, found, ordered=False)[0].tolist() == pytest.approx([0.05, 0.5, 0, 0])
-    assert movement(expected, torch.zeros(1, 4, 3), ordered=False).tolist() == [[0, 0, 0, 0]]
+    assert repeatability(found, expected, (0.1, 0.5)).tolist() == [[0.25, 0.5]]
+    assert repeatability(found, expected, (0.1, 0.5), ordered=False).tolist() == [[0.75, 1]]
+    assert movement(found, expected)[0].tolist() == pytest.approx([0.05, 0.5, 1, 1])
+    assert movement(found, expected, ordered=False)[0].tolist() == pytest.approx([0.05, 0.5, 0, 0])
+    assert movement(torch.zeros(1, 4, 3), expected, ordered=False).tolist() == [[0, 0, 0, 0]]
 
 
 def test_a_detector_that_turns_with_the_cloud_repeats_itself():
     pos, _ = cloud()
     copy = rotated(pos, centroid_and_corners(pos), generator=generator())
-    assert repeatability(copy.keypoints[None], centroid_and_corners(copy.pos)[None], (1e-6,)).tolist() == [[1]]
+    assert repeatability(centroid_and_corners(copy.pos)[None], copy.keypoints[None], (1e-6,)).tolist() == [[1]]
 
 
 def test_a_detector_that_does_not_turn_does_not():
@@ -142,7 +135,7 @@ def test_a_detector_that_does_not_turn_does_not():
     first = pos[pos[:, 0].argsort()[:6]]
     copy = rotated(pos, first, generator=generator())
     found = copy.pos[copy.pos[:, 0].argsort()[:6]]
-    assert repeatability(copy.keypoints[None], found[None], (0.1,)).item() < 0.5
+    assert repeatability(found[None], copy.keypoints[None], (0.1,)).item() < 0.5
 
 
 def test_metric_is_the_mean_over_copies_with_intervals():
@@ -150,14 +143,14 @@ def test_metric_is_the_mean_over_copies_with_intervals():
     expected = torch.rand(20, 5, 3, generator=draw, dtype=torch.float64)
     found = expected + 0.05 * torch.randn(20, 5, 3, generator=draw, dtype=torch.float64)
     metric = Repeatability((0.05, 0.1)).set_dtype(torch.float64)
-    metric.update(expected[:8], found[:8])
-    metric.update(expected[8:], found[8:])
+    metric.update(found[:8], expected[:8])
+    metric.update(found[8:], expected[8:])
     result = metric.compute()
-    shares = repeatability(expected, found, (0.05, 0.1)).mean(dim=0).tolist()
+    shares = repeatability(found, expected, (0.05, 0.1)).mean(dim=0).tolist()
     assert [result[f"repeatability@{t}"].item() for t in ("0.05", "0.1")] == pytest.approx(shares)
-    loose = repeatability(expected, found, (0.05, 0.1), ordered=False).mean(dim=0).tolist()
+    loose = repeatability(found, expected, (0.05, 0.1), ordered=False).mean(dim=0).tolist()
     assert [result[f"repeatability_any@{t}"].item() for t in ("0.05", "0.1")] == pytest.approx(loose)
-    assert result["movement"].item() == pytest.approx(movement(expected, found).mean().item())
+    assert result["movement"].item() == pytest.approx(movement(found, expected).mean().item())
     assert result["movement/low"] < result["movement"] < result["movement/high"]
     assert result["num_models"] == 20
 
@@ -185,8 +178,8 @@ def test_other_bad_arguments():
         thinned(pos, keypoints, share=1.0)
     with pytest.raises(ValueError, match=r"both be \(B, K, 3\), K at least 1, got \(1, 6, 3\) and \(1, 5, 3\)"):
         repeatability(keypoints[None], keypoints[None, :5])
-    with pytest.raises(ValueError, match="found must be finite, got NaN or infinity at 6 keypoints"):
-        repeatability(keypoints[None], keypoints[None] * NAN)
+    with pytest.raises(ValueError, match="preds must be finite, got NaN or infinity at 6 keypoints"):
+        repeatability(keypoints[None] * NAN, keypoints[None])
     with pytest.raises(ValueError, match="thresholds must be positive"):
         repeatability(keypoints[None], keypoints[None], (0.0,))
     with pytest.raises(ValueError, match="num_bootstrap must not be negative, got -1"):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from pcsargmax.metrics import SelfAlignment
 from pcsargmax.metrics.bootstrap import resample_weights
-from pcsargmax.metrics.self_alignment import SelfAlignment, index_agreement, into_unit_ball
+from pcsargmax.metrics.self_alignment import index_agreement, into_unit_ball
 
 NAN = float("nan")
 
@@ -120,9 +121,9 @@ def test_bad_input_is_named():
         SelfAlignment(num_bootstrap=-1)
     metric = SelfAlignment()
     metric.update(keypoints, cloud)
-    with pytest.raises(ValueError, match="keypoints must be 6 for each model as before, got 5"):
+    with pytest.raises(ValueError, match="preds must have 6 keypoints as before, got 5"):
         metric.update(keypoints[:, :5], cloud)
-    with pytest.raises(ValueError, match=r"keypoints and cloud must be \(B, K, 3\) and \(B, N, 3\)"):
+    with pytest.raises(ValueError, match=r"preds and cloud must be \(B, K, 3\) and \(B, N, 3\)"):
         metric.update(keypoints, cloud[..., :2])
     empty = SelfAlignment()
     empty.update(keypoints[:0], cloud[:0])

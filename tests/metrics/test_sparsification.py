@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pcsargmax.metrics.sparsification import SparsificationError, sparsification_curve, sparsification_error
+from pcsargmax.metrics import SparsificationError
+from pcsargmax.metrics.sparsification import sparsification_curve, sparsification_error
 
 
 def slow_curve(confidence: list[float], error: list[float]) -> list[float]:
@@ -93,11 +94,11 @@ def test_the_interval_is_that_of_models_drawn_again():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: sparsification_curve(torch.ones(2), torch.ones(1)), r"confidence and error must be \(n,\)"),
+        (lambda: sparsification_curve(torch.ones(2), torch.ones(1)), r"confidence and errors must be \(n,\)"),
         (lambda: sparsification_error(torch.ones(0), torch.ones(0)), r"at least 1, got \(0,\)"),
-        (lambda: sparsification_error(torch.ones(1), torch.tensor([torch.nan])), "error must be finite, got nan"),
+        (lambda: sparsification_error(torch.ones(1), torch.tensor([torch.nan])), "errors must be finite, got nan"),
         (lambda: sparsification_curve(torch.ones(1), torch.ones(1), num_steps=0), "num_steps must be at least 1"),
-        (lambda: SparsificationError(0), "num_steps must be at least 1, got 0"),
+        (lambda: SparsificationError(num_steps=0), "num_steps must be at least 1, got 0"),
         (lambda: SparsificationError().update(torch.ones(1, 1), torch.ones(1, 2)), r"got \(1, 1\) and \(1, 2\)"),
     ],
 )

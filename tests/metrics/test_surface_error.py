@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from pcsargmax.metrics import SurfaceError
 from pcsargmax.metrics.bootstrap import bootstrap_interval
-from pcsargmax.metrics.surface_error import SurfaceError, surface_errors
+from pcsargmax.metrics.surface_error import surface_errors
 
 NAN = float("nan")
 
@@ -79,8 +80,9 @@ def test_batches_of_unequal_width_and_merged_metrics():
     assert merged.pop("num_slices") == 2 * expected.pop("num_slices")
     for name, value in expected.items():
         torch.testing.assert_close(merged[name], value)
-    whole.flat_sums, whole.subjects = torch.cat(whole.flat_sums), torch.cat(whole.subjects)  # as gathered
-    assert whole._by_subject(whole.flat_sums.reshape(-1, 3, 4)).shape == (3, 3, 4)
+    whole.flat_rows, whole.subjects = torch.cat(whole.flat_rows), torch.cat(whole.subjects)  # as gathered
+    whole._computed = None
+    assert whole.compute()["num_subjects"] == 3
 
 
 def test_unknown_surfaces_and_subjects():
@@ -123,7 +125,7 @@ def test_bad_arguments():
         surface_errors(prediction[0], target[0])
     broken = prediction.clone()
     broken[~target.isnan()] = NAN
-    with pytest.raises(ValueError, match=r"prediction must be finite where target is known, got NaN .* at (\d+) of \1"):
+    with pytest.raises(ValueError, match=r"preds must be finite where target is known, got NaN .* at (\d+) of \1"):
         surface_errors(broken, target)
     with pytest.raises(ValueError, match="target must not be infinite, got 1 rows"):
         surface_errors(prediction[:1, :1, :1], torch.full((1, 1, 1), float("inf")))
@@ -133,7 +135,7 @@ def test_bad_arguments():
         SurfaceError(num_bootstrap=-1)
     metric = SurfaceError()
     metric.update(prediction, target)
-    with pytest.raises(ValueError, match="prediction must have 3 surfaces as before, got 2"):
+    with pytest.raises(ValueError, match="preds must have 3 surfaces as before, got 2"):
         metric.update(prediction[:, :2], target[:, :2])
     for subjects in (torch.tensor([0.0, 1.0]), torch.tensor([0]), torch.tensor([0, -1])):
         with pytest.raises(ValueError, match=r"subjects must be \(2,\) whole numbers, not negative, got"):

@@ -9,7 +9,7 @@ from reference.symmetry import benchmark_labelings, isometries, least_mean_error
 
 from pcsargmax.datasets import KeypointNet
 from pcsargmax.datasets.keypointnet_files import read_category
-from pcsargmax.metrics.pck import fraction_correct, keypoint_errors
+from pcsargmax.metrics.pck import average_visible, correct, keypoint_errors
 from pcsargmax.metrics.symmetry import (
     label_permutations,
     nearest_labeling,
@@ -100,7 +100,7 @@ class TestPermutations:
         assert len(label_permutations(given, range(6), visible, keypoints=corners)) == 1
 
     def test_several_planes_without_positions(self):
-        with pytest.raises(ValueError, match=r"told apart by positions.*semantic id 1 in two groups"):
+        with pytest.raises(ValueError, match=r"distinguished by the positions.*semantic id 1 in two groups"):
             label_permutations({"reflection": [[0, 1], [1, 2]]}, range(3), everything(3))
         assert len(label_permutations({"reflection": [[0, 1], [1, 0]]}, range(2), everything(2))) == 2
 
@@ -310,8 +310,8 @@ class TestErrors:
             [symmetric_errors(p, t, everything(4), given, range(4)) for p, t in zip(swapped, target, strict=True)]
         )
         without = keypoint_errors(swapped, target, torch.ones(3, 4, dtype=torch.bool))
-        assert fraction_correct(without, (0.01,)).item() == pytest.approx(1 / 3)
-        assert fraction_correct(errors, (0.01,)).item() == 1
+        assert average_visible(correct(without, (0.01,))).item() == pytest.approx(1 / 3)
+        assert average_visible(correct(errors, (0.01,))).item() == 1
 
 
 class TestBadInput:
@@ -352,7 +352,7 @@ class TestBadInput:
             symmetric_targets(**(given | change))
 
     def test_a_broken_prediction_is_named(self):
-        with pytest.raises(ValueError, match="prediction must be finite where visible"):
+        with pytest.raises(ValueError, match="preds must be finite where visible"):
             symmetric_errors(torch.full((2, 3), torch.nan), torch.rand(2, 3), everything(2), None, range(2))
 
 

@@ -282,7 +282,7 @@ def test_validation_is_logged_with_and_without(make):
     shares = torch.stack([found[f"pck@{t}"] for t in ("0.01", "0.02", "0.05")]).mean()
     error = found["mean_error"] / (1 + found["mean_error"])
     assert logged["val/score"].item() == pytest.approx((shares - 1e-6 * error).item(), abs=1e-8)
-    assert not module.val_symmetric_pck.flat_errors
+    assert not module.val_symmetric_pck.flat_rows
     # Confidence and radius are those of the nearest labelling.
     distribution = KeypointDistribution(scores.logits, scores.sites, scores.mask, Gaussian(clouds.sigma))
     there, error = clouds.keypoint_visible, (maps - torch.stack(nearest)).norm(dim=-1)

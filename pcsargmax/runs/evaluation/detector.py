@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from pcsargmax.metrics.average_precision import KeypointAP, saliency_average_precision
+from pcsargmax.metrics import PCK, KeypointAP, KeypointIoU, KeypointPresence
+from pcsargmax.metrics.average_precision import saliency_average_precision
 from pcsargmax.metrics.geodesic import NEIGHBORS, CloudGraph, nearest_index
-from pcsargmax.metrics.iou import KeypointIoU, saliency, salient_points
-from pcsargmax.metrics.pck import PCK, Average, keypoint_errors, threshold_name
-from pcsargmax.metrics.presence import KeypointPresence
+from pcsargmax.metrics.iou import saliency, salient_points
+from pcsargmax.metrics.pck import Average, keypoint_errors, threshold_name
 from pcsargmax.metrics.symmetry import symmetric_errors
 from pcsargmax.models.template import Template
 from pcsargmax.predictions.calibration import Calibration
@@ -72,7 +72,7 @@ class Protocol:
 
     def pck(self) -> PCK:
         """PCK alone by this protocol."""
-        metric = PCK(self.thresholds, self.average, self.strict, seed=self.seed)
+        metric = PCK(self.thresholds, average=self.average, strict=self.strict, seed=self.seed)
         metric.set_dtype(torch.float64)
         return metric
 
@@ -108,7 +108,7 @@ class Evaluation:
         self.symmetric = None if protocol.symmetry == "none" else SymmetricScorer(protocol, semantic_ids)
         self.geodesic = GeodesicScorer(protocol, presence=presence) if protocol.geodesic else None
         self.trust = ConfidenceScorer(calibration, seed=seed, symmetry=trained)
-        self.presence = KeypointPresence(protocol.thresholds, strict, seed=seed) if presence else None
+        self.presence = KeypointPresence(protocol.thresholds, strict=strict, seed=seed) if presence else None
         self.precision = KeypointAP(protocol.thresholds, strict=strict, seed=seed)
         self.snapped_iou = KeypointIoU((protocol.iou_threshold,), seed=seed, protocol="skeleton-merger")
         for metric in (self.presence, self.precision, self.snapped_iou):

@@ -41,7 +41,7 @@ class DiscoverScorer:
         spacing: float = EDGE_SPACING,
     ) -> None:
         self.offsets, self.unit, self.spacing = offsets, unit, spacing
-        self.das = DAS(self_pairs, seed=seed)
+        self.das = DAS(self_pairs=self_pairs, seed=seed)
         self.self_alignment = SelfAlignment(seed=seed)
         self.coverage = Coverage(seed=seed)
         protocols: tuple[IouProtocol, ...] = get_args(IouProtocol)

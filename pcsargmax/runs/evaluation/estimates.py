@@ -8,11 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pcsargmax.metrics import PCK, KeypointIoU
-from pcsargmax.metrics.calibration import ConfidenceCalibration
+from pcsargmax.metrics import PCK, ConfidenceCalibration, KeypointIoU, SparsificationError
 from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.metrics.pck import Average
-from pcsargmax.metrics.sparsification import SparsificationError
 from pcsargmax.models.template import Template
 from pcsargmax.predictions.calibration import THRESHOLD, Calibration
 from pcsargmax.predictions.cloud import Prediction
@@ -62,7 +60,8 @@ class Scorer:
         strict: bool = False,
     ) -> None:
         # Metric.double() would do nothing: only set_dtype changes the type of a metric's states.
-        self.pck, self.iou = PCK(thresholds, average, strict, seed=seed), KeypointIoU((iou_threshold,), seed=seed)
+        self.pck = PCK(thresholds, average=average, strict=strict, seed=seed)
+        self.iou = KeypointIoU((iou_threshold,), seed=seed)
         self.pck.set_dtype(torch.float64)
         self.iou.set_dtype(torch.float64)
 

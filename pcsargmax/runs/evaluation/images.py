@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from pcsargmax.datasets.images.item import ImageItem
-from pcsargmax.metrics.calibration import ConfidenceCalibration
-from pcsargmax.metrics.normalized_error import OUTER_EYE_CORNERS, NormalizedMeanError, box_length, pair_length
-from pcsargmax.metrics.pck import PCK, checked_thresholds, keypoint_errors
+from pcsargmax.metrics import PCK, ConfidenceCalibration, NormalizedMeanError
+from pcsargmax.metrics.normalized_error import OUTER_EYE_CORNERS, box_length, pair_length
+from pcsargmax.metrics.pck import checked_thresholds, keypoint_errors
 from pcsargmax.predictions.image import ImagePrediction
 from pcsargmax.runs.evaluation.plain import computed, rounded
 from pcsargmax.settings.images import ImageSettings
@@ -128,8 +128,7 @@ class _People:
     """
 
     def __init__(self, dataset: Any, seed: int) -> None:
-        from pcsargmax.metrics.coco_ap import CocoKeypointAP
-        from pcsargmax.metrics.oks import OksCorrelation
+        from pcsargmax.metrics import CocoKeypointAP, OksCorrelation
 
         self.precision = CocoKeypointAP(dataset.annotation_file, seed=seed)
         self.precision.set_dtype(torch.float64)
@@ -143,13 +142,13 @@ class _People:
         position = torch.from_numpy(found.position[None, :, :2])
         confidence = torch.from_numpy(found.confidence)[None]
         score = coco_score(confidence, float(item.extra["score"]))
-        self.precision.update(torch.tensor([item.extra["image_id"]]), position, score)
+        self.precision.update(position, score, torch.tensor([item.extra["image_id"]]))
         area = torch.tensor([item.extra["area"]], dtype=torch.float64)
         if item.visible.any() and bool(area > 0):
             self.known = True
             visible = torch.from_numpy(item.visible)[None]
             target = torch.from_numpy(item.keypoints[None]).nan_to_num()
-            self.correlation.update(confidence, position, target, visible, area)
+            self.correlation.update(position, target, visible, area, confidence)
 
     def compute(self) -> dict[str, Any]:
         """The values."""
@@ -169,7 +168,7 @@ class _Joints:
     """
 
     def __init__(self, dataset: Any, seed: int) -> None:
-        from pcsargmax.metrics.joint_error import JointError
+        from pcsargmax.metrics import JointError
 
         self.dataset = dataset
         self.counted: list[bool] = []  # of every pose

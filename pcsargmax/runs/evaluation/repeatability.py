@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from pcsargmax.metrics.repeatability import Perturbed, Repeatability, noisy, partial_view, rotated, thinned
+from pcsargmax.metrics import Repeatability
+from pcsargmax.metrics.perturbations import Perturbed, noisy, partial_view, rotated, thinned
 from pcsargmax.ops.seeds import mix_seed
 
 #: What is done to a cloud whose diagonal is 1, by name, and how it is told.
@@ -43,7 +44,7 @@ class RepeatabilityScorer:
             copy = change(unit_pos, unit_keypoints, generator=generator)
             # Back to the units of the file, where a frame that is not centred on the shape has its meaning.
             found = (self.detect(copy.pos * diagonal + low) - low) / diagonal
-            self.metrics[name].update(copy.keypoints[None], found[None])
+            self.metrics[name].update(found[None], copy.keypoints[None])
         self.count += 1
 
     def compute(self) -> dict[str, dict[str, float]]:

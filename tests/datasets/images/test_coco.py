@@ -123,7 +123,7 @@ def test_a_detectors_boxes_take_the_place_of_the_annotated(root):
 
 
 def test_keypoints_found_in_crops_score_as_they_should(root):
-    from pcsargmax.metrics.coco_ap import CocoKeypointAP
+    from pcsargmax.metrics import CocoKeypointAP
 
     data = CocoKeypoints(root, "val")
     metric = CocoKeypointAP(data.annotation_file, num_bootstrap=0)
@@ -131,7 +131,7 @@ def test_keypoints_found_in_crops_score_as_they_should(root):
         crop = Crop.around(item.box, (64, 48), rotation=20)
         found = crop.to_image(crop.to_input(np.nan_to_num(item.keypoints, nan=5.0)))
         ids = torch.tensor([item.extra["image_id"]])
-        metric.update(ids, torch.from_numpy(found)[None], torch.tensor([item.extra["score"]]))
+        metric.update(torch.from_numpy(found)[None], torch.tensor([item.extra["score"]]), ids)
     result = metric.compute()
     # the person whose box lies outside is missed, and so is the one without a size: 3 of 5
     assert int(result["num_objects"]) == 5

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from pcsargmax.datasets.images.camera import to_camera
 from pcsargmax.datasets.images.human36m import HUMAN36M_NAMES, Human36m
 from pcsargmax.datasets.images.item import flip_order
-from pcsargmax.metrics.joint_error import JointError
+from pcsargmax.metrics import JointError
 
 FOCAL, CENTRE = [1145.0, 1143.0], [512.5, 515.5]
 ROTATION = Rotation.from_euler("xyz", [100, 20, -30], degrees=True).as_matrix()

@@ -163,7 +163,7 @@ def coco_file(path, keypoints, area):
 
 def test_people_of_coco_have_a_precision_and_an_oks(tmp_path):
     from pcsargmax.datasets.images.coco import COCO_NAMES
-    from pcsargmax.metrics.oks import COCO_SIGMAS, oks
+    from pcsargmax.metrics.similarity import COCO_SIGMAS, oks
 
     keypoints = np.stack([np.linspace(10, 80, 17), np.linspace(20, 70, 17)], axis=1)
     data = Data(*COCO_NAMES)

@@ -100,7 +100,7 @@ def test_validation_is_pck_of_the_expectation_in_its_unit(make, unit):
     torch.testing.assert_close(logged["val/mean_error"], expected["mean_error"])
     shares = [expected[f"pck@{t}"] for t in ("0.01", "0.02", "0.05")]
     torch.testing.assert_close(logged["val/pck"], torch.stack(shares).mean())
-    assert not module.val_pck.flat_errors  # emptied for the next epoch
+    assert not module.val_pck.flat_rows  # emptied for the next epoch
     assert not module.val_samples.samples
 
 

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from pcsargmax.metrics.calibration import ConfidenceCalibration
+from pcsargmax.metrics import ConfidenceCalibration, SparsificationError
 from pcsargmax.metrics.calibration import reliability_curve as curve_of
-from pcsargmax.metrics.sparsification import SparsificationError
 from pcsargmax.metrics.sparsification import sparsification_curve as sparse_of
 from pcsargmax.runs.evaluation.plain import computed
 from pcsargmax.visualize import reliability_curve, sparsification_curve

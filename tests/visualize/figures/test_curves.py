@@ -93,7 +93,7 @@ def test_pck_counts_errors_up_to_the_threshold():
 def test_pck_agrees_with_the_metric():
     import torch
 
-    from pcsargmax.metrics.pck import PCK
+    from pcsargmax.metrics import PCK
 
     errors = np.random.default_rng(0).uniform(0, 0.1, (4, 5)).round(2)  # many at a threshold
     metric = PCK((0.02, 0.05))

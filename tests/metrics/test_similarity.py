@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy import stats
 
-from pcsargmax.metrics.oks import COCO_SIGMAS, OksCorrelation, keypoint_similarity, oks
+from pcsargmax.metrics import OksCorrelation
+from pcsargmax.metrics.similarity import COCO_SIGMAS, keypoint_similarity, oks
 
 
 def people(num: int = 8, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -68,7 +69,7 @@ def test_correlations_agree_with_scipy():
     visible[3] = False
     metric = OksCorrelation(num_bootstrap=50).set_dtype(torch.float64)
     for rows in (slice(0, 11), slice(11, 30)):
-        metric.update(confidence[rows], prediction[rows], target[rows], visible[rows], area[rows])
+        metric.update(prediction[rows], target[rows], visible[rows], area[rows], confidence[rows])
     result = metric.compute()
     similar = keypoint_similarity(prediction, target, visible, area)
     items = [k for k in range(30) if k != 3]
@@ -89,7 +90,7 @@ def test_correlations_agree_with_scipy():
 def test_confidence_that_knows_correlates_wholly():
     prediction, target, visible, area = people()
     metric = OksCorrelation(num_bootstrap=20)
-    metric.update(keypoint_similarity(prediction, target, visible, area), prediction, target, visible, area)
+    metric.update(prediction, target, visible, area, keypoint_similarity(prediction, target, visible, area))
     result = metric.compute()
     assert [float(result[name]) for name in ("pearson", "spearman", "pearson_item", "pearson/low")] == pytest.approx(
         [1] * 4
@@ -99,7 +100,7 @@ def test_confidence_that_knows_correlates_wholly():
 def test_a_single_item_has_no_interval():
     prediction, target, visible, area = people(1)
     metric = OksCorrelation()
-    metric.update(torch.rand(1, 17, generator=torch.Generator().manual_seed(0)), prediction, target, visible, area)
+    metric.update(prediction, target, visible, area, torch.rand(1, 17, generator=torch.Generator().manual_seed(0)))
     result = metric.compute()
     assert result["pearson/low"].isnan()
     assert result["pearson_item"].isnan()
@@ -108,19 +109,19 @@ def test_a_single_item_has_no_interval():
 
 def test_bad_input_is_named():
     prediction, target, visible, area = people()
-    with pytest.raises(ValueError, match="sigmas must be 17 positive widths, one a keypoint, got 2"):
+    with pytest.raises(ValueError, match="sigmas must be 17 positive widths, one per keypoint, got 2"):
         oks(prediction, target, visible, area, (0.1, 0.2))
     with pytest.raises(ValueError, match="sigmas must be 2 positive widths"):
-        OksCorrelation((0.1, 0.0))
+        OksCorrelation(sigmas=(0.1, 0.0))
     with pytest.raises(ValueError, match=r"area must be positive, got 0.0 of item 3"):
         oks(prediction, target, visible, area.clone().index_fill(0, torch.tensor([3]), 0))
     with pytest.raises(ValueError, match=r"area must be \(8,\), got \(7,\)"):
         oks(prediction, target, visible, area[:7])
     metric = OksCorrelation()
-    metric.update(torch.zeros(8, 17), prediction, target, torch.zeros_like(visible), area)
+    metric.update(prediction, target, torch.zeros_like(visible), area, torch.zeros(8, 17))
     with pytest.raises(ValueError, match="needs at least one visible keypoint, got none in 8 items"):
         metric.compute()
     with pytest.raises(ValueError, match=r"confidence must be \(8, 17\), got \(8,\)"):
-        metric.update(area, prediction, target, visible, area)
+        metric.update(prediction, target, visible, area, area)
     with pytest.raises(ValueError, match="confidence must be finite"):
-        metric.update(torch.full((8, 17), torch.nan), prediction, target, visible, area)
+        metric.update(prediction, target, visible, area, torch.full((8, 17), torch.nan))
