@@ -286,7 +286,7 @@ def test_what_passes_is_an_error_and_moves_nothing(box_plan, places, count, monk
     with pytest.raises(Killed):
         run_experiment(experiment, places)
     stop.clear()
-    for broken in ("pcsargmax.benchmark.worker._follow_data", "pcsargmax.runs.base.read_checkpoint"):
+    for broken in ("pcsargmax.benchmark.worker._follow_data", "pcsargmax.runs.checkpoint.read_checkpoint"):
         with monkeypatch.context() as patch:
             patch.setattr(broken, full_disk)
             with pytest.raises(OSError, match="No space left"):

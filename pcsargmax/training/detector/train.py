@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import Callback
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.models.template import Template
 from pcsargmax.ops.seeds import seeded_weights
-from pcsargmax.runs.base import CHECKPOINT_VERSION, open_checkpoint
-from pcsargmax.runs.detector import Run, open_detector
+from pcsargmax.runs.checkpoint import CHECKPOINT_VERSION, open_checkpoint
+from pcsargmax.runs.detector import Run
 from pcsargmax.runs.prepare import prepare
 from pcsargmax.runs.sources import is_folder, open_dataset
 from pcsargmax.runs.symmetry import with_labelings
@@ -58,7 +58,7 @@ def train(
     loop = Loop(settings, Path(folder), best, resume, callbacks)
     detector, training, validation, metadata = _prepare(settings, progress or (lambda *_: None))
     loop.fit(DetectorModule(detector, settings, metadata["unit"], metadata), training, validation)
-    return open_detector(open_checkpoint(folder), torch.device("cpu"))
+    return Run.from_checkpoint(open_checkpoint(folder), torch.device("cpu"))
 
 
 def _prepare(

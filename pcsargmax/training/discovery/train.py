@@ -14,8 +14,8 @@ from pcsargmax.io.atomic import atomic_path
 from pcsargmax.metrics.correspondence import match_keypoints
 from pcsargmax.models.skeleton_merger import SkeletonMerger
 from pcsargmax.ops.seeds import seeded_weights
-from pcsargmax.runs.base import CHECKPOINT_VERSION, open_checkpoint, read_checkpoint
-from pcsargmax.runs.discovery import DiscoverRun, open_discovery
+from pcsargmax.runs.checkpoint import CHECKPOINT_VERSION, open_checkpoint, read_checkpoint
+from pcsargmax.runs.discovery import DiscoverRun
 from pcsargmax.runs.prepare import frame_of, prepare
 from pcsargmax.runs.sources import open_clouds, source_of
 from pcsargmax.settings.discovery import DiscoverSettings
@@ -64,7 +64,7 @@ def discover(
     if leads() and any(item.keypoint_visible.any() for item, _ in training.items if "keypoint_visible" in item):
         for file in sorted((folder / "checkpoints").glob("*.ckpt")):
             _name_keypoints(file, training)
-    return open_discovery(open_checkpoint(folder), torch.device("cpu"))
+    return DiscoverRun.from_checkpoint(open_checkpoint(folder), torch.device("cpu"))
 
 
 def _prepare(
@@ -124,7 +124,7 @@ def _check_cloud(item: Any, keypoints: int) -> None:
 def _name_keypoints(file: Path, training: PreparedClouds) -> None:
     """Match a checkpoint's keypoints to the annotations of the training shapes, and keep the names in the file."""
     found = open_checkpoint(file)
-    run = open_discovery(found, torch.device("cpu"))
+    run = DiscoverRun.from_checkpoint(found, torch.device("cpu"))
     items = [item for item, _ in training.items]
     correspondence = match_keypoints(
         expectations(run.merger, PreparedClouds(training.items, training.backbone)),

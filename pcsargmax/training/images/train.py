@@ -11,12 +11,12 @@ from lightning.pytorch.callbacks import Callback
 
 from pcsargmax.datasets.images.item import can_flip
 from pcsargmax.ops.seeds import seeded_weights
-from pcsargmax.runs.base import CHECKPOINT_VERSION, open_checkpoint
+from pcsargmax.runs.checkpoint import CHECKPOINT_VERSION, open_checkpoint
 from pcsargmax.runs.image_sources import open_images
-from pcsargmax.runs.images import ImageRun, open_image_run
+from pcsargmax.runs.images import ImageRun
 from pcsargmax.runs.map_frame import MapFrame
 from pcsargmax.runs.networks import build_pose, build_retina
-from pcsargmax.runs.surfaces import SurfaceRun, open_surface_run
+from pcsargmax.runs.surfaces import SurfaceRun
 from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.images.data import PreparedImages, PreparedSlices, image_augmentation, open_training_images
 from pcsargmax.training.images.pose_module import PoseModule
@@ -72,7 +72,8 @@ def train_images(
     module, training, validation = (_surfaces if settings.surfaces else _keypoints)(settings, splits)
     loop.fit(module, training, validation, workers=settings.workers)
     found = open_checkpoint(folder)
-    return (open_surface_run if settings.surfaces else open_image_run)(found, torch.device("cpu"))
+    kind: type[ImageRun | SurfaceRun] = SurfaceRun if settings.surfaces else ImageRun
+    return kind.from_checkpoint(found, torch.device("cpu"))
 
 
 def _keypoints(settings: ImageSettings, splits: Splits) -> tuple[PoseModule, Prepared, Prepared | None]:
