@@ -23,7 +23,7 @@ from pcsargmax.training.clouds import PreparedClouds
 from pcsargmax.training.discovery.data import discover_augmentation
 from pcsargmax.training.discovery.module import DiscoverModule
 from pcsargmax.training.discovery.naming import expectations
-from pcsargmax.training.loop import Loop, Progress, Selection, leads
+from pcsargmax.training.loop import Loop, Progress, Selection, is_rank_zero
 from pcsargmax.training.splits import open_splits
 
 
@@ -61,7 +61,7 @@ def discover(
     loop = Loop(settings, folder, best, resume, callbacks)
     merger, training, validation, metadata = _prepare(settings, progress or (lambda *_: None))
     loop.fit(DiscoverModule(merger, settings, metadata), training, validation)
-    if leads() and any(item.keypoint_visible.any() for item, _ in training.items if "keypoint_visible" in item):
+    if is_rank_zero() and any(item.keypoint_visible.any() for item, _ in training.items if "keypoint_visible" in item):
         for file in sorted((folder / "checkpoints").glob("*.ckpt")):
             _name_keypoints(file, training)
     return DiscoverRun.from_checkpoint(open_checkpoint(folder), torch.device("cpu"))

@@ -39,10 +39,6 @@ class ImageBatch(NamedTuple):
     visible: Tensor
     has_depth: Tensor
 
-    def to(self, device: torch.device | str) -> ImageBatch:
-        """The same on another device."""
-        return ImageBatch(*(part.to(device) for part in self))
-
 
 class SurfaceBatch(NamedTuple):
     """Slices, and the rows of the surfaces in them.
@@ -56,10 +52,6 @@ class SurfaceBatch(NamedTuple):
     images: Tensor
     rows: Tensor
     known: Tensor
-
-    def to(self, device: torch.device | str) -> SurfaceBatch:
-        """The same on another device."""
-        return SurfaceBatch(*(part.to(device) for part in self))
 
 
 def open_training_images(settings: ImageSettings, split: str) -> Any:
