@@ -34,7 +34,7 @@ def _name_in_checkpoint(file: Path, training: PreparedClouds) -> None:
         expectations(run.merger, PreparedClouds(training.items, training.backbone)),
         torch.cat([item.keypoint_pos for item in items]),
         torch.cat([item.keypoint_visible for item in items]),
-        names=run.annotations,
+        names=list(run.annotations),
     )
     names = [name or f"kp{k}" for k, name in enumerate(correspondence.names)]
     content = read_checkpoint(file)
