@@ -23,8 +23,7 @@ from torch_geometric.data import Data
 from pcsargmax.benchmark.robustness_scores import DetectorTally, DiscoveryTally, Sighting, Tally
 from pcsargmax.metrics.perturbations import Perturbed, noisy, rotated, seen_from, thinned
 from pcsargmax.ops.seeds import mix_seed
-from pcsargmax.runs.detector import Run
-from pcsargmax.runs.discovery import DiscoverRun
+from pcsargmax.runs.load import CloudRun
 from pcsargmax.transforms.augment import Outliers
 
 
@@ -115,7 +114,7 @@ CHANGES: dict[str, Change] = {
 
 @torch.inference_mode()
 def sweep(
-    run: Run | DiscoverRun,
+    run: CloudRun,
     split: str = "test",
     *,
     severities: Mapping[str, Sequence[float]] | None = None,
@@ -153,7 +152,7 @@ def sweep(
         raise ValueError(f"most must be at least 1 and the split must have shapes, got {most} of {len(dataset)}")
     cells = [("none", 0.0), *((name, severity) for name, values in wanted.items() for severity in values)]
     tallies: list[Tally] = [
-        DiscoveryTally(seed) if isinstance(run, DiscoverRun) else DetectorTally(run, thresholds, seed) for _ in cells
+        DetectorTally(run, thresholds, seed) if run.kind == "keypoint_detector" else DiscoveryTally(seed) for _ in cells
     ]
     seen = 0
     for number in range(count):
@@ -165,7 +164,7 @@ def sweep(
             if progress is not None:
                 progress(number * len(cells) + place + 1, count * len(cells))
     return {
-        "kind": "skeleton_merger" if isinstance(run, DiscoverRun) else "keypoint_detector",
+        "kind": run.kind,
         "run": run.folder.name,
         "data": run.settings.data,
         "split": split,
@@ -191,7 +190,7 @@ def sweep(
 class _Shape:
     """One shape, and what the run found on it as it is."""
 
-    def __init__(self, run: Run | DiscoverRun, item: Data, seed: int, number: int) -> None:
+    def __init__(self, run: CloudRun, item: Data, seed: int, number: int) -> None:
         self.run, self.item, self.seed, self.number = run, item, seed, number
         pos = item.pos.double()
         self.low = pos.amin(dim=0)
@@ -217,8 +216,8 @@ class _Shape:
         return Sighting(found, position, expected, truth, self.visible, float(self.diagonal))
 
 
-def _nominal(run: Run | DiscoverRun) -> float | None:
-    fitted = None if isinstance(run, DiscoverRun) else run.calibration
+def _nominal(run: CloudRun) -> float | None:
+    fitted = run.calibration if run.kind == "keypoint_detector" else None
     return None if fitted is None or fitted.quantile is None else fitted.coverage
 
 

@@ -188,7 +188,7 @@ def _stage(folder: Path, experiment: Experiment, status: Status) -> Literal["new
 
 
 def _stage_of_checkpoint(last: Path, experiment: Experiment, status: Status) -> Literal["resumable", "trained"]:
-    from pcsargmax.runs.base import read_checkpoint
+    from pcsargmax.runs.checkpoint import read_checkpoint
     from pcsargmax.runs.load import load_run
 
     folder, content = last.parents[1], read_checkpoint(last)
@@ -223,9 +223,6 @@ def _ended(content: dict[str, Any], settings: RunSettings) -> bool:
 
 
 def _train(experiment: Experiment, folder: Path, resume: bool, status: Status) -> None:
-    from pcsargmax.settings.detector import TrainSettings
-    from pcsargmax.settings.discovery import DiscoverSettings
-    from pcsargmax.settings.images import ImageSettings
     from pcsargmax.training.detector.train import train
     from pcsargmax.training.discovery.train import discover
     from pcsargmax.training.images.train import train_images
@@ -235,14 +232,9 @@ def _train(experiment: Experiment, folder: Path, resume: bool, status: Status) -
             print(f"{what}: {done}", flush=True)
 
     status.phase("reading")
-    settings = experiment.settings
-    options: dict[str, Any] = {"resume": resume, "callbacks": [_epochs(status)], "progress": reading}
-    if isinstance(settings, TrainSettings):
-        train(settings, folder, **options)
-    elif isinstance(settings, DiscoverSettings):
-        discover(settings, folder, **options)
-    elif isinstance(settings, ImageSettings):
-        train_images(settings, folder, **options)
+    training: dict[str, Callable[..., Any]] = {"detector": train, "discovery": discover, "images": train_images}
+    callbacks = [_epochs(status)]
+    training[experiment.kind](experiment.settings, folder, resume=resume, callbacks=callbacks, progress=reading)
 
 
 def _epochs(status: Status) -> Any:

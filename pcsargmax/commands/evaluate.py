@@ -23,6 +23,13 @@ from pcsargmax.commands.shared.evaluation_options import (
     parse_thresholds,
 )
 
+#: What runs are called in messages, by kind.
+_PLURALS = {
+    "keypoint_detector": "detectors",
+    "skeleton_merger": "discovery runs",
+    "image_keypoints": "runs on images with keypoints",
+    "image_surfaces": "runs on slices",
+}
 _LINE_END = re.compile(r"\n\s*")
 
 
@@ -95,25 +102,24 @@ def command(
         opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]
         check_once(opened)
         own: dict[str, dict[str, Any]] = {
-            "detector": {"average": average, "strict": strict, "geodesic": geodesic, "symmetry": symmetry},
-            "discovery": {"self_pairs": self_pairs, "repeatability": repeatability},
-            "run of keypoints in images": {"flip_test": flip_test, "boxes": boxes},
-            "run of slices": {},
+            "keypoint_detector": {"average": average, "strict": strict, "geodesic": geodesic, "symmetry": symmetry},
+            "skeleton_merger": {"self_pairs": self_pairs, "repeatability": repeatability},
+            "image_keypoints": {"flip_test": flip_test, "boxes": boxes},
+            "image_surfaces": {},
         }
-        kinds = [_kind(one) for one in opened]
-        for kind in set(own) - set(kinds):
-            _check_unused(own[kind], {"average": "pooled", "symmetry": "none", "self_pairs": True, "boxes": None}, kind)
-        if thresholds and "run of slices" in kinds:
-            raise ValueError("--thresholds is not of a run of slices, got one")
+        kinds = {run.kind for run in opened}
+        for kind, own_options in own.items():
+            if kind not in kinds:
+                _check_unused(own_options, kind)
+        if thresholds and "image_surfaces" in kinds:
+            raise ValueError("--thresholds does not apply to runs on slices, got one; leave it out")
         if data is not None:
             opened = [run.with_data(data) for run in opened]
         results = []
         with progress_bars() as bars:
-            for one, kind in zip(opened, kinds, strict=True):
+            for one in opened:
                 update = partial(bars.update, f"evaluating {one.folder.name}")
-                results.append(
-                    one.evaluate(split or one.default_split, seed=seed, progress=update, **options, **own[kind])
-                )
+                results.append(one.evaluate(split, seed=seed, progress=update, **options, **own[one.kind]))
                 write_metrics(results[-1], one.folder)
         if as_json:
             typer.echo(json.dumps(results[0] if len(results) == 1 else results))
@@ -121,18 +127,13 @@ def command(
             print_results(results)
 
 
-def _kind(run: Any) -> str:
-    """What a run is called where its options are spoken of."""
-    names = {"DiscoverRun": "discovery", "ImageRun": "run of keypoints in images", "SurfaceRun": "run of slices"}
-    return names.get(type(run).__name__, "detector")
-
-
-def _check_unused(options: dict[str, Any], usual: dict[str, Any], kind: str) -> None:
-    """Refuse an option that says something to no run: anything but its usual value, False if not given."""
+def _check_unused(options: dict[str, Any], kind: str) -> None:
+    """Refuse an option that applies to none of the runs: anything but its default, False where none is listed."""
+    defaults = {"average": "pooled", "symmetry": "none", "self_pairs": True, "boxes": None}
     for name, value in options.items():
-        if value != usual.get(name, False):
+        if value != defaults.get(name, False):
             option = "--no-self-pairs" if name == "self_pairs" else f"--{name.replace('_', '-')}"
-            raise ValueError(f"{option} is of a {kind}, got no run of that kind")
+            raise ValueError(f"{option} only applies to {_PLURALS[kind]}, got none; leave it out")
 
 
 def print_results(results: list[dict[str, Any]]) -> None:

@@ -68,8 +68,6 @@ def command(
     with friendly_errors():
         from pcsargmax.commands.shared.progress import console, progress_bars
         from pcsargmax.predictions.cloud import FORMATS
-        from pcsargmax.runs.detector import Run
-        from pcsargmax.runs.discovery import DiscoverRun
         from pcsargmax.runs.load import load_run
 
         if format not in FORMATS:
@@ -83,7 +81,7 @@ def command(
                 raise ValueError(f"{there[0]} exists; --overwrite replaces it")
         opened = load_run(run, device=device)
         folder = output or (None if as_json else opened.folder / "predictions")
-        if isinstance(opened, Run | DiscoverRun):
+        if opened.modality == "cloud":
             one = _cloud_predictor(opened, format, num_points, seed, flip_test)
         else:
             one = _image_predictor(opened, format, num_points, flip_test)
@@ -94,7 +92,7 @@ def command(
                 bars.update("predicting", number, len(files))
         if as_json:
             typer.echo(json.dumps(predictions))
-        if isinstance(opened, Run) and opened.calibration is None:
+        if opened.kind == "keypoint_detector" and opened.calibration is None:
             console.print("confidence is not calibrated: the run had no validation split", highlight=False)
         if folder is not None:
             console.print(f"{len(files)} written to {folder}", highlight=False)
@@ -106,7 +104,7 @@ def _cloud_predictor(run: Run | DiscoverRun, format: str, num_points: int, seed:
     from pcsargmax.predictions.cloud import Format
 
     if flip_test:
-        raise ValueError("--flip-test is of a run on images, got one on clouds")
+        raise ValueError("--flip-test only applies to image runs, got one on clouds; leave it out")
     frame = cast(Frame, run.settings.mesh_frame)
 
     def predict(file: Path, path: Path | None) -> dict[str, Any]:
@@ -125,9 +123,9 @@ def _image_predictor(run: ImageRun | SurfaceRun, format: str, num_points: int, f
     if format not in IMAGE_FORMATS:
         raise ValueError(f"format must be one of {', '.join(IMAGE_FORMATS)} of a run on images, got {format!r}")
     if num_points:
-        raise ValueError("--num-points is of a run on clouds, got one on images")
-    if flip_test and not hasattr(run, "keypoint_names"):
-        raise ValueError("--flip-test is of keypoints in images, got a run of slices")
+        raise ValueError("--num-points only applies to runs on clouds, got one on images; leave it out")
+    if flip_test and run.target == "surface":
+        raise ValueError("--flip-test only applies to keypoints in images, got a run on slices; leave it out")
     options: dict[str, Any] = {"flip_test": True} if flip_test else {}
 
     def predict(file: Path, path: Path | None) -> dict[str, Any]:

@@ -1,182 +1,247 @@
-"""What the runs of every kind have in common: a folder with checkpoints, opened again; use on new files."""
+"""A finished run: what the four kinds have in common."""
 
 from __future__ import annotations
 
 import dataclasses
+import time
 import warnings
-from collections.abc import Collection, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
-import numpy as np
 import torch
-from scipy.spatial import cKDTree
-from torch_geometric.data import Data
+from torch import nn
 
-from pcsargmax.core.distribution import KeypointDistribution
-from pcsargmax.datasets.sampling import cloud_item
-from pcsargmax.io.clouds import read_cloud
-from pcsargmax.predictions.cloud import Prediction, Surface
+from pcsargmax.runs.checkpoint import Checkpoint
+from pcsargmax.runs.sources import model_ids
 from pcsargmax.settings.common import RunSettings
-from pcsargmax.transforms.frames import to_raw
 
-#: Raised when what a checkpoint holds changes.
-CHECKPOINT_VERSION = 2
+ItemT = TypeVar("ItemT")
+PredictionT = TypeVar("PredictionT")
+OutputT = TypeVar("OutputT")
+
+#: The kinds of runs, as checkpoints and results name them.
+Kind = Literal["keypoint_detector", "skeleton_merger", "image_keypoints", "image_surfaces"]
+
+#: What the items of a data set are called, by modality.
+_ITEMS = {"cloud": "shapes", "image": "images"}
 
 
-class BaseRun:
-    """The parent of the kinds of runs, which are frozen dataclasses and bring `predict` and `dataset`."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BaseRun(ABC, Generic[ItemT, PredictionT]):
+    """A finished training run: open it, use it on new data, evaluate it. The parent of the four kinds of runs.
+
+    Attributes:
+        kind: the name of the kind in checkpoints and results.
+        modality: what the items are.
+        target: what is predicted.
+        supervised: whether labels took part in the training, so that results on the training data are optimistic.
+        folder: the run folder.
+        checkpoint: the file the weights came from.
+        settings: of the training.
+        source: where the data come from: "folder", or "category", "shapenet_h5", "official", "procedural".
+        trained_on: names of the items that the weights, or the choice of the checkpoint, depend on.
+    """
+
+    kind: ClassVar[Kind]
+    modality: ClassVar[Literal["cloud", "image"]]
+    target: ClassVar[Literal["keypoint", "surface"]] = "keypoint"
+    supervised: ClassVar[bool] = True
+    #: The attribute that holds the network, which is also the prefix of its weights in a checkpoint.
+    network_name: ClassVar[str] = "network"
+    settings_type: ClassVar[type[RunSettings]]
 
     folder: Path
     checkpoint: Path
-    settings: Any
+    settings: RunSettings
     source: str
-    #: The split that is measured if none is named.
-    default_split: ClassVar[str] = "test"
+    trained_on: frozenset[str]
 
-    def predict(
-        self, item: Data, name: str = "", *, num_samples: int = 0, generator: torch.Generator | None = None
-    ) -> Prediction:
-        """Find the keypoints of one cloud."""
-        raise NotImplementedError
+    @classmethod
+    def from_checkpoint(cls, content: Checkpoint, device: torch.device) -> Self:
+        """Open the run that a checkpoint belongs to, with its network in evaluation mode on the device."""
+        metadata = content.metadata
+        settings = cls.settings_type.from_dict(metadata["settings"])
+        with torch.random.fork_rng(devices=[]):  # the initial weights are drawn, and then replaced
+            network = cls._build(settings, content)
+        network.load_state_dict(content.weights_of(cls.network_name))
+        names = f"{cls.target}_names"
+        own: dict[str, Any] = cls._fields(settings, metadata) | {
+            names: tuple(metadata[names]),
+            cls.network_name: network.to(device).eval(),
+        }
+        return cls(
+            folder=content.folder,
+            checkpoint=content.file,
+            settings=settings,
+            trained_on=frozenset(metadata["trained_on"]) | frozenset(metadata["chosen_by"]),
+            **own,
+        )
 
-    def dataset(self, split: str) -> Any:
-        """A split of the run's data."""
-        raise NotImplementedError
+    @classmethod
+    @abstractmethod
+    def _build(cls, settings: Any, content: Checkpoint) -> nn.Module:
+        """Build the network that the weights of a checkpoint fit."""
 
-    def predict_file(
-        self, path: str | Path, *, num_points: int | None = None, seed: int = 0, num_samples: int = 0
-    ) -> Prediction:
-        """Find the keypoints of a mesh or cloud file, in its own units and frame; of a mesh with its surface.
+    @classmethod
+    @abstractmethod
+    def _fields(cls, settings: Any, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields that only this kind of run has, and `source`."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the keypoints or surfaces that are predicted."""
+        names: tuple[str, ...] = getattr(self, f"{self.target}_names")
+        return names
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        network: nn.Module = getattr(self, self.network_name)
+        return next(network.parameters()).device
+
+    @property
+    def default_split(self) -> str:
+        """The split that is evaluated if none is named."""
+        return "test"
+
+    @property
+    def batch_size(self) -> int:
+        """How many items of a split are predicted at once."""
+        return 1
+
+    @abstractmethod
+    def predict(self, item: ItemT, *args: Any, **options: Any) -> PredictionT:
+        """Predict one item."""
+
+    @abstractmethod
+    def predict_file(self, path: str | Path, *args: Any, **options: Any) -> PredictionT:
+        """Predict the object in a file."""
+
+    def predict_many(self, items: Sequence[ItemT], *args: Any, **options: Any) -> list[PredictionT]:
+        """Predict several items; options as of `predict`."""
+        return [self.predict(item, *args, **options) for item in items]
+
+    def predictions(self, split: str = "", *, most: int | None = None, **options: Any) -> list[PredictionT]:
+        """Predict the items of a split, with their ground truth.
 
         Args:
-            path: see `pcsargmax.io.read_cloud`.
-            num_points: sampled from the file; None takes as many as in training.
-            seed: of the sampling, and of the draws.
-            num_samples: how many draws of each keypoint's distribution the prediction carries.
+            split: of the data set; empty is `default_split`.
+            most: only the first so many items.
+            options: of `predict`.
         """
-        cloud = read_cloud(path)
-        item = cloud_item(cloud, num_points or self.settings.num_points, seed, name=str(path))
-        generator = torch.Generator().manual_seed(seed)
-        found = self.predict(item, Path(path).name, num_samples=num_samples, generator=generator)
-        nearest = cKDTree(cloud.points).query(found.position)[1]
-        surface = None if cloud.faces is None else Surface(cloud.points, cloud.faces)
-        return dataclasses.replace(found, file_index=nearest, surface=surface)
+        dataset = self.dataset(split or self.default_split)
+        batches = self._batches(dataset, min(len(dataset), most or len(dataset)))
+        return [prediction for items in batches for prediction in self.predict_many(items, **options)]
+
+    @abstractmethod
+    def dataset(self, split: str, *args: Any, **options: Any) -> Any:
+        """Open a split of the run's data.
+
+        Raises:
+            ValueError: the data have other names than those that the run was trained for.
+        """
+
+    @abstractmethod
+    def evaluate(self, split: str = "", *args: Any, **options: Any) -> dict[str, Any]:
+        """Evaluate the run on a split of its data; an empty name is `default_split`.
+
+        Returns:
+            JSON-able: "kind", "data", "split", "objective", "settings" (of the training), "checkpoint",
+            "keypoint_names" or "surface_names", "seconds_per_cloud" or "seconds_per_image", "seen_in_training" (how
+            many of the items), and the metrics of the kind.
+        """
 
     def with_data(self, place: str | Path) -> Self:
-        """The same run, its data found elsewhere: the folder itself, or the root of a category."""
+        """Return the same run with its data elsewhere.
+
+        Args:
+            place: the folder itself, or the root of a category or of official files; an empty text changes nothing.
+
+        Raises:
+            ValueError: the data are procedural.
+        """
+        if not str(place):
+            return self
+        if self.source == "procedural":
+            raise ValueError(f"data: {self.settings.data} is procedural and has no folder, got {place}")
         field = "data" if self.source == "folder" else "root"
-        settings: RunSettings = type(self.settings).from_dict(self.settings.to_dict() | {field: str(place)})
-        return dataclasses.replace(self, settings=settings)  # type: ignore[type-var]
+        settings = self.settings_type.from_dict(self.settings.to_dict() | {field: str(place)})
+        return dataclasses.replace(self, settings=settings)
 
-    def predictions(self, split: str = "test", *, most: int | None = None) -> list[Prediction]:
-        """Predictions, with their truth, of the shapes of a split, or of the first `most`."""
-        dataset = self.dataset(split)
-        return [self.predict(dataset[i]) for i in range(min(len(dataset), most or len(dataset)))]
+    def _check_names(self, dataset: Any) -> Any:
+        """Return the data set if its names are those that the run was trained for, else raise ValueError."""
+        names = tuple(getattr(dataset, f"{self.target}_names"))
+        if names != self.names:
+            raise ValueError(
+                f"{self.settings.data}: expected the {self.target}s that {self.folder} was trained for, "
+                f"{', '.join(self.names)}; got {', '.join(names)}"
+            )
+        return dataset
+
+    def _batches(self, dataset: Any, count: int) -> Iterator[list[ItemT]]:
+        for start in range(0, count, self.batch_size):
+            yield [dataset[i] for i in range(start, min(start + self.batch_size, count))]
+
+    def _measure(
+        self,
+        dataset: Any,
+        split: str,
+        predict: Callable[[list[ItemT]], Sequence[OutputT]],
+        update: Callable[[ItemT, OutputT], None],
+        progress: Callable[[int, int], None] | None,
+    ) -> dict[str, Any]:
+        """Predict every item of a data set, pass it on with its prediction, and return the head of the result.
+
+        Only `predict` is timed.
+        """
+        names = model_ids(dataset) if self.modality == "cloud" else dataset.names
+        seen = sum(name in self.trained_on for name in names)
+        if self.supervised:
+            warn_train_overlap(seen, len(names), split, _ITEMS[self.modality])
+        seconds, finished = 0.0, 0
+        for items in self._batches(dataset, len(dataset)):
+            start = time.perf_counter()
+            outputs = predict(items)
+            seconds += time.perf_counter() - start
+            for item, output in zip(items, outputs, strict=True):
+                update(item, output)
+                finished += 1
+                if progress is not None:
+                    progress(finished, len(dataset))
+        return {
+            "kind": self.kind,
+            "data": self.settings.data,
+            "split": split,
+            "objective": self.settings.objective,
+            "settings": self.settings.to_dict(),
+            "checkpoint": self.checkpoint.name,
+            f"{self.target}_names": list(self.names),
+            f"seconds_per_{self.modality}": seconds / len(dataset),
+            "seen_in_training": seen,
+        }
 
 
-def draw_samples(
-    maps: KeypointDistribution, prepared: Data, num_samples: int, generator: torch.Generator | None = None
-) -> np.ndarray | None:
-    """(S, K, 3) float64 draws of the maps of one prepared cloud, in raw units; None for no samples.
-
-    Raises:
-        ValueError: a negative number of samples.
-    """
-    if num_samples < 0:
-        raise ValueError(f"num_samples: expected 0 or more, got {num_samples}")
-    if num_samples == 0:
-        return None
-    drawn = maps.sample(num_samples, generator)[0]  # (S, K, 3)
-    return to_raw(drawn, prepared.frame_center, prepared.frame_scale).numpy()
-
-
-def warn_of_seen(trained_on: Collection[str], names: Sequence[str], split: str, things: str = "shapes") -> int:
-    """How many items of a split a run has seen in training, with a warning, if any, to the caller of `evaluate`.
+def warn_train_overlap(seen: int, count: int, split: str, items: str) -> None:
+    """Warn the caller of `evaluate` if some items of a split were used in training.
 
     Args:
-        trained_on: names of those that the weights, or the choice of the checkpoint, have seen.
-        names: of the items of the split.
+        seen: how many of them.
+        count: of the items of the split.
         split: that is evaluated.
-        things: what the items are.
+        items: what they are called, in the plural.
     """
-    seen = sum(name in trained_on for name in names)
     if seen:
         warnings.warn(
-            f"{seen} of the {len(names)} {things} of split {split!r} were trained on or chose the checkpoint: "
-            "the figures flatter the run",
-            stacklevel=3,
+            f"{seen} of the {count} {items} of split {split!r} were used in training: these results are optimistic",
+            stacklevel=4,
         )
-    return seen
-
-
-class Checkpoint(NamedTuple):
-    """A checkpoint file, read.
-
-    Attributes:
-        folder: of the run.
-        file: that was read.
-        metadata: plain values, from which a run is opened again.
-        weights: of the module, by name.
-    """
-
-    folder: Path
-    file: Path
-    metadata: dict[str, Any]
-    weights: dict[str, torch.Tensor]
-
-    def weights_of(self, part: str) -> dict[str, torch.Tensor]:
-        """Those of a part of the module, by their names in it."""
-        prefix = f"{part}."
-        return {name.removeprefix(prefix): w for name, w in self.weights.items() if name.startswith(prefix)}
-
-
-def open_checkpoint(path: str | Path, checkpoint: str = "best") -> Checkpoint:
-    """Read a run folder's checkpoint, or the file itself; nothing in it is executed.
-
-    Raises:
-        FileNotFoundError: no checkpoint there.
-        ValueError: not a pcsargmax checkpoint, or one of another version.
-    """
-    if checkpoint not in ("best", "last"):
-        raise ValueError(f"checkpoint must be best or last, got {checkpoint!r}")
-    path = Path(path)
-    file = path if path.is_file() else path / "checkpoints" / f"{checkpoint}.ckpt"
-    if not path.is_file() and checkpoint == "best" and not file.is_file():
-        file = path / "checkpoints" / "last.ckpt"
-    if not file.is_file():
-        raise FileNotFoundError(f"{path}: no run there; looked for {file}")
-    content = read_checkpoint(file)
-    return Checkpoint(_folder_of(path), file, content["pcsargmax"], content["state_dict"])
-
-
-def read_checkpoint(file: Path) -> dict[str, Any]:
-    """What the file holds, found to be a checkpoint of this version."""
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # the reader raises whatever a broken file runs it into
-        raise ValueError(
-            f"{file}: not a checkpoint, cut off, or one that would run code when it is loaded; nothing in it was run"
-        ) from error
-    metadata = content.get("pcsargmax") if isinstance(content, dict) else None
-    if not isinstance(metadata, dict) or "state_dict" not in content:
-        raise ValueError(f"{file}: not a pcsargmax checkpoint")
-    version = metadata.get("version")
-    if version != CHECKPOINT_VERSION:
-        raise ValueError(f"{file}: checkpoint version {version}, this pcsargmax reads version {CHECKPOINT_VERSION}")
-    return content
-
-
-def _folder_of(path: Path) -> Path:
-    if path.is_dir():
-        return path
-    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
 
 
 def usable_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the fastest that this machine has.
+    """Return the device of that name; "auto" is the fastest that this machine has.
 
     Raises:
         ValueError: no such device here.

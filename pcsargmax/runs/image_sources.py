@@ -47,15 +47,15 @@ def open_images(settings: ImageSettings, split: str, *, boxes: str | Path | None
             "retina": lambda: images.Mshc(place, split),
         }
         dataset = openers[name]()
-        _say_what_lacks(dataset, f"{name}, split {split!r}")
+        warn_left_out(dataset, f"{name}, split {split!r}")
         return dataset
     if not place.is_dir():
         raise ValueError(f"{name}: no such folder, and not the name of a data set of images")
     return images.ImageFolder(place, split, shares=parse_shares(settings.shares), split_seed=settings.split_seed)
 
 
-def _say_what_lacks(dataset: Any, where: str) -> None:
-    """Warn of items that were left out and of subjects that have none, by reason and number."""
+def warn_left_out(dataset: Any, where: str) -> None:
+    """Warn about items that were left out, by reason and number, and about subjects without any."""
     missing = getattr(dataset, "missing", ())
     lacking = left_out(getattr(dataset, "dropped", {})) + (f", no slice of {', '.join(missing)}" if missing else "")
     if lacking:

@@ -1,13 +1,12 @@
-"""A finished training on images with keypoints: open it, measure it, use it on new images."""
+"""A trained network for keypoints in images."""
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,28 +18,25 @@ from pcsargmax.datasets.images.item import ImageItem, flip_order
 from pcsargmax.io.images import read_image
 from pcsargmax.models.simple_pose import SimplePose
 from pcsargmax.predictions.image import ImagePrediction
-from pcsargmax.runs.base import Checkpoint, warn_of_seen
+from pcsargmax.runs.base import BaseRun
+from pcsargmax.runs.checkpoint import Checkpoint
 from pcsargmax.runs.evaluation.images import ImageEvaluation
 from pcsargmax.runs.image_sources import open_images
 from pcsargmax.runs.map_frame import MapFrame
-from pcsargmax.runs.networks import build_pose
+from pcsargmax.runs.networks import build_pose, channels_last
 from pcsargmax.runs.prepare_images import to_tensor
 from pcsargmax.settings.images import ImageSettings
 from pcsargmax.transforms.crop import Crop
 
 
-@dataclass(frozen=True, eq=False)
-class ImageRun:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImageRun(BaseRun[ImageItem, ImagePrediction]):
     """A trained network for keypoints in images with its settings, keypoint names and checkpoint.
 
     Attributes:
-        folder: the run folder.
-        checkpoint: the file the weights came from.
-        settings: of the training.
         keypoint_names: K names.
         flip_pairs: rows that change places in a mirrored image.
         can_flip: whether they are known, so that there is a flip test.
-        trained_on: names of the images that the weights, or the choice of the checkpoint, have seen.
         network: in evaluation mode.
 
     Example:
@@ -55,6 +51,7 @@ class ImageRun:
         ...     keypoint_names=faces.keypoint_names,
         ...     flip_pairs=faces.flip_pairs,
         ...     can_flip=True,
+        ...     source="procedural",
         ...     trained_on=frozenset(),
         ...     network=SimplePose(len(faces.keypoint_names), "tiny").eval(),
         ... )
@@ -62,19 +59,27 @@ class ImageRun:
         (68, 2)
     """
 
-    folder: Path
-    checkpoint: Path
+    kind = "image_keypoints"
+    modality = "image"
+    settings_type = ImageSettings
+
     settings: ImageSettings
     keypoint_names: tuple[str, ...]
     flip_pairs: tuple[tuple[int, int], ...]
     can_flip: bool
-    trained_on: frozenset[str]
     network: SimplePose
 
-    @property
-    def source(self) -> str:
-        """What the data are: "official", "procedural" or "folder"."""
-        return self.settings.source
+    @classmethod
+    def _build(cls, settings: ImageSettings, content: Checkpoint) -> SimplePose:
+        return channels_last(build_pose(settings, len(content.metadata["keypoint_names"]), weights=False))
+
+    @classmethod
+    def _fields(cls, settings: ImageSettings, metadata: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "source": settings.source,
+            "flip_pairs": tuple((int(a), int(b)) for a, b in metadata["flip_pairs"]),
+            "can_flip": bool(metadata["can_flip"]),
+        }
 
     @property
     def frame(self) -> MapFrame:
@@ -83,8 +88,13 @@ class ImageRun:
 
     @property
     def default_split(self) -> str:
-        """The split that is measured if none is named: "test", but "val" of COCO, whose test set has no labels."""
+        """The split that is evaluated if none is named: "test", but "val" for COCO, whose test set has no labels."""
         return "val" if self.settings.data == "coco" else "test"
+
+    @property
+    def batch_size(self) -> int:
+        """How many images of a split are predicted at once."""
+        return self.settings.batch_size
 
     def crop(self, item: ImageItem) -> Crop:
         """What the network sees of an item."""
@@ -93,9 +103,8 @@ class ImageRun:
     @torch.inference_mode()
     def distributions(self, items: Sequence[ImageItem], crops: Sequence[Crop]) -> KeypointDistribution:
         """The probability maps of some items, in cells, on the CPU."""
-        device = next(self.network.parameters()).device
         images = torch.stack([to_tensor(crop.image(item.image)) for item, crop in zip(items, crops, strict=True)])
-        logits = self.network(images.to(device, memory_format=torch.channels_last)).float().cpu()
+        logits = self.network(images.to(self.device, memory_format=torch.channels_last)).float().cpu()
         return KeypointDistribution(logits, self.network.grid, basis=BASIS_BY_NAME[self.settings.basis])
 
     def predict(self, item: ImageItem, *, flip_test: bool = False) -> ImagePrediction:
@@ -177,38 +186,13 @@ class ImageRun:
         item = ImageItem(path.name, read_image(path), unknown, box=where)  # type: ignore[arg-type]
         return self.predict(item, flip_test=flip_test)
 
-    def with_data(self, place: str | Path) -> Self:
-        """The same run, its data found elsewhere: the folder itself, or the root of official files."""
-        return dataclasses.replace(self, settings=moved(self.settings, place))
-
     def dataset(self, split: str, *, boxes: str | Path | None = None) -> Any:
-        """A split of the run's data; of COCO also with a detector's boxes.
+        """Open a split of the run's data; of COCO also with a detector's boxes.
 
         Raises:
-            ValueError: the data have other keypoints than the run was trained for.
+            ValueError: the data have other keypoints than those that the run was trained for.
         """
-        dataset = open_images(self.settings, split, boxes=boxes)
-        if tuple(dataset.keypoint_names) != self.keypoint_names:
-            raise ValueError(
-                f"{self.settings.data}: expected the keypoints that {self.folder} was trained for, "
-                f"{', '.join(self.keypoint_names)}; got {', '.join(dataset.keypoint_names)}"
-            )
-        return dataset
-
-    def predictions(
-        self, split: str = "", *, most: int | None = None, flip_test: bool = False
-    ) -> list[ImagePrediction]:
-        """Predictions, with their truth, of the images of a split, or of the first `most`."""
-        dataset = self.dataset(split or self.default_split)
-        number = min(len(dataset), most or len(dataset))
-        return [found for _, found in self._predicted(dataset, number, flip_test)]
-
-    def _predicted(self, dataset: Any, number: int, flip_test: bool) -> Iterator[tuple[ImageItem, ImagePrediction]]:
-        """Items and what was found in them, a batch at a time."""
-        step = self.settings.batch_size
-        for start in range(0, number, step):
-            items = [dataset[i] for i in range(start, min(start + step, number))]
-            yield from zip(items, self.predict_many(items, flip_test=flip_test), strict=True)
+        return self._check_names(open_images(self.settings, split, boxes=boxes))
 
     def evaluate(
         self,
@@ -221,7 +205,7 @@ class ImageRun:
         progress: Callable[[int, int], None] | None = None,
         on_prediction: Callable[[ImageItem, ImagePrediction], None] | None = None,
     ) -> dict[str, Any]:
-        """Measure the network on a split of its data.
+        """Evaluate the network on a split of its data.
 
         Args:
             split: of the data set; empty is "test", of COCO "val".
@@ -231,12 +215,10 @@ class ImageRun:
             boxes: of COCO, a detector's boxes (JSON) in place of the annotated ones.
             seed: of the bootstrap.
             progress: called with (done, total).
-            on_prediction: called with each item and what was found in it, so that nothing need be predicted twice.
+            on_prediction: called with each image and its prediction, so that nothing need be predicted twice.
 
         Returns:
-            JSON-able: "kind", "data", "split", "objective", "settings" (of the training), "checkpoint",
-            "keypoint_names", "flip_test", "boxes", "seconds_per_image", "seen_in_training" (how many of the images),
-            and what `ImageEvaluation.compute` gives.
+            JSON-able: what `BaseRun.evaluate` says, "flip_test", "boxes", and what `ImageEvaluation.compute` gives.
 
         Raises:
             ValueError: arguments that do not fit, or other data than those of the training.
@@ -244,68 +226,22 @@ class ImageRun:
         split = split or self.default_split
         boxes = boxes or self.settings.boxes or None
         dataset = self.dataset(split, boxes=boxes)
-        counted = ImageEvaluation(dataset, self.settings, thresholds=thresholds, seed=seed)
-        seen = warn_of_seen(self.trained_on, dataset.names, split, "images")
-        start, elsewhere = time.perf_counter(), 0.0
-        for done, (item, found) in enumerate(self._predicted(dataset, len(dataset), flip_test), start=1):
-            pause = time.perf_counter()
-            counted.update(item, found)
+        evaluation = ImageEvaluation(dataset, self.settings, thresholds=thresholds, seed=seed)
+
+        def update(item: ImageItem, prediction: ImagePrediction) -> None:
+            evaluation.update(item, prediction)
             if on_prediction is not None:
-                on_prediction(item, found)
-            if progress is not None:
-                progress(done, len(dataset))
-            elsewhere += time.perf_counter() - pause
-        seconds = time.perf_counter() - start - elsewhere
-        return {
-            "kind": "image_keypoints",
-            "data": self.settings.data,
-            "split": split,
-            "objective": self.settings.objective,
-            "settings": self.settings.to_dict(),
-            "checkpoint": self.checkpoint.name,
-            "keypoint_names": list(self.keypoint_names),
+                on_prediction(item, prediction)
+
+        head = self._measure(dataset, split, partial(self.predict_many, flip_test=flip_test), update, progress)
+        return head | {
             "flip_test": flip_test,
             "boxes": "annotated" if boxes is None else str(boxes),
-            "seconds_per_image": seconds / len(dataset),
-            "seen_in_training": seen,
-            **counted.compute(),
+            **evaluation.compute(),
         }
-
-
-def moved(settings: ImageSettings, place: str | Path) -> ImageSettings:
-    """Settings whose data lie elsewhere; an empty text leaves them where they are, or would be.
-
-    Raises:
-        ValueError: a place of data that are drawn.
-    """
-    field = {"folder": "data", "official": "root"}.get(settings.source)
-    if not str(place):
-        return settings
-    if field is None:
-        raise ValueError(f"data: {settings.data} is drawn by this package and lies nowhere, got {place}")
-    return ImageSettings.from_dict(settings.to_dict() | {field: str(place)})
 
 
 def _plane(probabilities: Tensor, shape: tuple[int, ...]) -> Tensor:
     """(B, K, h, w) maps of (B, K, L) ones over a grid, the depth summed out."""
     maps = probabilities.float().unflatten(2, shape)
     return maps.sum(dim=2) if len(shape) == 3 else maps
-
-
-def open_image_run(found: Checkpoint, device: torch.device) -> ImageRun:
-    """The run of a checkpoint that `train_images` left for keypoints."""
-    metadata = found.metadata
-    settings = ImageSettings.from_dict(metadata["settings"])
-    with torch.random.fork_rng(devices=[]):  # the weights it begins with are drawn, and then replaced
-        network = build_pose(settings, len(metadata["keypoint_names"]), weights=False)
-    network.load_state_dict(found.weights_of("network"))
-    return ImageRun(
-        folder=found.folder,
-        checkpoint=found.file,
-        settings=settings,
-        keypoint_names=tuple(metadata["keypoint_names"]),
-        flip_pairs=tuple((int(a), int(b)) for a, b in metadata["flip_pairs"]),
-        can_flip=bool(metadata["can_flip"]),
-        trained_on=frozenset(metadata["trained_on"]) | frozenset(metadata["chosen_by"]),
-        network=network.to(device, memory_format=torch.channels_last).eval(),  # type: ignore[call-overload]
-    )

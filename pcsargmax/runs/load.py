@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-import torch
+from pcsargmax.runs.base import usable_device
+from pcsargmax.runs.checkpoint import open_checkpoint
+from pcsargmax.runs.detector import Run
+from pcsargmax.runs.discovery import DiscoverRun
+from pcsargmax.runs.images import ImageRun
+from pcsargmax.runs.surfaces import SurfaceRun
 
-from pcsargmax.runs.base import Checkpoint, open_checkpoint, usable_device
-from pcsargmax.runs.detector import Run, open_detector
-from pcsargmax.runs.discovery import DiscoverRun, open_discovery
-from pcsargmax.runs.images import ImageRun, open_image_run
-from pcsargmax.runs.surfaces import SurfaceRun, open_surface_run
-
+#: A run on clouds.
+CloudRun: TypeAlias = Run | DiscoverRun
 #: A run of any kind.
-AnyRun: TypeAlias = Run | DiscoverRun | ImageRun | SurfaceRun
+AnyRun: TypeAlias = CloudRun | ImageRun | SurfaceRun
+
+_KINDS: dict[str, type[AnyRun]] = {run.kind: run for run in (Run, DiscoverRun, ImageRun, SurfaceRun)}
 
 
 def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> AnyRun:
@@ -27,8 +29,8 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
         device: where the network is put.
 
     Returns:
-        Of a run that `train` left a Run, of one that `discover` left a DiscoverRun, and of one that `train_images` left
-        an ImageRun or, of slices, a SurfaceRun.
+        A Run for what `train` left, a DiscoverRun for what `discover` left, and an ImageRun or, for slices, a
+        SurfaceRun for what `train_images` left.
 
     Raises:
         FileNotFoundError: no checkpoint there.
@@ -43,25 +45,19 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
         >>> run.predict(item).position.shape  # K keypoints, x y z in the units of the file
         (11, 3)
     """
-    found = open_checkpoint(path, checkpoint)
+    content = open_checkpoint(path, checkpoint)
     place = usable_device(device)
-    openers: dict[str, Callable[[Checkpoint, torch.device], AnyRun]] = {
-        "keypoint_detector": open_detector,
-        "skeleton_merger": open_discovery,
-        "image_keypoints": open_image_run,
-        "image_surfaces": open_surface_run,
-    }
     try:
-        return openers[found.metadata["kind"]](found, place)
+        return _KINDS[content.metadata["kind"]].from_checkpoint(content, place)
     except RuntimeError as error:
-        raise ValueError(f"{found.file}: a damaged checkpoint: its weights do not fit its settings") from error
+        raise ValueError(f"{content.file}: a damaged checkpoint: its weights do not fit its settings") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{found.file}: a damaged checkpoint: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{content.file}: a damaged checkpoint: {type(error).__name__}: {error}") from error
 
 
-def load_cloud_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> Run | DiscoverRun:
+def load_cloud_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> CloudRun:
     """Open a run on clouds, as `load_run`; a run on images is a ValueError."""
-    found = load_run(path, checkpoint=checkpoint, device=device)
-    if not isinstance(found, Run | DiscoverRun):
+    run = load_run(path, checkpoint=checkpoint, device=device)
+    if run.modality == "image":
         raise ValueError(f"{path}: expected a run on clouds, got one on images")
-    return found
+    return run

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import torch
+from torch import nn
+
 from pcsargmax.models.retina_net import RetinaNet
 from pcsargmax.models.simple_pose import SimplePose
 from pcsargmax.settings.images import ImageSettings, parse_channels
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 def build_pose(settings: ImageSettings, num_keypoints: int, *, weights: bool = True) -> SimplePose:
@@ -22,3 +29,8 @@ def build_pose(settings: ImageSettings, num_keypoints: int, *, weights: bool = T
 def build_retina(settings: ImageSettings, num_surfaces: int) -> RetinaNet:
     """The network of a run for surfaces."""
     return RetinaNet(num_surfaces, channels=parse_channels(settings.channels))
+
+
+def channels_last(network: NetworkT) -> NetworkT:
+    """Return the network with weights laid out channels last: up to twice as fast on CPUs, the same up to rounding."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

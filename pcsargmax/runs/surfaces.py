@@ -1,13 +1,11 @@
-"""A finished training on slices with surfaces: open it, measure it, use it on new slices."""
+"""A trained network for surfaces in slices."""
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,25 +17,21 @@ from pcsargmax.io.images import read_image
 from pcsargmax.metrics import SurfaceError
 from pcsargmax.models.retina_net import RetinaNet, columns, from_columns, surface_rows
 from pcsargmax.predictions.image import SurfacePrediction
-from pcsargmax.runs.base import Checkpoint, warn_of_seen
+from pcsargmax.runs.base import BaseRun
+from pcsargmax.runs.checkpoint import Checkpoint
 from pcsargmax.runs.evaluation.plain import computed, rounded
 from pcsargmax.runs.image_sources import open_images
-from pcsargmax.runs.images import moved
-from pcsargmax.runs.networks import build_retina
+from pcsargmax.runs.networks import build_retina, channels_last
 from pcsargmax.runs.prepare_images import slice_tensor
 from pcsargmax.settings.images import ImageSettings
 
 
-@dataclass(frozen=True, eq=False)
-class SurfaceRun:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SurfaceRun(BaseRun[SurfaceItem, SurfacePrediction]):
     """A trained network for surfaces in slices with its settings, surface names and checkpoint.
 
     Attributes:
-        folder: the run folder.
-        checkpoint: the file the weights came from.
-        settings: of the training.
-        surface_names: S names, downwards.
-        trained_on: names of the slices that the weights, or the choice of the checkpoint, have seen.
+        surface_names: S names, from top to bottom.
         network: in evaluation mode.
 
     Example:
@@ -50,6 +44,7 @@ class SurfaceRun:
         ...     checkpoint=Path("runs/slices/checkpoints/best.ckpt"),
         ...     settings=ImageSettings(data="slices"),
         ...     surface_names=slices.surface_names,
+        ...     source="procedural",
         ...     trained_on=frozenset(),
         ...     network=RetinaNet(len(slices.surface_names), channels=(4, 8)).eval(),
         ... )
@@ -57,19 +52,22 @@ class SurfaceRun:
         (6, 96)
     """
 
-    folder: Path
-    checkpoint: Path
+    kind = "image_surfaces"
+    modality = "image"
+    target = "surface"
+    settings_type = ImageSettings
+
     settings: ImageSettings
     surface_names: tuple[str, ...]
-    trained_on: frozenset[str]
     network: RetinaNet
 
-    @property
-    def source(self) -> str:
-        """What the data are: "official" or "procedural"."""
-        return self.settings.source
+    @classmethod
+    def _build(cls, settings: ImageSettings, content: Checkpoint) -> RetinaNet:
+        return channels_last(build_retina(settings, len(content.metadata["surface_names"])))
 
-    default_split = "test"
+    @classmethod
+    def _fields(cls, settings: ImageSettings, metadata: dict[str, Any]) -> dict[str, Any]:
+        return {"source": settings.source}
 
     @torch.inference_mode()
     def predict(self, item: SurfaceItem) -> SurfacePrediction:
@@ -78,8 +76,7 @@ class SurfaceRun:
         Raises:
             ValueError: a slice whose sides are not multiples of what the network halves.
         """
-        device = next(self.network.parameters()).device
-        images = slice_tensor(item.image)[None].to(device, memory_format=torch.channels_last)
+        images = slice_tensor(item.image)[None].to(self.device, memory_format=torch.channels_last)
         logits = self.network(images).surfaces.float().cpu()  # (1, S, H, W)
         height, width = logits.shape[2:]
         maps = KeypointDistribution(columns(logits), RetinaNet.grid(height), basis=BASIS_BY_NAME[self.settings.basis])
@@ -99,28 +96,13 @@ class SurfaceRun:
         unknown = np.full((len(self.surface_names), image.shape[1]), np.nan)
         return self.predict(SurfaceItem(path.name, image, unknown))
 
-    def with_data(self, place: str | Path) -> Self:
-        """The same run, the official files found elsewhere."""
-        return dataclasses.replace(self, settings=moved(self.settings, place))
-
     def dataset(self, split: str) -> Any:
-        """A split of the run's data.
+        """Open a split of the run's data.
 
         Raises:
-            ValueError: the data have other surfaces than the run was trained for.
+            ValueError: the data have other surfaces than those that the run was trained for.
         """
-        dataset = open_images(self.settings, split)
-        if tuple(dataset.surface_names) != self.surface_names:
-            raise ValueError(
-                f"{self.settings.data}: expected the surfaces that {self.folder} was trained for, "
-                f"{', '.join(self.surface_names)}; got {', '.join(dataset.surface_names)}"
-            )
-        return dataset
-
-    def predictions(self, split: str = "", *, most: int | None = None) -> list[SurfacePrediction]:
-        """Predictions, with their truth, of the slices of a split, or of the first `most`."""
-        dataset = self.dataset(split or self.default_split)
-        return [self.predict(dataset[i]) for i in range(min(len(dataset), most or len(dataset)))]
+        return self._check_names(open_images(self.settings, split))
 
     def evaluate(
         self,
@@ -130,20 +112,18 @@ class SurfaceRun:
         progress: Callable[[int, int], None] | None = None,
         on_prediction: Callable[[SurfaceItem, SurfacePrediction], None] | None = None,
     ) -> dict[str, Any]:
-        """Measure the network on a split of its data.
+        """Evaluate the network on a split of its data.
 
         Args:
             split: of the data set; empty is "test".
             seed: of the bootstrap.
             progress: called with (done, total).
-            on_prediction: called with each slice and what was found in it, so that nothing need be predicted twice.
+            on_prediction: called with each slice and its prediction, so that nothing need be predicted twice.
 
         Returns:
-            JSON-able: "kind", "data", "split", "objective", "settings" (of the training), "checkpoint",
-            "surface_names", "unit" ("micrometres" where the data tell the height of a pixel, else "pixels"),
-            "seconds_per_image", "seen_in_training" (how many of the slices), "surfaces" (what `SurfaceError` computes,
-            in that unit), and "images": "name" (M) and "errors" (M, S), mean absolute distance of each slice and
-            surface, in that unit, None where unknown.
+            JSON-able: what `BaseRun.evaluate` says, "unit" ("micrometres" where the data tell the height of a pixel,
+            else "pixels"), "surfaces" (what `SurfaceError` computes, in that unit), and "images": "name" (M) and
+            "errors" (M, S), mean absolute distance of each slice and surface, in that unit, None where unknown.
 
         Raises:
             ValueError: other data than those of the training.
@@ -152,50 +132,21 @@ class SurfaceRun:
         dataset = self.dataset(split)
         scale = dataset.micrometres
         metric = SurfaceError(scale=scale or 1.0, seed=seed).set_dtype(torch.float64)
-        seen = warn_of_seen(self.trained_on, dataset.names, split, "images")
-        seconds, names, errors = 0.0, [], []
-        for i in range(len(dataset)):
-            item = dataset[i]
-            start = time.perf_counter()
-            found = self.predict(item)
-            seconds += time.perf_counter() - start
-            rows, target = (torch.from_numpy(part)[None] for part in (found.rows, item.surfaces))
+        names: list[str] = []
+        errors: list[list[float | None]] = []
+
+        def update(item: SurfaceItem, prediction: SurfacePrediction) -> None:
+            rows, target = (torch.from_numpy(part)[None] for part in (prediction.rows, item.surfaces))
             subject = item.extra.get("subject")
             metric.update(rows, target, None if subject is None else torch.tensor([int(subject)]))
             names.append(item.name)
             errors.append(rounded((scale or 1.0) * (rows - target)[0].abs().nanmean(dim=1)))
             if on_prediction is not None:
-                on_prediction(item, found)
-            if progress is not None:
-                progress(i + 1, len(dataset))
-        return {
-            "kind": "image_surfaces",
-            "data": self.settings.data,
-            "split": split,
-            "objective": self.settings.objective,
-            "settings": self.settings.to_dict(),
-            "checkpoint": self.checkpoint.name,
-            "surface_names": list(self.surface_names),
+                on_prediction(item, prediction)
+
+        head = self._measure(dataset, split, self.predict_many, update, progress)
+        return head | {
             "unit": "pixels" if scale is None else "micrometres",
-            "seconds_per_image": seconds / len(dataset),
-            "seen_in_training": seen,
             "surfaces": computed(metric),
             "images": {"name": names, "errors": errors},
         }
-
-
-def open_surface_run(found: Checkpoint, device: torch.device) -> SurfaceRun:
-    """The run of a checkpoint that `train_images` left for surfaces."""
-    metadata = found.metadata
-    settings = ImageSettings.from_dict(metadata["settings"])
-    with torch.random.fork_rng(devices=[]):  # the weights it begins with are drawn, and then replaced
-        network = build_retina(settings, len(metadata["surface_names"]))
-    network.load_state_dict(found.weights_of("network"))
-    return SurfaceRun(
-        folder=found.folder,
-        checkpoint=found.file,
-        settings=settings,
-        surface_names=tuple(metadata["surface_names"]),
-        trained_on=frozenset(metadata["trained_on"]) | frozenset(metadata["chosen_by"]),
-        network=network.to(device, memory_format=torch.channels_last).eval(),  # type: ignore[call-overload]
-    )

@@ -102,6 +102,7 @@ class RunSettings:
     target_variance: float
     epochs: int
     batch_size: int
+    lr: float
     lr_schedule: str
     ema: float
     patience: int
@@ -204,6 +205,15 @@ class RunSettings:
             raise ValueError(f"rotate must be at most 180 degrees, got {self.rotate}")
         _check_sigma(self.sigma, self.objective)
         parse_shares(self.shares)
+
+
+class SupervisedSettings(RunSettings):
+    """Settings of a training on annotated keypoints or surfaces; like its parent it only declares its fields."""
+
+    distance: str
+    smooth_l1_beta: float
+    expectation_weight: float
+    weight_decay: float
 
 
 def setting_help(settings: type[RunSettings]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pcsargmax.settings.common import OBJECTIVES, RunSettings
+from pcsargmax.settings.common import OBJECTIVES, SupervisedSettings
 from pcsargmax.settings.common import setting as _setting
 
 #: What the lengths of an evaluation are in, in words.
@@ -27,7 +27,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class TrainSettings(RunSettings):
+class TrainSettings(SupervisedSettings):
     """Settings of a supervised training run.
 
     Lengths (`scale`, `jitter`, …) are in the unit frame, where the bounding-box diagonal is 1; `sigma` is in the

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pcsargmax.settings.common import BASES, OBJECTIVES, RunSettings, parse_shares
+from pcsargmax.settings.common import BASES, OBJECTIVES, SupervisedSettings, parse_shares
 from pcsargmax.settings.common import setting as _setting
 
 #: Data sets of official files by their name on the command line.
@@ -33,7 +33,7 @@ TRUNK_NAMES = ("resnet18", "resnet50", "tiny")
 
 
 @dataclass(frozen=True)
-class ImageSettings(RunSettings):
+class ImageSettings(SupervisedSettings):
     """Settings of a training run on images.
 
     Losses are in cells of the maps: of a square map with n cells a side they are n times those of the authors' code,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch.utils.data import Dataset
@@ -14,6 +14,10 @@ from pcsargmax.backbones.pointnet2 import Neighborhoods, PointNet2
 from pcsargmax.ops.neighbors import mean_neighbor_distance
 from pcsargmax.ops.seeds import mix_seed
 from pcsargmax.runs.symmetry import carry_labelings, pad_labelings
+from pcsargmax.training.loop import Progress
+
+#: A cloud in its frame, and the geometry of its points.
+PreparedCloud: TypeAlias = tuple[Data, Neighborhoods]
 
 
 class DetectorBatch(NamedTuple):
@@ -23,7 +27,7 @@ class DetectorBatch(NamedTuple):
     neighborhoods: Neighborhoods
 
 
-class PreparedClouds(Dataset[tuple[Data, Neighborhoods]]):
+class PreparedClouds(Dataset[PreparedCloud]):
     """Prepared items in memory, augmented when they are taken.
 
     An index is a plain number for the item as it is, or `(epoch, number)` for its augmented form of that epoch.
@@ -34,7 +38,7 @@ class PreparedClouds(Dataset[tuple[Data, Neighborhoods]]):
 
     def __init__(
         self,
-        items: Sequence[tuple[Data, Neighborhoods]],
+        items: Sequence[PreparedCloud],
         backbone: PointNet2,
         augment: Compose | None = None,
         seed: int = 0,
@@ -45,7 +49,7 @@ class PreparedClouds(Dataset[tuple[Data, Neighborhoods]]):
         """Return the number of clouds."""
         return len(self.items)
 
-    def __getitem__(self, index: int | tuple[int, int]) -> tuple[Data, Neighborhoods]:
+    def __getitem__(self, index: int | tuple[int, int]) -> PreparedCloud:
         """Return (cloud, neighbourhoods)."""
         if isinstance(index, int):
             return self.items[index]
@@ -62,12 +66,23 @@ class PreparedClouds(Dataset[tuple[Data, Neighborhoods]]):
             augmented.sigma = mean_neighbor_distance(augmented.pos)
         return augmented, neighborhoods
 
-    def collate(self, items: Sequence[tuple[Data, Neighborhoods]]) -> DetectorBatch:
+    def collate(self, items: Sequence[PreparedCloud]) -> DetectorBatch:
         """Join items into a batch."""
         return collate(items)
 
 
-def collate(items: Sequence[tuple[Data, Neighborhoods]]) -> DetectorBatch:
+def prepare_all(
+    dataset: Any, what: str, progress: Progress, prepare: Callable[[Data], PreparedCloud]
+) -> list[PreparedCloud]:
+    """Prepare every item of a data set, and report the progress under the name `what`."""
+    items = []
+    for i in range(len(dataset)):
+        items.append(prepare(dataset[i]))
+        progress(what, i + 1, len(dataset))
+    return items
+
+
+def collate(items: Sequence[PreparedCloud]) -> DetectorBatch:
     """Join prepared items into a batch; nothing in it is float64, which not every device has.
 
     Where all items have `keypoint_labelings`, the batch has them as (B, P, K, 3).

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import lightning
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -53,7 +52,7 @@ class Loop:
     ) -> None:
         self.settings, self.folder, self.resume = settings, folder, resume
         self.last = folder / "checkpoints" / "last.ckpt"
-        if leads():  # the others find the folder that the first one makes
+        if is_rank_zero():  # the others find the folder that the first one makes
             _check_folder(folder, self.last, settings, resume)
         self.trainer = _trainer(settings, folder, callbacks, best)
 
@@ -66,13 +65,13 @@ class Loop:
             None if validation is None else eval_loader(validation, self.settings.batch_size, workers),
         )
         made = not self.folder.exists()
-        if leads():
+        if is_rank_zero():
             self.folder.mkdir(parents=True, exist_ok=True)
             self.settings.save(self.folder / "settings.json")
         try:
             _fit(self.trainer, module, loaders, self.last if self.resume else None)
         except BaseException:
-            if leads() and not self.last.is_file():  # nothing to resume
+            if is_rank_zero() and not self.last.is_file():  # nothing to resume
                 _clear(self.folder, keep=not made)
             raise
 
@@ -87,8 +86,8 @@ def _clear(folder: Path, keep: bool) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def leads() -> bool:
-    """Whether this process is the first of those that train together, mostly the only one."""
+def is_rank_zero() -> bool:
+    """Return whether this process is the first of those that train together, mostly the only one."""
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
@@ -138,9 +137,9 @@ class _Checkpoint(ModelCheckpoint):
         def here(path: str) -> str:
             return str(Path(str(self.dirpath)) / Path(path).name) if path else path
 
-        moved = {name: here(path) for name, path in state_dict.items() if name.endswith("_path")}
-        kept = {here(path): score for path, score in state_dict["best_k_models"].items()}
-        super().load_state_dict({**state_dict, **moved, "best_k_models": kept, "dirpath": self.dirpath})
+        paths = {name: here(path) for name, path in state_dict.items() if name.endswith("_path")}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
 
 
 def _trainer(
@@ -183,13 +182,6 @@ def _lightning_trainer(settings: RunSettings, callbacks: list[Callback], loggers
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-
-
-def one_cycle(optimizer: torch.optim.Optimizer, lr: float, trainer: lightning.Trainer) -> dict[str, Any]:
-    """An optimizer with a rate that rises to `lr` and falls again, once over the whole training, for Lightning."""
-    steps = int(trainer.estimated_stepping_batches)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.3, cycle_momentum=False)
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:

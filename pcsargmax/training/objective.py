@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -20,12 +20,7 @@ from pcsargmax.core.losses import (
 from pcsargmax.core.maps import Sites
 from pcsargmax.core.regularizers import Spacing
 from pcsargmax.core.relaxation import Relaxation, Schedule, make_schedule
-from pcsargmax.settings.common import SAMPLED, SINGLE_SITE, RunSettings
-from pcsargmax.settings.detector import TrainSettings
-
-if TYPE_CHECKING:
-    from pcsargmax.settings.images import ImageSettings
-
+from pcsargmax.settings.common import SAMPLED, SINGLE_SITE, RunSettings, SupervisedSettings
 
 PLAIN: dict[str, Callable[..., Tensor]] = {"soft": error_of_expectation, "discrete": discrete_expected_error}
 _REGULARIZED: dict[str, Callable[..., Tensor]] = {
@@ -34,7 +29,7 @@ _REGULARIZED: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def expectation_weight(settings: TrainSettings | ImageSettings) -> float:
+def expectation_weight(settings: SupervisedSettings) -> float:
     """Weight of the expectation's error beside the objective (see `losses`); 0 of one that has no single best site."""
     return settings.expectation_weight if settings.objective in SINGLE_SITE else 0.0
 
@@ -57,7 +52,7 @@ class MapObjective:
         settings: of the training.
     """
 
-    def __init__(self, settings: TrainSettings | ImageSettings) -> None:
+    def __init__(self, settings: SupervisedSettings) -> None:
         """See the class."""
         self.settings = settings
         self.arguments, self.distance = sampling_arguments(settings), map_distance(settings)
@@ -114,9 +109,7 @@ class MapObjective:
         return self.settings.regularizer_weight * extent**power
 
 
-def sampling_arguments(
-    settings: TrainSettings | ImageSettings,
-) -> Callable[[Basis | None, float], dict[str, Any]]:
+def sampling_arguments(settings: SupervisedSettings) -> Callable[[Basis | None, float], dict[str, Any]]:
     """What sampling takes besides logits, sites and mask, of basis and progress."""
     schedule = make_temperature(settings)
     return lambda basis, progress: {
@@ -127,7 +120,7 @@ def sampling_arguments(
     }
 
 
-def map_distance(settings: TrainSettings | ImageSettings) -> Distance:
+def map_distance(settings: SupervisedSettings) -> Distance:
     """The distance that the settings name."""
     if settings.distance == "smooth_l1":
         return SmoothL1(settings.smooth_l1_beta)

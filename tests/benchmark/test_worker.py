@@ -168,15 +168,15 @@ def test_a_discovery_that_was_stopped_before_it_named_its_keypoints_names_them(b
     from pcsargmax.training.discovery import train as discover
 
     (experiment,) = box_plan(kind="discovery")
-    name = discover._name_keypoints
+    name = discover.name_keypoints
 
     def stop(*_):
         raise Killed
 
-    monkeypatch.setattr(discover, "_name_keypoints", stop)
+    monkeypatch.setattr(discover, "name_keypoints", stop)
     with pytest.raises(Killed):
         run_experiment(experiment, places)
-    monkeypatch.setattr(discover, "_name_keypoints", name)
+    monkeypatch.setattr(discover, "name_keypoints", name)
     assert run_experiment(experiment, places) == "done"
     assert read_result(places.result(experiment))["metrics"]["correspondence"] is not None
 
@@ -292,7 +292,7 @@ def test_what_passes_is_an_error_and_moves_nothing(box_plan, places, count, monk
     with pytest.raises(Killed):
         run_experiment(experiment, places)
     stop.clear()
-    for broken in ("pcsargmax.benchmark.worker._follow_data", "pcsargmax.runs.base.read_checkpoint"):
+    for broken in ("pcsargmax.benchmark.worker._follow_data", "pcsargmax.runs.checkpoint.read_checkpoint"):
         with monkeypatch.context() as patch:
             patch.setattr(broken, full_disk)
             with pytest.raises(OSError, match="No space left"):

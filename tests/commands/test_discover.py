@@ -120,7 +120,7 @@ def test_the_table_fits_80_columns_and_says_what_numbers_do_not(cli, folder, mon
 
 @pytest.mark.parametrize("option", [("--geodesic",), ("--strict",), ("--average", "id"), ("--symmetry", "x")])
 def test_an_option_of_detectors_alone_is_named(cli_error, folder, option):
-    assert f"{option[0]} is of a detector, got no run of that kind" in cli_error("evaluate", folder, *option)
+    assert f"{option[0]} only applies to detectors, got none" in cli_error("evaluate", folder, *option)
 
 
 def test_collapse_is_said_in_words(folder, capsys):

@@ -102,9 +102,9 @@ def test_several_runs_are_compared(cli, box_copy, tmp_path, monkeypatch):
         (("--device", "tpu"), "device must be cpu, cuda or mps"),
         (("--average", "mean"), 'average must be "pooled", "model" or "id", got \'mean\''),
         (("--symmetry", "x"), "symmetry must be one of none, reflection, rotation, all, got 'x'"),
-        (("--no-self-pairs",), "--no-self-pairs is of a discovery, got no run of that kind"),
-        (("--repeatability",), "--repeatability is of a discovery, got no run of that kind"),
-        (("--flip-test",), "--flip-test is of a run of keypoints in images, got no run of that kind"),
+        (("--no-self-pairs",), "--no-self-pairs only applies to discovery runs, got none"),
+        (("--repeatability",), "--repeatability only applies to discovery runs, got none"),
+        (("--flip-test",), "--flip-test only applies to runs on images with keypoints, got none"),
     ],
 )
 def test_a_mistake_is_one_line(cli_error, box_copy, options, message):

@@ -77,8 +77,8 @@ def test_training_leaves_a_run_that_is_evaluated_and_predicts(trained, cli, imag
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--geodesic",), "error: --geodesic is of a detector, got no run of that kind"),
-        (("--repeatability",), "error: --repeatability is of a discovery, got no run of that kind"),
+        (("--geodesic",), "error: --geodesic only applies to detectors, got none"),
+        (("--repeatability",), "error: --repeatability only applies to discovery runs, got none"),
         (("--boxes", "b.json"), "error: boxes: expected none for "),
     ],
 )
@@ -93,7 +93,7 @@ def test_options_of_other_runs_are_refused_by_evaluate(trained, cli, tmp_path, o
     ("options", "message"),
     [
         (("--format", "mrk.json"), "format must be one of json, csv, npz of a run on images, got 'mrk.json'"),
-        (("--num-points", 5), "--num-points is of a run on clouds, got one on images"),
+        (("--num-points", 5), "--num-points only applies to runs on clouds, got one on images"),
     ],
 )
 def test_options_of_other_runs_are_refused_by_predict(trained, cli_error, images, tmp_path, options, message):

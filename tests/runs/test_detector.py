@@ -357,11 +357,11 @@ def test_an_unknown_split_is_an_error(run):
         run.evaluate("tset")
 
 
-def test_shapes_that_were_trained_on_are_counted_and_said(run):
+def test_shapes_that_were_used_in_training_are_counted(run):
     assert run.evaluate("test")["seen_in_training"] == 0
-    with pytest.warns(UserWarning, match="7 of the 7 shapes of split 'train' were trained on"):
+    with pytest.warns(UserWarning, match="7 of the 7 shapes of split 'train' were used in training"):
         assert run.evaluate("train")["seen_in_training"] == 7
-    with pytest.warns(UserWarning, match="the figures flatter the run"):
+    with pytest.warns(UserWarning, match="these results are optimistic"):
         run.evaluate("val")
 
 

@@ -93,8 +93,8 @@ def test_an_evaluation_counts_every_image(run):
     assert run.evaluate(thresholds=(0.5,))["pck"].keys() >= {"pck@0.5"}
 
 
-def test_images_that_were_trained_on_are_told(run):
-    with pytest.warns(UserWarning, match="images of split 'train' were trained on or chose the checkpoint"):
+def test_images_that_were_used_in_training_are_counted(run):
+    with pytest.warns(UserWarning, match="images of split 'train' were used in training"):
         assert run.evaluate("train")["seen_in_training"] > 0
 
 
@@ -113,10 +113,10 @@ def test_data_that_have_moved(run, dot_root, tmp_path):
         run.with_data(moved).dataset("test")
 
 
-def test_drawn_data_lie_nowhere(slice_run):
+def test_procedural_data_have_no_folder(slice_run):
     drawn = load_run(slice_run)
     assert drawn.with_data("").settings == drawn.settings
-    with pytest.raises(ValueError, match="data: slices is drawn by this package and lies nowhere, got /data"):
+    with pytest.raises(ValueError, match="data: slices is procedural and has no folder, got /data"):
         drawn.with_data("/data")
 
 

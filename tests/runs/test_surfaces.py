@@ -54,6 +54,6 @@ def test_predictions_of_a_split(run):
     assert len(run.predictions("val")) == 4
 
 
-def test_slices_that_were_trained_on_are_told(run):
-    with pytest.warns(UserWarning, match="8 of the 8 images of split 'train' were trained on"):
+def test_slices_that_were_used_in_training_are_counted(run):
+    with pytest.warns(UserWarning, match="8 of the 8 images of split 'train' were used in training"):
         assert run.evaluate("train")["seen_in_training"] == 8

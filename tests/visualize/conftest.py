@@ -37,7 +37,17 @@ def untrained(image_root, tmp_path):
         torch.manual_seed(seed)
         network = build_pose(settings, 3).eval()
         names = ("left_eye", "right_eye", "nose")
-        return ImageRun(folder, folder / "last.ckpt", settings, names, ((0, 1),), True, frozenset(), network)
+        return ImageRun(
+            folder=folder,
+            checkpoint=folder / "last.ckpt",
+            settings=settings,
+            source="folder",
+            trained_on=frozenset(),
+            keypoint_names=names,
+            flip_pairs=((0, 1),),
+            can_flip=True,
+            network=network,
+        )
 
     return make
 
@@ -60,6 +70,14 @@ def untrained_slices(tmp_path, monkeypatch):
         names = ProceduralSlices("test", size=(32, 64)).surface_names
         torch.manual_seed(seed)
         network = build_retina(settings, len(names)).eval()
-        return SurfaceRun(folder, folder / "last.ckpt", settings, tuple(names), frozenset(), network)
+        return SurfaceRun(
+            folder=folder,
+            checkpoint=folder / "last.ckpt",
+            settings=settings,
+            source="procedural",
+            trained_on=frozenset(),
+            surface_names=tuple(names),
+            network=network,
+        )
 
     return make

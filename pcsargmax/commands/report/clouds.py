@@ -55,7 +55,6 @@ def command(
     with friendly_errors():
         from pcsargmax.commands.report.images import are_images, report_images
         from pcsargmax.commands.shared.progress import progress_bars
-        from pcsargmax.runs.discovery import DiscoverRun
         from pcsargmax.runs.load import load_run
         from pcsargmax.visualize.report import check_alike, measure_run, write_report
 
@@ -73,8 +72,8 @@ def command(
             report_images(opened, split, out, images=shapes, **measured)
             return
         check_alike(*opened)
-        if symmetry != "none" and isinstance(opened[0], DiscoverRun):
-            raise ValueError("--symmetry is of a detector, got no run of that kind")
+        if symmetry != "none" and opened[0].kind != "keypoint_detector":
+            raise ValueError("--symmetry only applies to detectors, got a discovery run; leave it out")
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
         if symmetry != "none":
             options["symmetry"] = symmetry

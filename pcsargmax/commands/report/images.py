@@ -21,12 +21,10 @@ def are_images(runs: Sequence[Any]) -> bool:
     Raises:
         ValueError: one of images and one of clouds.
     """
-    from pcsargmax.settings.images import ImageSettings
-
-    kinds = {isinstance(run.settings, ImageSettings) for run in runs}
-    if len(kinds) > 1:
-        raise ValueError("--against needs a run of the same kind: one is of images, the other of clouds")
-    return kinds == {True}
+    modalities = {run.modality for run in runs}
+    if len(modalities) > 1:
+        raise ValueError("--against needs a run of the same kind: one is on images, the other on clouds")
+    return modalities == {"image"}
 
 
 def report_images(
@@ -42,14 +40,13 @@ def report_images(
 ) -> None:
     """Measure one run or two, write the page, and print its path; the arguments are options of `report`."""
     from pcsargmax.commands.shared.progress import progress_bars
-    from pcsargmax.runs.surfaces import SurfaceRun
     from pcsargmax.visualize.report.images.write import check_alike, measure_image_run, write_image_report
 
     if symmetry != "none":
-        raise ValueError("--symmetry is of a detector on clouds, got a run on images")
+        raise ValueError("--symmetry only applies to detectors on clouds, got a run on images; leave it out")
     check_alike(*runs)
-    if thresholds and isinstance(runs[0], SurfaceRun):
-        raise ValueError("--thresholds are of keypoints, got a run of surfaces")
+    if thresholds and runs[0].target == "surface":
+        raise ValueError("--thresholds only applies to keypoints, got a run on slices; leave it out")
     options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
     opened = runs if data is None else [run.with_data(data) for run in runs]
     if out is not None:

@@ -121,10 +121,10 @@ def make_run(
         as_json: print JSON instead.
     """
     from pcsargmax.commands.shared.progress import console, progress_bars, quiet_lightning, training_progress
-    from pcsargmax.training.loop import leads
+    from pcsargmax.training.loop import is_rank_zero
 
     quiet_lightning()
-    if not leads():  # the first process tells what there is to tell
+    if not is_rank_zero():  # the first process tells what there is to tell
         function(settings, folder, resume=resume)
         return
     with progress_bars() as bars:

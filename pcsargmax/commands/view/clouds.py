@@ -281,9 +281,8 @@ def _check_keypoint(look: Look, names: Sequence[str], whose: str) -> None:
 def _say_seen(run: Run | DiscoverRun, shapes: Sequence[Shape]) -> None:
     """Say how many shapes a detector knows already: it looks better on them than it is."""
     from pcsargmax.commands.shared.progress import console
-    from pcsargmax.runs.detector import Run
 
-    seen = sum(Path(shape.name).stem in run.trained_on for shape in shapes) if isinstance(run, Run) else 0
+    seen = sum(Path(shape.name).stem in run.trained_on for shape in shapes) if run.supervised else 0
     if seen:
         said = f"{run.folder}: {seen} of {len(shapes)} shapes were seen in training"
         console.print(said, highlight=False, soft_wrap=True)
@@ -300,7 +299,5 @@ def _titles(runs: Sequence[Run | DiscoverRun], data: str) -> tuple[str, str]:
 
 
 def _method(run: Run | DiscoverRun) -> str:
-    from pcsargmax.runs.discovery import DiscoverRun
-
     method = method_name(run.settings.objective, run.settings.num_samples)
-    return f"discovery, {method}" if isinstance(run, DiscoverRun) else method
+    return f"discovery, {method}" if run.kind == "skeleton_merger" else method

@@ -105,7 +105,7 @@ def view_images(
             raise ValueError(told)
     for run in runs:
         _say_seen(run, sources)
-        _check_keypoint(options["keypoint"], _names(run), f" of {run.folder}" if len(runs) > 1 else "")
+        _check_keypoint(options["keypoint"], run.names, f" of {run.folder}" if len(runs) > 1 else "")
     if not runs:
         _check_keypoint(options["keypoint"], sources[0].names, "")
     found = [predicted_images(run, sources) for run in runs] or [annotated_images(sources)]
@@ -140,13 +140,6 @@ def _chosen(sources: list[Source], first: int, count: int) -> list[Source]:
     if count < 0:
         raise ValueError(f"count must not be negative, got {count}")
     return sources[first - 1 : first - 1 + count] if count else sources[first - 1 :]
-
-
-def _names(run: AnyRun) -> tuple[str, ...]:
-    """Keypoints or surfaces of a run."""
-    from pcsargmax.runs.surfaces import SurfaceRun
-
-    return run.surface_names if isinstance(run, SurfaceRun) else run.keypoint_names
 
 
 def _check_keypoint(keypoint: str | None, names: Sequence[str], whose: str) -> None:

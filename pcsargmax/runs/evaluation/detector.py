@@ -1,4 +1,4 @@
-"""What an evaluation of a detector counts, shape by shape, beyond the scores of single guesses."""
+"""Metrics of a detector, shape by shape, beyond the scores of single estimates."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class Protocol:
         if self.symmetry not in SYMMETRY_KINDS:
             raise ValueError(f"symmetry must be one of {', '.join(SYMMETRY_KINDS)}, got {self.symmetry!r}")
 
-    def told(self, distance: str = "euclidean") -> dict[str, Any]:
-        """What a reader must know to compare figures."""
+    def conventions(self, distance: str = "euclidean") -> dict[str, Any]:
+        """Return what a reader must know to compare results."""
         return {"distance": distance, "average": self.average, "strict": self.strict}
 
     def scorer(self) -> Scorer:
@@ -159,7 +159,7 @@ class Evaluation:
         result: dict[str, Any] = {name: scorer.compute() for name, scorer in self.scorers.items()}
         result |= self.trust.compute()
         return result | {
-            "protocol": self.protocol.told(),
+            "protocol": self.protocol.conventions(),
             "presence": presence,
             "map": {"estimate": "expectation", "score": score, **computed(self.precision)},
             "snapped_iou": {"estimate": "snapped", "protocol": "skeleton-merger", **computed(self.snapped_iou)},
@@ -224,8 +224,8 @@ class SymmetricScorer:
 
     def compute(self) -> dict[str, Any]:
         """The values, JSON-able, with the kinds and how many shapes are annotated with any."""
-        told = {"kinds": list(self.kinds), "num_symmetric": self.annotated}
-        return self.protocol.told() | told | self.guesses.compute()
+        symmetries = {"kinds": list(self.kinds), "num_symmetric": self.annotated}
+        return self.protocol.conventions() | symmetries | self.guesses.compute()
 
 
 class GeodesicScorer:
@@ -265,7 +265,7 @@ class GeodesicScorer:
         found = saliency_average_precision(self.distances, self.saliency, self.protocol.thresholds)
         names = [f"map@{threshold_name(t)}" for t in self.protocol.thresholds]
         return {
-            **self.protocol.told("geodesic"),
+            **self.protocol.conventions("geodesic"),
             "neighbors": NEIGHBORS,
             **self.guesses.compute(),
             "saliency_iou": _SALIENCY | {"strict": False} | computed(self.iou),

@@ -123,19 +123,19 @@ class ConfidenceScorer:
 
         Each has "symmetry", up to which the errors are measured that it is about.
         """
-        fitted, told_of = self.calibration, {"symmetry": self.symmetry}
-        told: dict[str, Any] = {
+        fitted, symmetry = self.calibration, {"symmetry": self.symmetry}
+        confidence: dict[str, Any] = {
             "calibrated": fitted is not None,
             "measure": None if fitted is None else fitted.measure,
             "threshold": self.threshold,
         }
         blocks: dict[str, dict[str, Any] | None] = {
-            "confidence": told,
+            "confidence": confidence,
             "radius": self._radius(),
             "calibration": {"threshold": self.threshold, **computed(self.kept)} if self.known else None,
             "sparsification": computed(self.sparse) if self.known else None,
         }
-        return {name: block if block is None else told_of | block for name, block in blocks.items()}
+        return {name: block if block is None else symmetry | block for name, block in blocks.items()}
 
     def _radius(self) -> dict[str, Any] | None:
         """How often the radius held the true point, and how large it was."""

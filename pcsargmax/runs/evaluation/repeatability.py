@@ -12,7 +12,7 @@ from pcsargmax.metrics import Repeatability
 from pcsargmax.metrics.perturbations import Perturbed, noisy, partial_view, rotated, thinned
 from pcsargmax.ops.seeds import mix_seed
 
-#: What is done to a cloud whose diagonal is 1, by name, and how it is told.
+#: Changes of a cloud whose diagonal is 1, by name, each with its description.
 CHANGES: dict[str, tuple[Callable[..., Perturbed], str]] = {
     "rotation": (partial(rotated, degrees=180.0, axis="y"), "turned about y by any angle"),
     "noise": (partial(noisy, sigma=0.01), "noise of 1 % of the diagonal on each coordinate"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,21 +13,17 @@ from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
 from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling
 from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
-from pcsargmax.ops.seeds import mix_seed
 from pcsargmax.predictions.calibration import Calibration, CalibrationSamples
 from pcsargmax.runs.prepare import basis_sigma
 from pcsargmax.runs.symmetry import choose_labeling
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training.clouds import DetectorBatch
 from pcsargmax.training.detector.objective import make_comparison, make_objective
-from pcsargmax.training.loop import one_cycle
+from pcsargmax.training.module import RunModule
 
 
-class DetectorModule(lightning.LightningModule):
+class DetectorModule(RunModule):
     """Train a KeypointDetector; validation PCK is in the unit that `length_unit` names.
-
-    Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
-    been interrupted, and nothing global is seeded.
 
     Where `settings.symmetry` is not "none", batches bring `keypoint_labelings`: of each shape the labelling of least
     loss is learnt, which may be the mirrored one of all shapes. Validation logs PCK and error both against the
@@ -54,18 +49,14 @@ class DetectorModule(lightning.LightningModule):
         0.002
     """
 
+    settings: TrainSettings
     calibration: Calibration | None
 
     def __init__(
         self, detector: KeypointDetector, settings: TrainSettings, length_unit: str, metadata: dict[str, Any]
     ) -> None:
-        super().__init__()
-        self.detector, self.settings, self.length_unit, self.metadata = (
-            detector,
-            settings,
-            length_unit,
-            metadata,
-        )
+        super().__init__(settings, metadata)
+        self.detector, self.length_unit = detector, length_unit
         self.objective, self.comparison = make_objective(settings), make_comparison(settings)
         self.val_pck = PCK(num_bootstrap=0)
         self.val_symmetric_pck = PCK(num_bootstrap=0)
@@ -80,22 +71,18 @@ class DetectorModule(lightning.LightningModule):
     def training_step(self, batch: DetectorBatch, batch_idx: int) -> Tensor:
         """Loss of a step: the objective over visible keypoints, and the presence head's."""
         clouds, visible = batch.clouds, batch.clouds.keypoint_visible
-        step_seed = mix_seed(self.settings.seed, self.global_step, self.global_rank)
         scores = self(batch)
         sigma = basis_sigma(self.settings, clouds.sigma, clouds.frame_scale)
-        progress = self.global_step / max(1, int(self.trainer.estimated_stepping_batches))
-
-        generator, target = torch.Generator(self.device), clouds.keypoint_pos
+        target = clouds.keypoint_pos
         if self.settings.symmetry != "none":
             labelings = clouds.keypoint_labelings
-            losses = self.comparison(scores, labelings, sigma, progress, generator.manual_seed(step_seed))
+            losses = self.comparison(scores, labelings, sigma, self.progress, self.step_generator())
             target = choose_labeling(labelings, least_loss_labeling(losses, visible))
-        errors = self.objective(scores, target, sigma, progress, generator.manual_seed(step_seed))
+        errors = self.objective(scores, target, sigma, self.progress, self.step_generator())
         location = errors.where(visible, 0).sum() / visible.sum().clamp_min(1)
         presence = functional.binary_cross_entropy_with_logits(scores.presence.float(), visible.float())
-        count = len(visible)
-        self.log("train/loss", location, on_step=False, on_epoch=True, prog_bar=True, batch_size=count, sync_dist=True)
-        self.log("train/presence", presence, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
+        self.log_mean("train/loss", location, len(visible), prog_bar=True)
+        self.log_mean("train/presence", presence, len(visible))
         return location + self.settings.presence_weight * presence
 
     def validation_step(self, batch: DetectorBatch, batch_idx: int) -> None:
@@ -139,25 +126,14 @@ class DetectorModule(lightning.LightningModule):
         self.log(f"{prefix}/pck", shares.float(), sync_dist=True)
         return shares
 
-    def configure_optimizers(self) -> Any:
-        """Adam with the schedule of the settings."""
-        settings = self.settings
-        optimizer = torch.optim.AdamW(self.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-        if settings.lr_schedule == "constant":
-            return optimizer
-        if settings.lr_schedule == "halving":
-            halving = torch.optim.lr_scheduler.StepLR(optimizer, settings.lr_period, gamma=0.5)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": halving, "interval": "epoch"}}
-        return one_cycle(optimizer, settings.lr, self.trainer)
-
-    def transfer_batch_to_device(
-        self, batch: DetectorBatch, device: torch.device, dataloader_idx: int
-    ) -> DetectorBatch:
-        """Move clouds and neighbourhoods."""
-        return DetectorBatch(batch.clouds.to(device), batch.neighborhoods.to(device))
+    def epoch_schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler | None:
+        """Return the schedule that halves the rate, if the settings name it."""
+        if self.settings.lr_schedule != "halving":
+            return None
+        return torch.optim.lr_scheduler.StepLR(optimizer, self.settings.lr_period, gamma=0.5)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what is needed to open the run again."""
+        """Keep what is needed to open the run, and the calibration."""
         calibration = None if self.calibration is None else self.calibration.to_dict()
         checkpoint["pcsargmax"] = self.metadata | {"calibration": calibration}
 

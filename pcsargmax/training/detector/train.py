@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.callbacks import Callback
+from torch_geometric.data import Data
 
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.models.template import Template
 from pcsargmax.ops.seeds import seeded_weights
-from pcsargmax.runs.base import CHECKPOINT_VERSION, open_checkpoint
-from pcsargmax.runs.detector import Run, open_detector
+from pcsargmax.runs.detector import Run
 from pcsargmax.runs.prepare import prepare
 from pcsargmax.runs.sources import is_folder, open_dataset
 from pcsargmax.runs.symmetry import with_labelings
 from pcsargmax.settings.detector import TrainSettings
-from pcsargmax.training.clouds import PreparedClouds
+from pcsargmax.training.clouds import PreparedCloud, PreparedClouds, prepare_all
 from pcsargmax.training.detector.data import augmentation
 from pcsargmax.training.detector.module import DetectorModule
-from pcsargmax.training.loop import Loop, Progress, Selection
+from pcsargmax.training.loop import Progress, Selection
+from pcsargmax.training.run import Task, metadata_of, train_run
 from pcsargmax.training.splits import open_splits
 
 
@@ -61,30 +62,24 @@ def train(
         >>> run.checkpoint.name, run.keypoint_names[:3]
         ('best.ckpt', ('0', '1', '2'))
     """
-    best = None if settings.val_split == "none" else Selection("val/score", "max")
-    loop = Loop(settings, Path(folder), best, resume, callbacks)
-    detector, training, validation, metadata = _prepare(settings, progress or (lambda *_: None))
-    loop.fit(DetectorModule(detector, settings, metadata["unit"], metadata), training, validation)
-    return open_detector(open_checkpoint(folder), torch.device("cpu"))
+    prepare, best = partial(_prepare, settings), Selection("val/score", "max")
+    return train_run(Run, settings, folder, prepare, best, resume=resume, callbacks=callbacks, progress=progress)
 
 
-def _prepare(
-    settings: TrainSettings, progress: Progress
-) -> tuple[KeypointDetector, PreparedClouds, PreparedClouds | None, dict[str, Any]]:
+def _prepare(settings: TrainSettings, progress: Progress) -> Task:
     """Open and prepare the data; build the network."""
     splits = open_splits(settings, lambda split: open_dataset(settings, split, lambda i, n: progress("reading", i, n)))
     raw, held_out = splits.training, splits.validation
     with seeded_weights(settings.seed):
         detector = KeypointDetector(raw.num_keypoints, settings.backbone)
 
-    def prepared(dataset: Any, what: str, split: str, num_angles: int) -> list[Any]:
-        items = []
-        for i in range(len(dataset)):
-            item = dataset[i]
+    def prepared(dataset: Any, what: str, split: str, num_angles: int) -> list[PreparedCloud]:
+        def prepare_one(item: Data) -> PreparedCloud:
             if settings.symmetry != "none":
                 item = with_labelings(item, dataset.semantic_ids, settings.symmetry, num_angles=num_angles)
-            items.append(prepare(item, detector.backbone))
-            progress(what, i + 1, len(dataset))
+            return prepare(item, detector.backbone)
+
+        items = prepare_all(dataset, what, progress, prepare_one)
         if not any(item.keypoint_visible.any() for item, _ in items):
             raise ValueError(f"none of the keypoints is on any cloud of the split {split!r} of {settings.data}")
         return items
@@ -102,15 +97,12 @@ def _prepare(
         clouds = prepared(held_out, "preparing validation clouds", settings.val_split, 360)
         validation = PreparedClouds(clouds, detector.backbone)
     unit = settings.unit if settings.unit != "auto" else "diagonal" if is_folder(settings) else "raw"
-    metadata = {
-        "version": CHECKPOINT_VERSION,
-        "kind": "keypoint_detector",
-        "settings": settings.to_dict(),
-        "keypoint_names": list(raw.keypoint_names),
-        "unit": unit,
-        "source": "folder" if is_folder(settings) else "category",
-        "trained_on": splits.trained_on,
-        "chosen_by": splits.chosen_by,
-        "template": Template.fit(raw[i] for i in range(len(raw))).to_dict(),
-    }
-    return detector, training, validation, metadata
+    metadata = metadata_of(
+        Run,
+        settings,
+        splits,
+        unit=unit,
+        source="folder" if is_folder(settings) else "category",
+        template=Template.fit(raw[i] for i in range(len(raw))).to_dict(),
+    )
+    return Task(DetectorModule(detector, settings, unit, metadata), training, validation)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-import lightning
 import torch
 from torch import Tensor
 
@@ -16,20 +15,16 @@ from pcsargmax.core.regularizers import distribution_regularizer, variance_regul
 from pcsargmax.core.relaxation import Relaxation
 from pcsargmax.metrics.spacing import smallest_distance
 from pcsargmax.models.skeleton_merger import SkeletonMerger, SkeletonScores
-from pcsargmax.ops.seeds import mix_seed
 from pcsargmax.ops.skeleton import SkeletonLoss, edge_count, edge_pairs, skeleton_loss
 from pcsargmax.runs.prepare import basis_sigma
 from pcsargmax.settings.discovery import DiscoverSettings
 from pcsargmax.training.clouds import DetectorBatch
-from pcsargmax.training.loop import one_cycle
+from pcsargmax.training.module import RunModule
 from pcsargmax.training.objective import make_temperature
 
 
-class DiscoverModule(lightning.LightningModule):
+class DiscoverModule(RunModule):
     """Train a SkeletonMerger; the validation loss is that of the soft-argmax, whatever the objective.
-
-    Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
-    been interrupted, and the global generators are as they were after every step.
 
     Args:
         merger: the network.
@@ -43,9 +38,11 @@ class DiscoverModule(lightning.LightningModule):
         Constant(value=0.5)
     """
 
+    settings: DiscoverSettings
+
     def __init__(self, merger: SkeletonMerger, settings: DiscoverSettings, metadata: dict[str, Any]) -> None:
-        super().__init__()
-        self.merger, self.settings, self.metadata = merger, settings, metadata
+        super().__init__(settings, metadata)
+        self.merger = merger
         self.schedule = make_temperature(settings)
 
     def forward(self, batch: DetectorBatch) -> SkeletonScores:
@@ -54,14 +51,12 @@ class DiscoverModule(lightning.LightningModule):
 
     def training_step(self, batch: DetectorBatch, batch_idx: int) -> Tensor:
         """Loss of a step: the mean over clouds and samples, and the regularizer's."""
-        step_seed = mix_seed(self.settings.seed, self.global_step, self.global_rank)
-        with _seeded(step_seed, self.device):  # dropout knows no other generator
+        with _seeded(self.step_seed, self.device):  # dropout knows no other generator
             scores = self(batch)
-        generator = torch.Generator(self.device).manual_seed(step_seed)
         sigma = basis_sigma(self.settings, batch.clouds.sigma, batch.clouds.frame_scale)
-        temperature = self.schedule(self.global_step / max(1, int(self.trainer.estimated_stepping_batches)))
+        temperature = self.schedule(self.progress)
         with torch.autocast(self.device.type, enabled=False):
-            drawn = draw_keypoints(scores, self.settings, sigma, temperature, generator)
+            drawn = draw_keypoints(scores, self.settings, sigma, temperature, self.step_generator())
             found = self._loss(drawn, scores)
             loss = found.total.mean() + regularization(scores, self.settings, sigma)
             if self.settings.separation:
@@ -94,36 +89,13 @@ class DiscoverModule(lightning.LightningModule):
             "min_distance": smallest_distance(keypoints.cpu()).mean().float(),
         }
         for name, value in values.items():
-            self.log(
-                f"{stage}/{name}",
-                value.detach(),
-                on_step=False,
-                on_epoch=True,
-                prog_bar=name == "loss",
-                batch_size=len(keypoints),
-                sync_dist=True,
-            )
+            self.log_mean(f"{stage}/{name}", value.detach(), len(keypoints), prog_bar=name == "loss")
 
-    def configure_optimizers(self) -> Any:
-        """Adam or Adadelta, with the schedule of the settings."""
-        settings = self.settings
-        if settings.optimizer == "adadelta":
-            optimizer: torch.optim.Optimizer = torch.optim.Adadelta(self.parameters(), lr=settings.lr, eps=1e-2)
-        else:
-            optimizer = torch.optim.Adam(self.parameters(), lr=settings.lr)
-        if settings.lr_schedule == "constant":
-            return optimizer
-        return one_cycle(optimizer, settings.lr, self.trainer)
-
-    def transfer_batch_to_device(
-        self, batch: DetectorBatch, device: torch.device, dataloader_idx: int
-    ) -> DetectorBatch:
-        """Move clouds and neighbourhoods."""
-        return DetectorBatch(batch.clouds.to(device), batch.neighborhoods.to(device))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what is needed to open the run again."""
-        checkpoint["pcsargmax"] = self.metadata
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Return Adam or Adadelta."""
+        if self.settings.optimizer == "adadelta":
+            return torch.optim.Adadelta(self.parameters(), lr=self.settings.lr, eps=1e-2)
+        return torch.optim.Adam(self.parameters(), lr=self.settings.lr)
 
 
 def draw_keypoints(

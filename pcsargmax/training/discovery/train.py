@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.callbacks import Callback
+from torch_geometric.data import Data
 
-from pcsargmax.io.atomic import atomic_path
-from pcsargmax.metrics.correspondence import match_keypoints
 from pcsargmax.models.skeleton_merger import SkeletonMerger
 from pcsargmax.ops.seeds import seeded_weights
-from pcsargmax.runs.base import CHECKPOINT_VERSION, open_checkpoint, read_checkpoint
-from pcsargmax.runs.discovery import DiscoverRun, open_discovery
+from pcsargmax.runs.discovery import DiscoverRun
 from pcsargmax.runs.prepare import frame_of, prepare
 from pcsargmax.runs.sources import open_clouds, source_of
 from pcsargmax.settings.discovery import DiscoverSettings
-from pcsargmax.training.clouds import PreparedClouds
+from pcsargmax.training.clouds import PreparedCloud, PreparedClouds, prepare_all
 from pcsargmax.training.discovery.data import discover_augmentation
 from pcsargmax.training.discovery.module import DiscoverModule
-from pcsargmax.training.discovery.naming import expectations
-from pcsargmax.training.loop import Loop, Progress, Selection, leads
+from pcsargmax.training.discovery.naming import name_keypoints
+from pcsargmax.training.loop import Progress, Selection
+from pcsargmax.training.run import Task, metadata_of, train_run
 from pcsargmax.training.splits import open_splits
 
 
@@ -63,20 +62,20 @@ def discover(
         >>> run.checkpoint.name, len(run.keypoint_names)
         ('last.ckpt', 5)
     """
-    folder = Path(folder)
-    best = None if settings.val_split == "none" else Selection("val/loss", "min")
-    loop = Loop(settings, folder, best, resume, callbacks)
-    merger, training, validation, metadata = _prepare(settings, progress or (lambda *_: None))
-    loop.fit(DiscoverModule(merger, settings, metadata), training, validation)
-    if leads() and any(item.keypoint_visible.any() for item, _ in training.items if "keypoint_visible" in item):
-        for file in sorted((folder / "checkpoints").glob("*.ckpt")):
-            _name_keypoints(file, training)
-    return open_discovery(open_checkpoint(folder), torch.device("cpu"))
+    return train_run(
+        DiscoverRun,
+        settings,
+        folder,
+        partial(_prepare, settings),
+        Selection("val/loss", "min"),
+        resume=resume,
+        callbacks=callbacks,
+        progress=progress,
+        finish=name_keypoints,
+    )
 
 
-def _prepare(
-    settings: DiscoverSettings, progress: Progress
-) -> tuple[SkeletonMerger, PreparedClouds, PreparedClouds | None, dict[str, Any]]:
+def _prepare(settings: DiscoverSettings, progress: Progress) -> Task:
     """Open and prepare the data; build the network."""
     splits = open_splits(settings, lambda split: open_clouds(settings, split, lambda i, n: progress("reading", i, n)))
     raw, held_out = splits.training, splits.validation
@@ -84,38 +83,34 @@ def _prepare(
         warnings.warn(
             f"the split {settings.train_split!r} of {settings.data} holds one shape: nothing says that its keypoints "
             "mean the same elsewhere",
-            stacklevel=3,
+            stacklevel=4,
         )
     with seeded_weights(settings.seed):
         merger = SkeletonMerger(settings.keypoints, settings.backbone, dropout=settings.dropout)
     frame = frame_of(settings)
 
-    def prepared(dataset: Any, what: str) -> list[Any]:
-        items = []
-        for i in range(len(dataset)):
-            items.append(prepare(dataset[i], merger.backbone, frame))
-            _check_cloud(items[-1][0], settings.keypoints)
-            progress(what, i + 1, len(dataset))
-        return items
+    def prepare_one(item: Data) -> PreparedCloud:
+        cloud, neighborhoods = prepare(item, merger.backbone, frame)
+        _check_cloud(cloud, settings.keypoints)
+        return cloud, neighborhoods
 
-    clouds = prepared(raw, "preparing training clouds")
+    clouds = prepare_all(raw, "preparing training clouds", progress, prepare_one)
     training = PreparedClouds(clouds, merger.backbone, discover_augmentation(settings), settings.seed)
     validation = None
     if held_out is not None:
-        validation = PreparedClouds(prepared(held_out, "preparing validation clouds"), merger.backbone)
-    metadata = {
-        "version": CHECKPOINT_VERSION,
-        "kind": "skeleton_merger",
-        "settings": settings.to_dict(),
-        "keypoint_names": [f"kp{k}" for k in range(settings.keypoints)],
-        "annotations": list(raw.keypoint_names),
-        "correspondence": None,
-        "centered": frame.centered,
-        "source": source_of(settings),
-        "trained_on": splits.trained_on,
-        "chosen_by": splits.chosen_by,
-    }
-    return merger, training, validation, metadata
+        clouds = prepare_all(held_out, "preparing validation clouds", progress, prepare_one)
+        validation = PreparedClouds(clouds, merger.backbone)
+    metadata = metadata_of(
+        DiscoverRun,
+        settings,
+        splits,
+        keypoint_names=[f"kp{k}" for k in range(settings.keypoints)],
+        annotations=list(raw.keypoint_names),
+        correspondence=None,
+        centered=frame.centered,
+        source=source_of(settings),
+    )
+    return Task(DiscoverModule(merger, settings, metadata), training, validation)
 
 
 def _check_cloud(item: Any, keypoints: int) -> None:
@@ -126,21 +121,3 @@ def _check_cloud(item: Any, keypoints: int) -> None:
         )
     if not (item.pos.amax(dim=0) > item.pos.amin(dim=0)).any():
         raise ValueError(f"{item.model_id}: all {item.num_nodes} points are in one place, no shape to discover")
-
-
-def _name_keypoints(file: Path, training: PreparedClouds) -> None:
-    """Match a checkpoint's keypoints to the annotations of the training shapes, and keep the names in the file."""
-    found = open_checkpoint(file)
-    run = open_discovery(found, torch.device("cpu"))
-    items = [item for item, _ in training.items]
-    correspondence = match_keypoints(
-        expectations(run.merger, PreparedClouds(training.items, training.backbone)),
-        torch.cat([item.keypoint_pos for item in items]),
-        torch.cat([item.keypoint_visible for item in items]),
-        names=found.metadata["annotations"],
-    )
-    names = [name or f"kp{k}" for k, name in enumerate(correspondence.names)]
-    content = read_checkpoint(file)
-    content["pcsargmax"] |= {"keypoint_names": names, "correspondence": correspondence.to_dict()}
-    with atomic_path(file) as temporary:
-        torch.save(content, temporary)

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from pcsargmax.datasets.images.augment import ImageAugment
 from pcsargmax.datasets.images.item import ImageItem, KeypointImages, can_flip
 from pcsargmax.ops.seeds import mix_seed
-from pcsargmax.runs.image_sources import _say_what_lacks, open_images
+from pcsargmax.runs.image_sources import open_images, warn_left_out
 from pcsargmax.runs.map_frame import MapFrame
 from pcsargmax.runs.prepare_images import slice_tensor, to_tensor
 from pcsargmax.settings.images import ImageSettings
@@ -39,10 +39,6 @@ class ImageBatch(NamedTuple):
     visible: Tensor
     has_depth: Tensor
 
-    def to(self, device: torch.device | str) -> ImageBatch:
-        """The same on another device."""
-        return ImageBatch(*(part.to(device) for part in self))
-
 
 class SurfaceBatch(NamedTuple):
     """Slices, and the rows of the surfaces in them.
@@ -57,10 +53,6 @@ class SurfaceBatch(NamedTuple):
     rows: Tensor
     known: Tensor
 
-    def to(self, device: torch.device | str) -> SurfaceBatch:
-        """The same on another device."""
-        return SurfaceBatch(*(part.to(device) for part in self))
-
 
 def open_training_images(settings: ImageSettings, split: str) -> Any:
     """Open a split to train on: as `open_images`, but Human3.6M with the people of MPII whose folder is set."""
@@ -70,7 +62,7 @@ def open_training_images(settings: ImageSettings, split: str) -> Any:
     from pcsargmax.datasets.images.mpii import Human36mMpii, MpiiKeypoints
 
     people = MpiiKeypoints(Path(settings.mpii).expanduser(), human36m=True)
-    _say_what_lacks(people, settings.mpii)
+    warn_left_out(people, settings.mpii)
     return Human36mMpii(dataset, people)
 
 

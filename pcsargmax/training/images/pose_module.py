@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 
@@ -12,18 +11,17 @@ from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.core.grid import Grid
 from pcsargmax.metrics import PCK
 from pcsargmax.models.simple_pose import SimplePose
-from pcsargmax.ops.seeds import mix_seed
+from pcsargmax.runs.networks import channels_last
 from pcsargmax.settings.images import ImageSettings, parse_steps
 from pcsargmax.training.images.data import ImageBatch
 from pcsargmax.training.images.objective import make_grid_objective
-from pcsargmax.training.loop import one_cycle
+from pcsargmax.training.module import RunModule
 
 
-class PoseModule(lightning.LightningModule):
+class PoseModule(RunModule):
     """Train a SimplePose; all lengths are in cells of its maps.
 
-    Every random number is drawn from a generator seeded by (seed, step, rank): a resumed run goes on as if it had never
-    been interrupted, and nothing global is seeded. Validation logs the mean Euclidean error in cells, which chooses the
+    Validation logs the mean Euclidean error in cells, which chooses the
     best checkpoint, and the share of keypoints within one cell.
 
     Args:
@@ -39,11 +37,11 @@ class PoseModule(lightning.LightningModule):
         0.002
     """
 
+    settings: ImageSettings
+
     def __init__(self, network: SimplePose, settings: ImageSettings, metadata: dict[str, Any]) -> None:
-        super().__init__()
-        # On CPUs convolutions are up to twice as fast so; values stay the same but for rounding.
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.settings, self.metadata = settings, metadata
+        super().__init__(settings, metadata)
+        self.network = channels_last(network)
         self.objective = make_grid_objective(settings)
         self.val_errors = PCK((0.5, 1.0, 2.0), num_bootstrap=0)
 
@@ -54,12 +52,8 @@ class PoseModule(lightning.LightningModule):
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """Mean of the objective over the visible keypoints of a batch."""
-        seed = mix_seed(self.settings.seed, self.global_step, self.global_rank)
-        progress = self.global_step / max(1, int(self.trainer.estimated_stepping_batches))
-        logits = self(batch)
-        loss = self.location_loss(logits, batch, progress, torch.Generator(self.device).manual_seed(seed))
-        count = len(batch.images)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=count, sync_dist=True)
+        loss = self.location_loss(self(batch), batch, self.progress, self.step_generator())
+        self.log_mean("train/loss", loss, len(batch.images), prog_bar=True)
         return loss
 
     def location_loss(
@@ -109,26 +103,16 @@ class PoseModule(lightning.LightningModule):
             self.log(f"val/pck@{name}", found[f"pck@{name}"].float(), sync_dist=True)
         self.val_errors.reset()
 
-    def configure_optimizers(self) -> Any:
-        """Adam with the schedule of the settings."""
-        return image_optimizer(self, self.settings)
-
-    def transfer_batch_to_device(self, batch: ImageBatch, device: torch.device, dataloader_idx: int) -> ImageBatch:
-        """Move a batch."""
-        return batch.to(device)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what is needed to open the run again."""
-        checkpoint["pcsargmax"] = self.metadata
+    def epoch_schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler | None:
+        """Return the schedule of the settings that lowers the rate after epochs, if they name it."""
+        return step_schedule(optimizer, self.settings)
 
 
-def image_optimizer(module: lightning.LightningModule, settings: ImageSettings) -> Any:
-    """Adam with the schedule of the settings, for Lightning."""
-    optimizer = torch.optim.AdamW(module.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-    if settings.lr_schedule == "onecycle":
-        return one_cycle(optimizer, settings.lr, module.trainer)
-    if settings.lr_schedule == "constant" or not settings.lr_steps:
-        return optimizer
+def step_schedule(
+    optimizer: torch.optim.Optimizer, settings: ImageSettings
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    """Return the schedule that lowers the rate after each of the settings' steps; None without it or without steps."""
     steps = list(parse_steps(settings.lr_steps))
-    falling = torch.optim.lr_scheduler.MultiStepLR(optimizer, steps, gamma=settings.lr_decay)
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "interval": "epoch"}}
+    if settings.lr_schedule != "steps" or not steps:
+        return None
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, steps, gamma=settings.lr_decay)

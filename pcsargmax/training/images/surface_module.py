@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import lightning
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from pcsargmax.models.retina_net import RetinaMaps, RetinaNet, columns, surface_rows
-from pcsargmax.ops.seeds import mix_seed
+from pcsargmax.runs.networks import channels_last
 from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.images.data import SurfaceBatch
 from pcsargmax.training.images.objective import make_grid_objective
-from pcsargmax.training.images.pose_module import image_optimizer
+from pcsargmax.training.images.pose_module import step_schedule
+from pcsargmax.training.module import RunModule
 
 #: Keeps the overlap of a layer that is nowhere from being 0 / 0.
 _DICE_EPS = 1.0
 
 
-class SurfaceModule(lightning.LightningModule):
+class SurfaceModule(RunModule):
     """Train a RetinaNet (He et al. 2019): each column of each surface is a 1-D map of the core, in pixels.
 
     The loss is the objective on the columns, plus `label_weight` times the sum of three: the cross-entropy of the
     annotated row in each column, and cross-entropy and Dice of the layer of each pixel. In training the surfaces are
-    each by itself; `surface_rows` puts them in order. Random numbers are as in `PoseModule`. Validation logs the mean
-    absolute distance in pixels, which chooses the best checkpoint.
+    each by itself; `surface_rows` puts them in order. Validation logs the mean absolute distance in pixels, which
+    chooses the best checkpoint.
 
     Args:
         network: whose maps are trained.
@@ -41,10 +41,11 @@ class SurfaceModule(lightning.LightningModule):
         0.002
     """
 
+    settings: ImageSettings
+
     def __init__(self, network: RetinaNet, settings: ImageSettings, metadata: dict[str, Any]) -> None:
-        super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.settings, self.metadata = settings, metadata
+        super().__init__(settings, metadata)
+        self.network = channels_last(network)
         self.objective = make_grid_objective(settings)
         self.val_total, self.val_count = 0.0, 0
 
@@ -55,14 +56,11 @@ class SurfaceModule(lightning.LightningModule):
 
     def training_step(self, batch: SurfaceBatch, batch_idx: int) -> Tensor:
         """Loss of a step."""
-        seed = mix_seed(self.settings.seed, self.global_step, self.global_rank)
-        progress = self.global_step / max(1, int(self.trainer.estimated_stepping_batches))
         maps = self(batch)
-        location = self.location_loss(maps, batch, progress, torch.Generator(self.device).manual_seed(seed))
+        location = self.location_loss(maps, batch, self.progress, self.step_generator())
         labels = label_loss(maps, batch)
-        count = len(batch.images)
-        self.log("train/loss", location, on_step=False, on_epoch=True, prog_bar=True, batch_size=count, sync_dist=True)
-        self.log("train/labels", labels, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
+        self.log_mean("train/loss", location, len(batch.images), prog_bar=True)
+        self.log_mean("train/labels", labels, len(batch.images))
         return location + self.settings.label_weight * labels
 
     def location_loss(
@@ -88,17 +86,9 @@ class SurfaceModule(lightning.LightningModule):
         self.log("val/error", (total / count).float(), prog_bar=True, sync_dist=True)
         self.val_total, self.val_count = 0.0, 0
 
-    def configure_optimizers(self) -> Any:
-        """Adam with the schedule of the settings."""
-        return image_optimizer(self, self.settings)
-
-    def transfer_batch_to_device(self, batch: SurfaceBatch, device: torch.device, dataloader_idx: int) -> SurfaceBatch:
-        """Move a batch."""
-        return batch.to(device)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what is needed to open the run again."""
-        checkpoint["pcsargmax"] = self.metadata
+    def epoch_schedule(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler | None:
+        """Return the schedule of the settings that lowers the rate after epochs, if they name it."""
+        return step_schedule(optimizer, self.settings)
 
 
 def label_loss(maps: RetinaMaps, batch: SurfaceBatch) -> Tensor:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.callbacks import Callback
 
 from pcsargmax.datasets.images.item import can_flip
 from pcsargmax.ops.seeds import seeded_weights
-from pcsargmax.runs.base import CHECKPOINT_VERSION, open_checkpoint
 from pcsargmax.runs.image_sources import open_images
-from pcsargmax.runs.images import ImageRun, open_image_run
+from pcsargmax.runs.images import ImageRun
 from pcsargmax.runs.map_frame import MapFrame
 from pcsargmax.runs.networks import build_pose, build_retina
-from pcsargmax.runs.surfaces import SurfaceRun, open_surface_run
+from pcsargmax.runs.surfaces import SurfaceRun
 from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.images.data import PreparedImages, PreparedSlices, image_augmentation, open_training_images
 from pcsargmax.training.images.pose_module import PoseModule
 from pcsargmax.training.images.surface_module import SurfaceModule
-from pcsargmax.training.loaders import Prepared
-from pcsargmax.training.loop import Loop, Progress, Selection
+from pcsargmax.training.loop import Progress, Selection
+from pcsargmax.training.run import Task, metadata_of, train_run
 from pcsargmax.training.splits import Splits, open_splits
 
 
@@ -71,9 +70,22 @@ def train_images(
         >>> run.checkpoint.name, run.keypoint_names
         ('best.ckpt', ('dot',))
     """
-    best = None if settings.val_split == "none" else Selection("val/error", "min")
-    loop = Loop(settings, Path(folder), best, resume, callbacks)
-    say = progress or (lambda *_: None)
+    kind: type[ImageRun | SurfaceRun] = SurfaceRun if settings.surfaces else ImageRun
+    return train_run(
+        kind,
+        settings,
+        folder,
+        partial(_prepare, settings),
+        Selection("val/error", "min"),
+        resume=resume,
+        callbacks=callbacks,
+        progress=progress,
+        workers=settings.workers,
+    )
+
+
+def _prepare(settings: ImageSettings, progress: Progress) -> Task:
+    """Open the data; build the network."""
     opened = 0
 
     def open_split(split: str) -> Any:
@@ -81,48 +93,28 @@ def train_images(
         opener = open_training_images if split == settings.train_split else open_images
         dataset = opener(settings, split)
         opened += 1
-        say("opening splits", opened, 1 if settings.val_split == "none" else 2)
+        progress("opening splits", opened, 1 if settings.val_split == "none" else 2)
         return dataset
 
     splits = open_splits(settings, open_split, lambda dataset: list(dataset.names), "images")
-    module, training, validation = (_surfaces if settings.surfaces else _keypoints)(settings, splits)
-    loop.fit(module, training, validation, workers=settings.workers)
-    found = open_checkpoint(folder)
-    return (open_surface_run if settings.surfaces else open_image_run)(found, torch.device("cpu"))
+    return (_surfaces if settings.surfaces else _keypoints)(settings, splits)
 
 
-def _keypoints(settings: ImageSettings, splits: Splits) -> tuple[PoseModule, Prepared, Prepared | None]:
+def _keypoints(settings: ImageSettings, splits: Splits) -> Task:
     dataset, frame = splits.training, MapFrame.of(settings)
     with seeded_weights(settings.seed):
         network = build_pose(settings, len(dataset.keypoint_names))
     training = PreparedImages(dataset, frame, settings.padding, image_augmentation(settings, dataset), settings.seed)
     validation = None if splits.validation is None else PreparedImages(splits.validation, frame, settings.padding)
-    metadata = _metadata(settings, splits) | {
-        "kind": "image_keypoints",
-        "keypoint_names": list(dataset.keypoint_names),
-        "flip_pairs": [list(pair) for pair in dataset.flip_pairs],
-        "can_flip": can_flip(dataset),
-    }
-    return PoseModule(network, settings, metadata), training, validation
+    pairs = [list(pair) for pair in dataset.flip_pairs]
+    metadata = metadata_of(ImageRun, settings, splits, flip_pairs=pairs, can_flip=can_flip(dataset))
+    return Task(PoseModule(network, settings, metadata), training, validation)
 
 
-def _surfaces(settings: ImageSettings, splits: Splits) -> tuple[SurfaceModule, Prepared, Prepared | None]:
+def _surfaces(settings: ImageSettings, splits: Splits) -> Task:
     dataset = splits.training
     with seeded_weights(settings.seed):
         network = build_retina(settings, len(dataset.surface_names))
     training = PreparedSlices(dataset, settings.flip, settings.seed)
     validation = None if splits.validation is None else PreparedSlices(splits.validation)
-    metadata = _metadata(settings, splits) | {
-        "kind": "image_surfaces",
-        "surface_names": list(dataset.surface_names),
-    }
-    return SurfaceModule(network, settings, metadata), training, validation
-
-
-def _metadata(settings: ImageSettings, splits: Splits) -> dict[str, Any]:
-    return {
-        "version": CHECKPOINT_VERSION,
-        "settings": settings.to_dict(),
-        "trained_on": splits.trained_on,
-        "chosen_by": splits.chosen_by,
-    }
+    return Task(SurfaceModule(network, settings, metadata_of(SurfaceRun, settings, splits)), training, validation)

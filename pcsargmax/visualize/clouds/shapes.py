@@ -20,7 +20,7 @@ from pcsargmax.visualize.clouds.annotation import annotated
 if TYPE_CHECKING:
     from pcsargmax.io.clouds import Cloud
     from pcsargmax.io.markups import Frame, Landmarks
-    from pcsargmax.runs.base import BaseRun
+    from pcsargmax.runs.load import CloudRun
 
 #: Points that are taken of a mesh where no run says how many it takes.
 MESH_POINTS = 2048
@@ -63,7 +63,7 @@ class FileShape:
             item.keypoint_pos, item.keypoint_visible = np.array([places]), visible
         return annotated(item, self.keypoint_names, surface=_surface_of(cloud))
 
-    def prediction(self, run: BaseRun, *, num_points: int | None, seed: int, num_samples: int) -> Prediction:
+    def prediction(self, run: CloudRun, *, num_points: int | None, seed: int, num_samples: int) -> Prediction:
         """What the run finds on it, with the truth that is annotated by the same names."""
         found = run.predict_file(self.path, num_points=num_points, seed=seed, num_samples=num_samples)
         return with_truth(found, self.landmarks, self.keypoint_names if self.landmarks else ())
@@ -90,7 +90,7 @@ class ItemShape:
         item = self.dataset[self.number]
         return annotated(item, self.dataset.keypoint_names, surface=self._surface())
 
-    def prediction(self, run: BaseRun, *, num_points: int | None, seed: int, num_samples: int) -> Prediction:
+    def prediction(self, run: CloudRun, *, num_points: int | None, seed: int, num_samples: int) -> Prediction:
         """What the run finds on it, with the truth that is annotated by the same names; all points are taken."""
         import torch
 
@@ -103,7 +103,7 @@ class ItemShape:
         found = run.predict(item, self.name, num_samples=num_samples, generator=generator)
         return with_truth(dataclasses.replace(found, surface=self._surface()), landmarks, names)
 
-    def _landmarks(self, item: Any, run: BaseRun) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    def _landmarks(self, item: Any, run: CloudRun) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         """What is annotated, by name, and all names; nothing where a number is another keypoint for the run."""
         classes = (getattr(self.dataset, "category", None), getattr(self.dataset, "class_id", None))
         numbered = hasattr(self.dataset, "semantic_ids")

@@ -24,7 +24,7 @@ from pcsargmax.visualize.clouds.shapes import (
 
 if TYPE_CHECKING:
     from pcsargmax.io.markups import Frame
-    from pcsargmax.runs.base import BaseRun
+    from pcsargmax.runs.load import CloudRun
     from pcsargmax.settings.common import RunSettings
     from pcsargmax.settings.discovery import DiscoverSettings
 
@@ -97,7 +97,7 @@ class Predictions(Sequence[Prediction]):
 
 
 def predicted_shapes(
-    run: BaseRun, shapes: Sequence[Shape], *, num_points: int | None = None, seed: int = 0, num_samples: int = 0
+    run: CloudRun, shapes: Sequence[Shape], *, num_points: int | None = None, seed: int = 0, num_samples: int = 0
 ) -> Predictions:
     """What a run finds on shapes, each when it is first asked for.
 
@@ -172,7 +172,7 @@ def pair(first: Sequence[Prediction], second: Sequence[Prediction]) -> tuple[Pre
     return Predictions(names, lambda i: first[i], keep=0), Predictions(others, checked, keep=0)
 
 
-def run_shapes(run: BaseRun, split: str = "test") -> list[ItemShape]:
+def run_shapes(run: CloudRun, split: str = "test") -> list[ItemShape]:
     """The shapes of a split of a run's data, with their meshes where there are some.
 
     Example:

@@ -112,18 +112,14 @@ def predicted_images(run: AnyRun, sources: Sequence[Source], *, flip_test: bool 
     Raises:
         ValueError: when one is asked for that is no image of the run's kind.
     """
-    from pcsargmax.runs.surfaces import SurfaceRun
-
-    surfaces = isinstance(run, SurfaceRun)
-    own = run.surface_names if isinstance(run, SurfaceRun) else run.keypoint_names
 
     def make(number: int) -> Any:
         source = sources[number]
         item = source.read()
         if isinstance(item, ImagePrediction | SurfacePrediction):
             raise ValueError(f"{source.name}: a saved prediction is looked at without a run")
-        item = _own_item(item, source.names == own, len(own), surfaces)
-        if isinstance(run, SurfaceRun):
+        item = _own_item(item, source.names == run.names, len(run.names), run.target == "surface")
+        if run.kind == "image_surfaces":
             return run.predict(cast(SurfaceItem, item))
         return run.predict(cast(ImageItem, item), flip_test=flip_test)
 

@@ -70,6 +70,6 @@ def test_mistakes_are_one_line(cli_error, box_copy, discovery, tmp_path):
     assert "against: expected a detector as box-run is, got discovery, a discovery" in message
     again = box_copy / "checkpoints" / "best.ckpt"
     assert f"runs named twice: {box_copy}" in cli_error("report", box_copy, "--against", again)
-    assert "--symmetry is of a detector" in cli_error("report", discovery, "--symmetry", "all")
+    assert "--symmetry only applies to detectors" in cli_error("report", discovery, "--symmetry", "all")
     assert "thresholds must be numbers" in cli_error("report", box_copy, "--thresholds", "a")
     assert not list(box_copy.glob("*.html"))

@@ -42,8 +42,8 @@ def test_data_that_have_moved_are_said_where(cli, copy, image_root, tmp_path):
 
 
 def test_mistakes_are_one_line(cli_error, copy, box_copy):
-    assert "--symmetry is of a detector on clouds" in cli_error("report", copy, "--symmetry", "all")
+    assert "--symmetry only applies to detectors on clouds" in cli_error("report", copy, "--symmetry", "all")
     assert "shapes must be at least 1, got 0" in cli_error("report", copy, "--shapes", 0)
     assert "thresholds must be numbers" in cli_error("report", copy, "--thresholds", "a")
-    assert "one is of images, the other of clouds" in cli_error("report", copy, "--against", box_copy)
+    assert "one is on images, the other on clouds" in cli_error("report", copy, "--against", box_copy)
     assert not list(copy.glob("*.html"))

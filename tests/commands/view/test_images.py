@@ -115,7 +115,7 @@ def test_mistakes_are_one_line(cli_error, image_run, arguments, message):
 
 
 def test_images_and_clouds_do_not_mix(cli_error, image_run, image_root, box_run, box_cloud):
-    assert "one is of images, the other of clouds" in cli_error("view", image_run, "--against", box_run)
+    assert "one is on images, the other on clouds" in cli_error("view", image_run, "--against", box_run)
     assert "expected images or clouds, got both" in cli_error("view", image_root, box_cloud)
     assert "nothing is known of it without a run" in cli_error("view", image_root / "f0.png")
 

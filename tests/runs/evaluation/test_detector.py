@@ -314,4 +314,8 @@ def test_bad_arguments_are_named(run, landmark_root):
         Evaluation(Protocol(symmetry="all"), run.template, None, None)
     with pytest.raises(ValueError, match="thresholds must be positive, ascending"):
         run.evaluate("test", thresholds=(0.1, 0.05))
-    assert replace(Protocol(), strict=True).told() == {"distance": "euclidean", "average": "pooled", "strict": True}
+    assert replace(Protocol(), strict=True).conventions() == {
+        "distance": "euclidean",
+        "average": "pooled",
+        "strict": True,
+    }

@@ -173,7 +173,7 @@ def test_keypoints_are_named_after_the_annotations_they_lie_by(settings, tmp_pat
         seen.update(predicted=predicted, target=target, visible=visible, names=names)
         return Correspondence((4, None, 0, None), ("4", None, "0", None), (0.9, 0.0, 0.8, 0.0), (0.1,) + (0.2,) * 3)
 
-    monkeypatch.setattr("pcsargmax.training.discovery.train.match_keypoints", match)
+    monkeypatch.setattr("pcsargmax.training.discovery.naming.match_keypoints", match)
     run = discover(settings(), tmp_path / "run")
     assert run.keypoint_names == ("4", "kp1", "0", "kp3")
     assert load_run(tmp_path / "run").correspondence.agreement == (0.9, 0.0, 0.8, 0.0)

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from pcsargmax.core.bases import Gaussian
+from pcsargmax.core.distribution import KeypointDistribution
+from pcsargmax.runs.clouds import draw_samples
+
+SITES = torch.tensor([[0.0, 0, 0], [0.4, 0, 0], [0, 0.4, 0]])
+
+
+def maps_and_frame(logits, sigma: float = 0.1):
+    maps = KeypointDistribution(torch.tensor([logits]), SITES[None], basis=Gaussian(torch.tensor([sigma])))
+    prepared = Data(frame_center=torch.tensor([[5.0, 6, 7]]).double(), frame_scale=torch.tensor([[20.0]]).double())
+    return maps, prepared
+
+
+def test_draws_are_a_site_and_noise_of_the_basis_in_the_units_of_the_file():
+    sure, torn = [50.0, 0, 0], [0.0, 0, -50]
+    drawn = draw_samples(*maps_and_frame([sure, torn]), 5000, torch.Generator().manual_seed(0))
+    assert (drawn.shape, drawn.dtype) == ((5000, 2, 3), np.float64)
+    noise = 4.0 * np.eye(3)  # (0.1 · 20)²
+    np.testing.assert_allclose(drawn[:, 0].mean(axis=0), [5, 6, 7], atol=0.12)
+    np.testing.assert_allclose(np.cov(drawn[:, 0].T), noise, atol=0.3)
+    np.testing.assert_allclose(drawn[:, 1].mean(axis=0), [9, 6, 7], atol=0.25)
+    np.testing.assert_allclose(np.cov(drawn[:, 1].T), noise + np.diag([16.0, 0, 0]), atol=0.7)
+
+
+def test_draws_go_by_their_generator():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    given = maps_and_frame([[0.0, 0, 0]])
+    one, same, other = (draw_samples(*given, 9, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert draw_samples(*given, 0) is None
+    with pytest.raises(ValueError, match="num_samples: expected 0 or more, got -1"):
+        draw_samples(*given, -1)
