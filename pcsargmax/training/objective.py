@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from pcsargmax.core.losses import (
 )
 from pcsargmax.core.maps import Sites
 from pcsargmax.core.regularizers import Spacing
-from pcsargmax.core.relaxation import Relaxation, Schedule, make_schedule
+from pcsargmax.core.relaxation import Schedule, make_schedule
 from pcsargmax.settings.common import SAMPLED, SINGLE_SITE, RunSettings
 from pcsargmax.settings.detector import TrainSettings
 
@@ -123,7 +123,7 @@ def sampling_arguments(
         "basis": basis,
         "num_samples": settings.num_samples,
         "temperature": schedule(progress),
-        "relaxation": cast(Relaxation, settings.relaxation),
+        "relaxation": settings.relaxation,
     }
 
 
@@ -131,4 +131,4 @@ def map_distance(settings: TrainSettings | ImageSettings) -> Distance:
     """The distance that the settings name."""
     if settings.distance == "smooth_l1":
         return SmoothL1(settings.smooth_l1_beta)
-    return cast(Distance, settings.distance)
+    return settings.distance

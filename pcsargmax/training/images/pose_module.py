@@ -13,7 +13,7 @@ from pcsargmax.core.grid import Grid
 from pcsargmax.metrics import PCK
 from pcsargmax.models.simple_pose import SimplePose
 from pcsargmax.ops.seeds import mix_seed
-from pcsargmax.settings.images import ImageSettings, parse_steps
+from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.images.data import ImageBatch
 from pcsargmax.training.images.objective import make_grid_objective
 from pcsargmax.training.loop import one_cycle
@@ -122,6 +122,5 @@ def image_optimizer(module: lightning.LightningModule, settings: ImageSettings) 
         return one_cycle(optimizer, settings.lr, module.trainer)
     if settings.lr_schedule == "constant" or not settings.lr_steps:
         return optimizer
-    steps = list(parse_steps(settings.lr_steps))
-    falling = torch.optim.lr_scheduler.MultiStepLR(optimizer, steps, gamma=settings.lr_decay)
+    falling = torch.optim.lr_scheduler.MultiStepLR(optimizer, settings.lr_steps, gamma=settings.lr_decay)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "interval": "epoch"}}
