@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import cache, partial
+from functools import partial
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -105,11 +105,16 @@ _PARSERS: dict[Any, Callable[[str], Any]] = {bool: lambda text: _TRUTH[text.lowe
 
 def setting_fields(settings: type[Any]) -> dict[str, SettingField]:
     """Return the fields of a settings class by name, in the order of the sections."""
-    return _setting_fields(settings)
+    if settings not in _FIELDS:
+        _FIELDS[settings] = _declared_fields(settings)
+    return _FIELDS[settings]
 
 
-@cache
-def _setting_fields(settings: type[Any]) -> dict[str, SettingField]:
+#: The fields of the classes that were asked for: every construction asks, and type hints take long to resolve.
+_FIELDS: dict[type, dict[str, SettingField]] = {}
+
+
+def _declared_fields(settings: type[Any]) -> dict[str, SettingField]:
     types = get_type_hints(settings)
     found = []
     for one in fields(settings):
