@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from pcsargmax.benchmark.sources import Source, data_hash
-from pcsargmax.settings.common import BASES, OBJECTIVES, SAMPLED, RunSettings, setting_types
-from pcsargmax.settings.detector import RECIPES, TrainSettings, parse_ids
+from pcsargmax.settings.common import BASES, OBJECTIVES, SAMPLED, RunSettings
+from pcsargmax.settings.detector import RECIPES, TrainSettings
 from pcsargmax.settings.discovery import DISCOVER_OBJECTIVES, DISCOVER_RECIPES, DiscoverSettings
+from pcsargmax.settings.fields import setting_fields
 from pcsargmax.settings.images import ImageSettings
 from pcsargmax.settings.presets import PRESETS, preset
+from pcsargmax.settings.texts import as_texts, parse_ids
 
 Kind = Literal["detector", "discovery", "images"]
 
@@ -80,11 +82,11 @@ class Experiment:
     def name(self) -> str:
         """That of run folder and result file: data, kind, method, seed, and 8 hex digits of what else was set.
 
-        The digits are of the settings that are not the defaults: a setting that comes to the package later changes no
-        name.
+        The digits are of the settings that are not the defaults, as texts: a setting that comes to the package later
+        changes no name, nor does another form in JSON.
         """
-        defaults = SETTINGS[self.kind]().to_dict()
-        rest = {name: value for name, value in self.counted.items() if name not in _NAMED and value != defaults[name]}
+        defaults, counted = as_texts(SETTINGS[self.kind]().to_dict()), as_texts(self.counted)
+        rest = {name: value for name, value in counted.items() if name not in _NAMED and value != defaults[name]}
         digits = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:8]
         return f"{self.data}-{self.kind}-{self.method}-seed{self.seed}-{digits}"
 
@@ -100,10 +102,10 @@ def differing(kept: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     A setting that only one of the two knows, or is None in one, is no difference: it came to the package, or left it,
     in between. Those of `BEFORE` are known of all.
     """
-    known = BEFORE | kept
+    known = BEFORE | as_texts(kept)
     return [
         f"{name}: was {known[name]!r}, now {value!r}"
-        for name, value in wanted.items()
+        for name, value in as_texts(wanted).items()
         if value is not None and known.get(name) not in (None, value)
     ]
 
@@ -115,7 +117,7 @@ def other_settings(counted: dict[str, Any]) -> dict[str, Any]:
 
 def own_settings(kind: str, objective: str) -> list[str]:
     """Settings of a kind of experiment that have an effect on this objective and not on all, by name."""
-    known = setting_types(SETTINGS[kind])
+    known = setting_fields(SETTINGS[kind])
     return sorted(name for name in OWN.get(objective, ()) if name in known)
 
 
@@ -203,16 +205,10 @@ def _experiment(
     name = method.basis if method.objective == "sampling" and method.basis else method.objective
     others = {name for objective in OWN for name in own_settings(kind, objective)}
     idle = others - set(own_settings(kind, method.objective))
-    settings = replace(  # type: ignore[type-var]
-        base,
-        data=source.data,
-        root=source.root or base.root,
-        objective=method.objective,
-        num_samples=samples,
-        seed=seed,
-        **({"basis": method.basis} if method.basis else {}),
-        **{name: getattr(defaults, name) for name in idle},
-    )
+    changes: dict[str, Any] = {name: getattr(defaults, name) for name in idle}
+    changes |= {"objective": method.objective, "num_samples": samples}
+    changes |= {"basis": method.basis} if method.basis else {}
+    settings = replace(base, data=source.data, root=source.root or base.root, seed=seed, **changes)
     method_name = f"{name}-{samples}" if method.objective in SAMPLED else name
     return Experiment(kind, source.name, method_name, seed, settings, data)
 
@@ -260,8 +256,8 @@ def _methods(kind: Kind) -> dict[str, Method]:
     objectives = DISCOVER_OBJECTIVES if kind == "discovery" else OBJECTIVES
     if kind != "images":
         return {name: Method(name) for name in objectives}
-    plain = {name: Method(name) for name in objectives if name not in SAMPLED}
-    sampled = {basis: Method("sampling", basis=basis) for basis in BASES}
+    plain: dict[str, Method] = {name: Method(name) for name in objectives if name not in SAMPLED}
+    sampled: dict[str, Method] = {basis: Method("sampling", basis=basis) for basis in BASES}
     return plain | {"closed_form": Method("closed_form", basis="gaussian")} | sampled
 
 
@@ -281,36 +277,23 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def parse_changes(texts: Iterable[str], kind: Kind = "detector") -> dict[str, Any]:
-    """Read "NAME=VALUE" texts as settings of the kind, each value of its setting's type.
+    """Read "NAME=VALUE" texts as settings of the kind, values as on the command line of its training.
 
     Raises:
-        ValueError: no such setting, set twice, or a value of another type.
+        ValueError: no such setting, set twice, or a value that is not allowed.
     """
-    types = setting_types(SETTINGS[kind])
+    known = setting_fields(SETTINGS[kind])
     changes: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         name = name.strip().replace("-", "_")
         if not equals:
             raise ValueError(f"--set must look like NAME=VALUE, got {text!r}")
-        if name not in types:
-            close = difflib.get_close_matches(name, types, 3)
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 3)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
             raise ValueError(f"--set: {_KINDS[kind]} has no setting {name!r}{hint}")
         if name in changes:
             raise ValueError(f"--set: {name} is set twice")
-        changes[name] = _value(name, value.strip(), types[name])
+        changes[name] = known[name].parse(value.strip(), f"--set {name}")
     return changes
-
-
-def _value(name: str, text: str, kind: type) -> Any:
-    """The value that a text stands for."""
-    if kind is bool:
-        truth = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-        if text.lower() not in truth:
-            raise ValueError(f"--set: {name} must be true or false, got {text!r}")
-        return truth[text.lower()]
-    try:
-        return kind(text)
-    except ValueError:
-        raise ValueError(f"--set: {name} must be of type {kind.__name__}, got {text!r}") from None

@@ -15,6 +15,7 @@ from pcsargmax.benchmark import paper
 from pcsargmax.benchmark.experiments import BEFORE, OWN, SETTINGS, counted_settings, other_settings, own_settings
 from pcsargmax.benchmark.results import read_results
 from pcsargmax.settings.common import METHODS, method_name
+from pcsargmax.settings.texts import as_texts
 
 #: What the metrics of each kind must have; those of images name the unit or the length.
 _NEEDED = {
@@ -23,12 +24,12 @@ _NEEDED = {
     "images": ("split", "images"),
 }
 
-_DEFAULTS = {kind: other_settings(counted_settings(settings(), "")) for kind, settings in SETTINGS.items()}
+_DEFAULTS = {kind: as_texts(other_settings(counted_settings(settings(), ""))) for kind, settings in SETTINGS.items()}
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a result file says; `metrics` is what the evaluation returned."""
+    """What a result file says; `settings` are texts (`as_texts`), `metrics` is what the evaluation returned."""
 
     path: Path
     kind: str
@@ -200,9 +201,13 @@ def open_results(paths: Iterable[str | Path]) -> list[Result]:
             raise ValueError(f"{path}: kind must be one of {', '.join(SETTINGS)}, got {content['kind']!r}")
         if missing := [name for name in _NEEDED[content["kind"]] if name not in metrics]:
             raise ValueError(f"{path}: no {' and no '.join(missing)} among its metrics: evaluate the run again")
-        names = ("kind", "data", "method", "seed", "settings", "data_hash", "commit", "metrics")
+        names = ("kind", "data", "method", "seed", "data_hash", "commit", "metrics")
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        found.setdefault(key, Result(path, **{name: content[name] for name in names}))
+        try:
+            settings = as_texts(content["settings"])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        found.setdefault(key, Result(path, settings=settings, **{name: content[name] for name in names}))
     if not found:
         raise ValueError(f"no results (*.json) in {', '.join(map(str, paths))}")
     return list(found.values())

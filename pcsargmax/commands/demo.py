@@ -10,6 +10,7 @@ import typer
 
 from pcsargmax.commands.shared.errors import friendly_errors
 from pcsargmax.settings.detector import TrainSettings
+from pcsargmax.settings.fields import setting_fields
 
 if TYPE_CHECKING:
     from pcsargmax.visualize.report import RunReport
@@ -55,7 +56,7 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
         ema=0.99,
         mirror="x",
         seed=seed,
-        device=device,
+        device=setting_fields(TrainSettings)["device"].parse(device, "--device"),
     )
     with progress_bars() as bars:
         make_procedural(

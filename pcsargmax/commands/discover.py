@@ -28,10 +28,10 @@ def discover_command(
         pcsargmax discover ~/scans --keypoints 16 --recipe original
     """
     with friendly_errors():
-        settings, said = chosen_settings(DiscoverSettings, context, options, DISCOVER_RECIPES, recipe)
+        settings, given = chosen_settings(DiscoverSettings, context, options, DISCOVER_RECIPES, recipe)
         folder = run or Path("runs") / f"{Path(settings.data).name}-discover-{settings.objective}-seed{settings.seed}"
         if resume:
-            settings = resumed(DiscoverSettings, folder, said)
+            settings = resumed(DiscoverSettings, folder, given)
         from pcsargmax.training.discovery.train import discover
 
         make_run(discover, "Discovered", settings, folder, resume, as_json)

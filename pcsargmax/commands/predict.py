@@ -100,12 +100,11 @@ def command(
 
 def _cloud_predictor(run: Run | DiscoverRun, format: str, num_points: int, seed: int, flip_test: bool) -> Predictor:
     """Find the keypoints of a cloud or mesh, and write them where a path is given."""
-    from pcsargmax.io.markups import Frame
     from pcsargmax.predictions.cloud import Format
 
     if flip_test:
         raise ValueError("--flip-test only applies to image runs, got one on clouds; leave it out")
-    frame = cast(Frame, run.settings.mesh_frame)
+    frame = run.settings.mesh_frame
 
     def predict(file: Path, path: Path | None) -> dict[str, Any]:
         found = run.predict_file(file, num_points=num_points or None, seed=seed)

@@ -1,4 +1,4 @@
-"""`pcsargmax train`: its options are the fields of TrainSettings, so that nothing is said twice."""
+"""`pcsargmax train`: its options are the fields of TrainSettings, declared once."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def train_command(
         pcsargmax train ~/scans --recipe onecycle --mirror x
     """
     with friendly_errors():
-        settings, said = chosen_settings(TrainSettings, context, options, RECIPES, recipe)
+        settings, given = chosen_settings(TrainSettings, context, options, RECIPES, recipe)
         folder = run or Path("runs") / f"{Path(settings.data).name}-{settings.objective}-seed{settings.seed}"
         if resume:
-            settings = resumed(TrainSettings, folder, said)
+            settings = resumed(TrainSettings, folder, given)
         from pcsargmax.training.detector.train import train
 
         make_run(train, "Trained", settings, folder, resume, as_json)

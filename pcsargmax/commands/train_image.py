@@ -1,4 +1,4 @@
-"""`pcsargmax train-image`: its options are the fields of ImageSettings, so that nothing is said twice."""
+"""`pcsargmax train-image`: its options are the fields of ImageSettings, declared once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from pcsargmax.commands.shared.errors import friendly_errors
-from pcsargmax.commands.shared.options import make_run, resumed, run_options, was_said, with_settings
+from pcsargmax.commands.shared.options import given_settings, make_run, resumed, run_options, with_settings
 from pcsargmax.settings import presets
 from pcsargmax.settings.images import ImageSettings
 
@@ -31,15 +31,15 @@ def train_command(
         pcsargmax train-image coco --root datasets/coco --devices 4 --workers 8
     """
     with friendly_errors():
-        said = {name: options[name] for name in options if was_said(context, name)}
+        given = given_settings(ImageSettings, context, options)
         if not options["data"]:
             raise ValueError("DATA is missing: name a data set or a folder")
         chosen = presets.preset(preset, options["data"])
-        settings = ImageSettings.from_dict(options | chosen | said)
+        settings = ImageSettings(**(chosen | given))
         folder = run or Path("runs") / f"{Path(settings.data).name}-image-{settings.objective}-seed{settings.seed}"
         if resume:
-            settings = resumed(ImageSettings, folder, said)
-        settings.check_effect(said)
+            settings = resumed(ImageSettings, folder, given)
+        settings.check_effect(given)
         from pcsargmax.training.images.train import train_images
 
         make_run(train_images, "Trained", settings, folder, resume, as_json)

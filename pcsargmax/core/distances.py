@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from pcsargmax.core.names import DistanceName
 
 #: Nodes below ½ and weights of the Gauss-Legendre rule of order 8 on [0, 1]; the others mirror them.
 _LEGENDRE = (
@@ -43,7 +45,7 @@ class SmoothL1:
             raise ValueError(f"beta: expected a length, positive and finite, got {self.beta}")
 
 
-Distance: TypeAlias = Literal["l1", "l2", "squared_l2"] | SmoothL1
+Distance: TypeAlias = DistanceName | SmoothL1
 """The kinds of `distance`."""
 
 

@@ -1,6 +1,6 @@
 """Sampling-argmax as the last layer of a network that returns 1-D, 2-D or 3-D maps."""
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,8 @@ from pcsargmax.core.bases import Basis, weighted_sum
 from pcsargmax.core.cells import Triangular
 from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.core.grid import Grid
+from pcsargmax.core.names import CoordinateGradient
 from pcsargmax.core.relaxation import Relaxation, mask_logits, relaxed_categorical
-
-CoordinateGradient = Literal["exact", "sign"]
 
 
 class GridArgmax(nn.Module):

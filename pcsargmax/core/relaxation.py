@@ -3,16 +3,15 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
+from pcsargmax.core.names import Relaxation as Relaxation
+
 Schedule: TypeAlias = Callable[[float], float]
 """The temperature as a function of the progress of training, 0 at its start and 1 at its end."""
-
-Relaxation: TypeAlias = Literal["gumbel_softmax", "published", "straight_through"]
-"""The ways to draw weights, see `relaxed_categorical`."""
 
 _LEAST_TEMPERATURE = 1e-30  # 1/τ, and the slopes times it, are float32 numbers
 _BITS_AT_ONCE = 1 << 20  # of random numbers held as integers before they become noise

@@ -1,6 +1,10 @@
-"""Axis orders as text, such as -zyx."""
+"""Axis orders as text, such as -zyx, and the frames of meshes."""
 
 import re
+from typing import Literal, TypeAlias
+
+Frame: TypeAlias = Literal["LPS", "RAS"]
+"""The anatomical frames, see `markups`."""
 
 
 def parse_axes(text: str) -> tuple[tuple[int, int], ...]:

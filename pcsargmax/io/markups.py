@@ -10,13 +10,13 @@ import csv
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from pcsargmax.io.atomic import atomic_path
+from pcsargmax.io.axes import Frame as Frame
 
-Frame = Literal["LPS", "RAS"]
 Landmarks = dict[str, np.ndarray]  # name -> (3,) float64
 
 _SYSTEMS = {"LPS": "LPS", "RAS": "RAS", "1": "LPS", "0": "RAS"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from pcsargmax.io.clouds import read_cloud
 from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.predictions.cloud import Prediction, Surface
 from pcsargmax.runs.base import BaseRun
+from pcsargmax.settings.common import CloudSettings
 from pcsargmax.transforms.frames import to_raw
 
 
@@ -37,7 +38,8 @@ def predict_cloud_file(
         num_samples: how many draws of each keypoint's distribution the prediction carries.
     """
     cloud = read_cloud(path)
-    item = cloud_item(cloud, num_points or self.settings.num_points, seed, name=str(path))
+    settings = cast(CloudSettings, self.settings)
+    item = cloud_item(cloud, num_points or settings.num_points, seed, name=str(path))
     generator = torch.Generator().manual_seed(seed)
     prediction = self.predict(item, Path(path).name, num_samples=num_samples, generator=generator)
     nearest = cKDTree(cloud.points).query(prediction.position)[1]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from pcsargmax.datasets.images.dropped import left_out
-from pcsargmax.settings.common import parse_shares
 from pcsargmax.settings.images import ImageSettings
 
 
@@ -31,7 +30,7 @@ def open_images(settings: ImageSettings, split: str, *, boxes: str | Path | None
     if boxes is not None and name != "coco":
         raise ValueError(f"boxes: expected none for {name}, a detector's boxes are for coco; got {boxes}")
     if settings.source == "procedural":
-        size = settings.input_size
+        size = settings.size
         makers: dict[str, Any] = {
             "figures": lambda: images.ProceduralFigures(split, size=size),
             "figures3d": lambda: images.ProceduralFigures(split, size=size, dimension=3),
@@ -51,7 +50,7 @@ def open_images(settings: ImageSettings, split: str, *, boxes: str | Path | None
         return dataset
     if not place.is_dir():
         raise ValueError(f"{name}: no such folder, and not the name of a data set of images")
-    return images.ImageFolder(place, split, shares=parse_shares(settings.shares), split_seed=settings.split_seed)
+    return images.ImageFolder(place, split, shares=settings.shares, split_seed=settings.split_seed)
 
 
 def warn_left_out(dataset: Any, where: str) -> None:

@@ -32,7 +32,7 @@ class MapFrame:
     @classmethod
     def of(cls, settings: ImageSettings) -> MapFrame:
         """The frame of a run."""
-        return cls(settings.input_size, depth_bins=settings.depth_bins, depth_range=settings.depth_range)
+        return cls(settings.size, depth_bins=settings.depth_bins, depth_range=settings.depth_range)
 
     @property
     def dimension(self) -> int:

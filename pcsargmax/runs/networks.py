@@ -9,7 +9,7 @@ from torch import nn
 
 from pcsargmax.models.retina_net import RetinaNet
 from pcsargmax.models.simple_pose import SimplePose
-from pcsargmax.settings.images import ImageSettings, parse_channels
+from pcsargmax.settings.images import ImageSettings
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
@@ -19,7 +19,7 @@ def build_pose(settings: ImageSettings, num_keypoints: int, *, weights: bool = T
     return SimplePose(
         num_keypoints,
         settings.trunk,
-        size=settings.input_size,
+        size=settings.size,
         depth_bins=settings.depth_bins or None,
         deconv_channels=settings.deconv_channels,
         weights=settings.weights if weights and settings.weights else None,
@@ -28,7 +28,7 @@ def build_pose(settings: ImageSettings, num_keypoints: int, *, weights: bool = T
 
 def build_retina(settings: ImageSettings, num_surfaces: int) -> RetinaNet:
     """The network of a run for surfaces."""
-    return RetinaNet(num_surfaces, channels=parse_channels(settings.channels))
+    return RetinaNet(num_surfaces, channels=settings.channels)
 
 
 def channels_last(network: NetworkT) -> NetworkT:

@@ -12,7 +12,7 @@ from pcsargmax.backbones.pointnet2 import Neighborhoods, PointNet2
 from pcsargmax.ops.neighbors import farthest_point_order, mean_neighbor_distance
 from pcsargmax.runs.sources import source_of
 from pcsargmax.runs.symmetry import carry_labelings
-from pcsargmax.settings.common import RunSettings
+from pcsargmax.settings.common import CloudSettings
 from pcsargmax.settings.discovery import DiscoverSettings
 from pcsargmax.transforms.frames import NormalizeFrame, NormalizeMinMax
 
@@ -51,7 +51,7 @@ def frame_of(settings: DiscoverSettings) -> NormalizeMinMax:
     return NormalizeMinMax(centered=centered)
 
 
-def basis_sigma(settings: RunSettings, neighbor_distance: Tensor, frame_scale: Tensor) -> Tensor:
+def basis_sigma(settings: CloudSettings, neighbor_distance: Tensor, frame_scale: Tensor) -> Tensor:
     """Width of the basis in the frame of the points, (B,).
 
     Args:
@@ -61,4 +61,4 @@ def basis_sigma(settings: RunSettings, neighbor_distance: Tensor, frame_scale: T
     """
     if settings.sigma == "auto":
         return neighbor_distance
-    return (float(settings.sigma) / frame_scale.squeeze(1)).to(neighbor_distance.dtype)
+    return (settings.sigma / frame_scale.squeeze(1)).to(neighbor_distance.dtype)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pcsargmax.datasets.keypointnet import KeypointNet
 from pcsargmax.datasets.shapenet import ShapeNetH5, h5_files
-from pcsargmax.io.markups import Frame
-from pcsargmax.settings.common import RunSettings, parse_shares
-from pcsargmax.settings.detector import TrainSettings, parse_ids
+from pcsargmax.settings.common import CloudSettings
+from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.settings.discovery import DiscoverSettings
 
 
@@ -25,7 +24,7 @@ def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, i
     if not is_folder(settings) and Path(settings.data).name != settings.data:
         raise ValueError(f"{settings.data}: no such folder, and not the name of a category")
     if is_folder(settings):
-        if settings.ids:
+        if settings.ids is not None:
             raise ValueError(f"ids are for KeypointNet's semantic ids; {settings.data} is a folder of landmarks")
         if settings.symmetry != "none":
             raise ValueError(
@@ -33,11 +32,11 @@ def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, i
                 "folder of landmarks"
             )
         return open_folder(settings, split, progress)
-    return KeypointNet(settings.root, settings.data, split, ids=parse_ids(settings.ids), progress=progress)
+    return KeypointNet(settings.root, settings.data, split, ids=settings.ids, progress=progress)
 
 
 def open_folder(
-    settings: RunSettings,
+    settings: CloudSettings,
     split: str,
     progress: Callable[[int, int], None] | None = None,
     *,
@@ -51,14 +50,14 @@ def open_folder(
         split,
         num_points=settings.num_points,
         seed=settings.split_seed,
-        shares=parse_shares(settings.shares),
-        mesh_frame=cast(Frame, settings.mesh_frame),
+        shares=settings.shares,
+        mesh_frame=settings.mesh_frame,
         unlabelled=unlabelled,
         progress=progress,
     )
 
 
-def is_folder(settings: RunSettings) -> bool:
+def is_folder(settings: CloudSettings) -> bool:
     """Whether the data are a folder of the user's own; a category below `root` of the same name goes first."""
     annotations = Path(settings.root) / "annotations" / f"{settings.data}.json"
     return Path(settings.data).is_dir() and not annotations.is_file()

@@ -1,25 +1,38 @@
-"""What the settings of every kind of training have in common: JSON and back, checks, the fields that a loop needs."""
+"""The settings that all kinds of training share, those that both kinds on clouds share, and their JSON."""
 
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, get_type_hints
+from typing import Any, Literal, Self, TypeAlias, get_args
 
-#: Settings that may differ when a run is resumed: they do not change what is learnt.
-_FREE = {"device", "devices", "nodes", "workers", "precision", "patience", "tensorboard", "epochs"}
+from pcsargmax.core.names import BasisName, Relaxation, ScheduleName
+from pcsargmax.io.axes import Frame
+from pcsargmax.settings.fields import (
+    augmentation_setting,
+    data_setting,
+    machine_setting,
+    objective_setting,
+    setting_fields,
+    training_setting,
+)
+from pcsargmax.settings.texts import from_json
 
-#: Choices that mean the same in every kind of training.
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "mesh_frame": ("LPS", "RAS"),
-    "relaxation": ("gumbel_softmax", "published", "straight_through"),
-    "temperature_schedule": ("constant", "linear", "exponential", "published"),
-    "rotate_axis": ("x", "y", "z", "any"),
-    "device": ("auto", "cpu", "cuda", "mps"),
-    "precision": ("32-true", "16-mixed", "bf16-mixed"),
-}
+Objective: TypeAlias = Literal["sampling", "closed_form", "soft", "discrete", "soft_vr", "soft_dr"]
+"""What is minimised; `training.objective` holds what the names mean."""
+
+LrSchedule: TypeAlias = Literal["halving", "steps", "onecycle", "constant"]
+"""The schedules of the learning rate; each kind of training has some of them."""
+
+DistanceSetting: TypeAlias = Literal["l1", "l2", "squared_l2", "smooth_l1"]
+"""The names of distances; `training.objective.map_distance` gives smooth_l1 its parameter."""
+
+RotationAxis: TypeAlias = Literal["x", "y", "z", "any"]
+"""The axes of a random rotation."""
+
+#: Names that `objective` can take.
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 #: Objectives whose loss draws samples.
 SAMPLED = ("sampling", "closed_form")
@@ -28,7 +41,7 @@ SAMPLED = ("sampling", "closed_form")
 SINGLE_SITE = (*SAMPLED, "discrete")
 
 #: Densities around a cell of a map; among the methods of images each stands for sampling-argmax with it.
-BASES = ("uniform", "triangular", "gaussian")
+BASES: tuple[BasisName, ...] = get_args(BasisName)
 
 #: What the objectives are called wherever methods stand beside one another, in the order of the paper's rows.
 METHODS = {
@@ -43,78 +56,81 @@ METHODS = {
     "gaussian": "Gaussian basis",
 }
 
-#: What the frame of meshes is, said the same by every command that reads a folder of scans.
+#: The help of the mesh frame, also for commands that read a folder of scans without training.
 MESH_FRAME_HELP = "Frame of a folder's meshes, LPS (3D Slicer's default) or RAS."
 
-#: What a setting says on the command line that means the same in every kind of training.
-_HELP = {
-    "mesh_frame": MESH_FRAME_HELP,
-    "shares": "Shares of train, val and test in a folder that brings no splits; 2,0,1 counts too.",
-    "split_seed": "Seed of a folder's splits, if it brings none, and of the sampling of its surfaces.",
-    "num_points": "Points sampled from a mesh of your own folder.",
-    "sigma": "Width of the Gaussian basis in the file's units; auto: each cloud's mean neighbour distance.",
-    "relaxation": "How samples are relaxed: gumbel_softmax (the paper's), published or straight_through.",
-    "temperature_schedule": "constant, linear, exponential, or published: max(0.5, 2 - 3e/50) in epoch e.",
-    "temperature_start": "Relaxation temperature at the start.",
-    "temperature_end": "Relaxation temperature at the end.",
-    "temperature_share": "Share of the training over which the temperature anneals.",
-    "expectation_weight": "Weight of the expectation's error beside that of samples or sites (1 lets keypoints lie "
-    "between sites); 0 is the paper's.",
-    "regularizer_weight": "Weight of the regularizer of soft_vr and soft_dr.",
-    "target_variance": "Variance that soft_vr and soft_dr aim at, in squares of the basis' width.",
-    "epochs": "Passes over the training split.",
-    "batch_size": "Clouds a step.",
-    "ema": "Decay of the moving average of the weights that is evaluated; 0 for none.",
-    "seed": "Seed of weights, order, augmentation and noise.",
-    "device": "auto, cpu, cuda or mps.",
-    "devices": "Devices on each node.",
-    "nodes": "Nodes.",
-    "precision": "32-true, 16-mixed or bf16-mixed.",
-    "tensorboard": "Write TensorBoard logs too (extra `tensorboard`).",
-}
+#: The help of settings that the two supervised kinds share.
+DISTANCE_HELP = "Error to minimise: {choices}."
+EXPECTATION_WEIGHT_HELP = (
+    "Weight of the expectation's error beside that of samples or sites (1 lets keypoints lie between sites); 0 is the "
+    "paper's."
+)
+WEIGHT_DECAY_HELP = "Decoupled weight decay."
+
+#: Settings that may differ when a run is resumed: they do not change what is learnt.
+_FREE = {"device", "devices", "nodes", "workers", "precision", "patience", "tensorboard", "epochs"}
 
 
-def setting(default: Any, help: str = "") -> Any:
-    """A field of a settings class: its default, and its text on the command line where that is not a common one."""
-    return field(default=default, metadata={"help": help})
-
-
+@dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The parent of frozen dataclasses of settings; it brings no field of its own, only says which ones they have."""
+    """The settings of every kind of training.
 
-    data: str
-    root: str
-    train_split: str
-    val_split: str
-    num_points: int
-    split_seed: int
-    shares: str
-    mesh_frame: str
-    objective: str
-    num_samples: int
-    sigma: str
-    relaxation: str
-    temperature_schedule: str
-    temperature_start: float
-    temperature_end: float
-    temperature_share: float
-    regularizer_weight: float
-    target_variance: float
-    epochs: int
-    batch_size: int
-    lr: float
-    lr_schedule: str
-    ema: float
-    patience: int
-    seed: int
-    rotate: float
-    rotate_axis: str
-    jitter: float
-    device: str
-    devices: int
-    nodes: int
-    precision: str
-    tensorboard: bool
+    Raises:
+        ValueError: a setting of another type or out of bounds; it says what was given and what is accepted.
+    """
+
+    data: str = data_setting("", "Name of the data, or a folder of your own.")
+    root: str = data_setting("", "Folder that holds the data.")
+    train_split: str = data_setting("train", "Split to train on: train, trainval or all.")
+    val_split: str = data_setting("val", "Split that selects the best checkpoint; 'none' keeps the last one.")
+    shares: tuple[float, float, float] = data_setting(
+        (0.7, 0.1, 0.2),
+        "Shares of train, val and test in a folder without splits; ratios such as 2,0,1 are normalised.",
+    )
+    split_seed: int = data_setting(0, "Seed of a folder's splits, if it brings none.")
+
+    objective: Objective = objective_setting("sampling", "Objective: {choices}.")
+    num_samples: int = objective_setting(10, "Samples per keypoint and step, N_s.", at_least=1)
+    relaxation: Relaxation = objective_setting(
+        "gumbel_softmax", "Relaxation of the samples: gumbel_softmax (the paper's), published or straight_through."
+    )
+    temperature_schedule: ScheduleName = objective_setting(
+        "linear", "constant, linear, exponential, or published: max(0.5, 2 - 3e/50) in epoch e."
+    )
+    temperature_start: float = objective_setting(2.0, "Relaxation temperature at the start.", above=0)
+    temperature_end: float = objective_setting(0.5, "Relaxation temperature at the end.", above=0)
+    temperature_share: float = objective_setting(
+        0.5, "Share of the training over which the temperature is annealed.", above=0, at_most=1
+    )
+    regularizer_weight: float = objective_setting(1.0, "Weight of the regularizer of soft_vr and soft_dr.", at_least=0)
+    target_variance: float = objective_setting(
+        1.0, "Target variance of soft_vr and soft_dr, in squares of the basis' width.", above=0
+    )
+
+    epochs: int = training_setting(100, "Passes over the training split.", at_least=1)
+    batch_size: int = training_setting(8, "Batch size.", at_least=1)
+    lr: float = training_setting(1e-3, "Adam's learning rate; the peak of a one-cycle schedule.", above=0)
+    lr_schedule: LrSchedule = training_setting("constant", "Schedule of the learning rate: {choices}.")
+    ema: float = training_setting(
+        0.0, "Decay of the moving average of the weights that is evaluated; 0 for none.", at_least=0, below=1
+    )
+    patience: int = training_setting(
+        0, "Stop after this many epochs without a better validation score; 0 never stops early.", at_least=0
+    )
+    seed: int = training_setting(0, "Seed of weights, order, augmentation and noise.")
+
+    rotate: float = augmentation_setting(0.0, "Largest random rotation, in degrees.", at_least=0)
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = machine_setting("auto", "{choices}.")
+    devices: int = machine_setting(1, "Devices per node.", at_least=1)
+    nodes: int = machine_setting(1, "Nodes.", at_least=1)
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = machine_setting("32-true", "{choices}.")
+    tensorboard: bool = machine_setting(False, "Write TensorBoard logs too (extra `tensorboard`).")
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without data."""
+        for name, one in setting_fields(type(self)).items():
+            one.check(getattr(self, name))
 
     @property
     def length_matters(self) -> bool:
@@ -125,28 +141,27 @@ class RunSettings:
     def changed(self, before: Self) -> list[str]:
         """Names of the settings that differ from those of before, and must not when a run is resumed."""
         free = _FREE - {"epochs"} if self.length_matters else _FREE
-        old, new = before.to_dict(), self.to_dict()
-        return [name for name in old if name not in free and old[name] != new[name]]
+        return [
+            name
+            for name in setting_fields(type(self))
+            if name not in free and getattr(self, name) != getattr(before, name)
+        ]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)  # type: ignore[call-overload]
+        """Return the settings as plain JSON values."""
+        values = {name: getattr(self, name) for name in setting_fields(type(self))}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Make settings from what `to_dict` gave.
+        """Return the settings of what `to_dict` returned, in this version or an earlier one.
 
         Raises:
-            ValueError: an unknown key, or a value of the wrong type.
+            ValueError: an unknown key, or a value that is not allowed.
         """
-        types = setting_types(cls)
-        if unknown := sorted(set(values) - set(types)):
+        if unknown := sorted(set(values) - set(setting_fields(cls))):
             raise ValueError(f"settings: unknown keys {unknown}")
-        for name, value in values.items():
-            accepted = (float, int) if types[name] is float else types[name]
-            if not isinstance(value, accepted) or (isinstance(value, bool) and types[name] is not bool):
-                raise ValueError(f"settings: {name} must be {types[name].__name__}, got {value!r}")
-        return cls(**values)
+        return cls(**{name: from_json(name, value) for name, value in values.items()})
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -163,97 +178,32 @@ class RunSettings:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
-    def check_choices(self, **choices: tuple[str, ...]) -> None:
-        """Raise ValueError for a setting that is none of its choices, these or the common ones, or is not finite."""
-        common = {name: allowed for name, allowed in _CHOICES.items() if hasattr(self, name)}
-        for name, allowed in (common | choices).items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        for name, value in self.to_dict().items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{name} must be finite, got {value}")
 
-    def check_counts(self, *names: str) -> None:
-        """Raise ValueError for a count below 1."""
-        for name in names:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+@dataclass(frozen=True, kw_only=True)
+class CloudSettings(RunSettings):
+    """The settings of both kinds of training on point clouds."""
 
-    def check_positive(self, *names: str) -> None:
-        """Raise ValueError for a number that is not above 0."""
-        for name in names:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+    root: str = data_setting("datasets/keypointnet")
+    split_seed: int = data_setting(0, "Seed of a folder's splits, if it brings none, and of sampling its surfaces.")
+    mesh_frame: Frame = data_setting("LPS", MESH_FRAME_HELP)
+    num_points: int = data_setting(2048, "Points sampled from a mesh of your own folder.", at_least=1)
 
-    def check_shares(self, *names: str) -> None:
-        """Raise ValueError for a number outside [0, 1)."""
-        for name in names:
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+    sigma: float | Literal["auto"] = objective_setting(
+        "auto", "Width of the Gaussian basis in file units; auto: each cloud's mean neighbour distance."
+    )
 
-    def check_not_negative(self, *names: str) -> None:
-        """Raise ValueError for a number below 0."""
-        for name in names:
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+    rotate: float = augmentation_setting(0.0, at_most=180)
+    rotate_axis: RotationAxis = augmentation_setting("any", "Axis of the random rotation: {choices}.")
+    jitter: float = augmentation_setting(0.0, "Standard deviation of the noise on each point.", at_least=0)
 
-    def check_common(self) -> None:
-        """Check what every kind of training has: annealing, rotation, width of the basis, shares of the splits."""
-        if not 0 < self.temperature_share <= 1:
-            raise ValueError(f"temperature_share must be above 0 and at most 1, got {self.temperature_share}")
-        if self.rotate > 180:
-            raise ValueError(f"rotate must be at most 180 degrees, got {self.rotate}")
-        _check_sigma(self.sigma, self.objective)
-        parse_shares(self.shares)
-
-
-class SupervisedSettings(RunSettings):
-    """Settings of a training on annotated keypoints or surfaces; like its parent it only declares its fields."""
-
-    distance: str
-    smooth_l1_beta: float
-    expectation_weight: float
-    weight_decay: float
-
-
-def setting_help(settings: type[RunSettings]) -> dict[str, str]:
-    """The text of each setting of a class on the command line."""
-    return {f.name: f.metadata["help"] or _HELP[f.name] for f in fields(settings)}  # type: ignore[arg-type]
+    def __post_init__(self) -> None:
+        """Check what can be checked without data."""
+        super().__post_init__()
+        if self.sigma == 0 and self.objective in ("soft_vr", "soft_dr"):
+            raise ValueError(f"sigma {self.sigma!r}: expected a width above 0, the unit of length of {self.objective}")
 
 
 def method_name(objective: str, num_samples: int) -> str:
     """What a method is called in tables, figures and pages: its objective or basis, and N_s where it has one."""
     name = METHODS.get(objective, objective)
     return f"{name}, N_s = {num_samples}" if objective in (*SAMPLED, *BASES) else name
-
-
-def setting_types(settings: type[RunSettings]) -> dict[str, type]:
-    """The type of each setting of a class."""
-    types = get_type_hints(settings)
-    return {f.name: types[f.name] for f in fields(settings)}  # type: ignore[arg-type]
-
-
-def parse_shares(text: str) -> tuple[float, float, float]:
-    """Read "0.7,0.1,0.2" as three numbers."""
-    try:
-        train, val, test = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"shares must be three numbers with commas between, got {text!r}") from None
-    return train, val, test
-
-
-def _check_sigma(sigma: str, objective: str) -> None:
-    if sigma == "auto":
-        return
-    try:
-        length = float(sigma)
-    except ValueError:
-        length = math.nan
-    if not 0 <= length < math.inf:
-        raise ValueError(f"sigma must be 'auto' or a number of at least 0, got {sigma!r}")
-    if length == 0 and objective in ("soft_vr", "soft_dr"):
-        raise ValueError(f"sigma must not be 0 for {objective}, whose unit of length it is, got {sigma!r}")
-
-
-#: Names that `objective` can take; `training.objective` holds what they mean.
-OBJECTIVES = ("sampling", "closed_form", "soft", "discrete", "soft_vr", "soft_dr")

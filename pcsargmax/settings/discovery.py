@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
+from pcsargmax.core.names import ScheduleName
 from pcsargmax.io.axes import parse_axes
-from pcsargmax.settings.common import RunSettings
-from pcsargmax.settings.common import setting as _setting
+from pcsargmax.settings.common import CloudSettings, RotationAxis
+from pcsargmax.settings.fields import data_setting, network_setting, objective_setting, setting, training_setting
+
+DiscoverObjective: TypeAlias = Literal["sampling", "soft", "soft_vr", "soft_dr"]
+"""How a map becomes keypoints in training."""
 
 #: Names that `objective` can take.
-DISCOVER_OBJECTIVES = ("sampling", "soft", "soft_vr", "soft_dr")
+DISCOVER_OBJECTIVES: tuple[DiscoverObjective, ...] = get_args(DiscoverObjective)
 
 #: Named sets of settings that differ from the defaults; what is given explicitly wins over them.
 DISCOVER_RECIPES: dict[str, dict[str, Any]] = {
@@ -35,14 +39,14 @@ DISCOVER_RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class DiscoverSettings(RunSettings):
+@dataclass(frozen=True, kw_only=True)
+class DiscoverSettings(CloudSettings):
     """Settings of the unsupervised discovery of keypoints by Skeleton Merger.
 
     Lengths are in the min-max frame, where the longest side of a cloud is 2; `sigma` is in the file's units.
 
     Raises:
-        ValueError: naming the setting, what was expected and what came.
+        ValueError: a setting of another type or out of bounds; it says what was given and what is accepted.
 
     Example:
         >>> from pcsargmax import DiscoverSettings
@@ -51,98 +55,72 @@ class DiscoverSettings(RunSettings):
         0.5
     """
 
-    data: str = _setting("", "Category (airplane, mug, …) below --root, or a folder of your own meshes or clouds.")
-    root: str = _setting(
+    data: str = setting("", "Category (airplane, mug, …) below --root, or a folder of your own meshes or clouds.")
+    root: str = setting(
         "datasets/keypointnet",
         "Folder in KeypointNet's layout that holds the category, or of ShapeNetCore.v2's HDF5 files.",
     )
-    train_split: str = _setting(
-        "all", "Split to train on: all (the protocol measures on every shape, and no label is used), train, trainval."
+    train_split: str = setting(
+        "all", "Split to train on: all (the protocol measures on every shape, and no label is used), train or trainval."
     )
-    val_split: str = _setting(
-        "none", "Split whose loss chooses the best checkpoint, apart from --train-split; 'none' keeps the last."
+    val_split: str = setting(
+        "none", "Split whose loss selects the best checkpoint, disjoint from --train-split; 'none' keeps the last one."
     )
-    mesh_frame: str = _setting("LPS")
-    shares: str = _setting("0.7,0.1,0.2")
-    split_seed: int = _setting(0)
-    num_points: int = _setting(2048)
-    axes: str = _setting(
+    axes: str = data_setting(
         "xyz",
-        "Of the HDF5 files: which of their axes become x, y and z, such as -zyx; they face otherwise than "
-        "KeypointNet's clouds.",
+        "Axes of the HDF5 files that become x, y and z, such as -zyx; they face otherwise than KeypointNet's clouds.",
     )
-    frame: str = _setting(
+    frame: Literal["auto", "minmax", "centered"] = data_setting(
         "auto",
         "minmax (the paper's: one minimum and maximum over all axes), or centered: the same after the bounding box is "
         "moved to the origin; auto takes centered for folders, whose shapes may lie anywhere.",
     )
 
-    keypoints: int = _setting(10, "Keypoints to discover, k.")
-    backbone: str = _setting("light", "Encoder: light, or original (PointNet++ MSG as in the paper's code).")
-    dropout: float = _setting(0.5, "Share of features dropped before the scores.")
-    objective: str = _setting(
+    keypoints: int = network_setting(10, "Number of keypoints to discover, k.", at_least=2)
+    backbone: Literal["light", "original"] = network_setting(
+        "light", "Encoder: light, or original (PointNet++ MSG as in the paper's code)."
+    )
+    dropout: float = network_setting(0.5, "Share of features dropped before the scores.", at_least=0, below=1)
+
+    objective: DiscoverObjective = setting(
         "sampling",
         "How a map becomes keypoints in training: sampling (sampling-argmax), soft (soft-argmax), soft_vr or soft_dr "
         "(soft-argmax with variance or distribution regularizer).",
     )
-    num_samples: int = _setting(1, "Samples a keypoint and step, N_s; each is a skeleton of its own.")
-    sigma: str = _setting("auto")
-    relaxation: str = _setting("gumbel_softmax")
-    temperature_schedule: str = _setting("constant")
-    temperature_start: float = _setting(0.5)
-    temperature_end: float = _setting(0.5)
-    temperature_share: float = _setting(0.5)
-    regularizer_weight: float = _setting(1.0)
-    target_variance: float = _setting(1.0)
-
-    edge_spacing: float = _setting(
-        0.03, "Distance of neighbouring points of an edge, min-max frame; 0.01 in the paper's code, and slower."
+    num_samples: int = setting(1, "Samples per keypoint and step, N_s; each is a skeleton of its own.")
+    temperature_schedule: ScheduleName = setting("constant")
+    temperature_start: float = setting(0.5)
+    edge_spacing: float = objective_setting(
+        0.03,
+        "Distance of neighbouring points of an edge, min-max frame; 0.01 in the paper's code, and slower.",
+        above=0,
     )
-    separation: float = _setting(
+    separation: float = objective_setting(
         1.0,
-        "Keypoints nearer to one another than this are pushed apart, min-max frame; of ten keypoints, of k times "
-        "sqrt(10 / k); 0 for not, as in the paper.",
+        "Keypoints closer to one another than this are pushed apart, min-max frame; scaled by sqrt(10 / k) for k "
+        "keypoints; 0 for no penalty, as in the paper.",
+        at_least=0,
     )
-    separation_weight: float = _setting(1.0, "Weight of that.")
+    separation_weight: float = objective_setting(1.0, "Weight of the separation penalty.", at_least=0)
 
-    epochs: int = _setting(40)
-    batch_size: int = _setting(8)
-    optimizer: str = _setting("adam", "adam, or adadelta with eps 0.01 (as in the paper's code, with --lr 1).")
-    lr: float = _setting(1e-3, "Learning rate; the peak of a one-cycle schedule.")
-    lr_schedule: str = _setting("constant", "constant or onecycle.")
-    ema: float = _setting(0.0)
-    patience: int = _setting(0, "Stop after so many epochs without a better validation loss; 0 never stops early.")
-    seed: int = _setting(0)
+    epochs: int = setting(40)
+    optimizer: Literal["adam", "adadelta"] = training_setting(
+        "adam", "adam, or adadelta with eps 0.01 (as in the paper's code, with --lr 1)."
+    )
+    lr: float = setting(1e-3, "Learning rate; the peak of a one-cycle schedule.")
+    lr_schedule: Literal["constant", "onecycle"] = setting("constant")
+    patience: int = setting(0, "Stop after this many epochs without a better validation loss; 0 never stops early.")
 
-    rotate: float = _setting(0.0, "Random rotation, degrees at most; 0 for none.")
-    rotate_axis: str = _setting("y", "Axis of the random rotation, up in KeypointNet: x, y, z or any.")
-    jitter: float = _setting(0.0, "Noise on each point, standard deviation in the min-max frame.")
-
-    device: str = _setting("auto")
-    devices: int = _setting(1)
-    nodes: int = _setting(1)
-    precision: str = _setting("32-true")
-    tensorboard: bool = _setting(False)
-
-    @property
-    def separation_distance(self) -> float:
-        """`separation` for this number of keypoints: the more share a surface, the nearer they may be."""
-        return self.separation * math.sqrt(10 / self.keypoints)
+    rotate: float = setting(0.0, "Largest random rotation, in degrees; 0 for none.")
+    rotate_axis: RotationAxis = setting("y", "Axis of the random rotation, up in KeypointNet: {choices}.")
+    jitter: float = setting(0.0, "Standard deviation of the noise on each point, in the min-max frame.")
 
     def __post_init__(self) -> None:
         """Check what can be checked without data."""
-        self.check_choices(
-            frame=("auto", "minmax", "centered"),
-            backbone=("light", "original"),
-            objective=DISCOVER_OBJECTIVES,
-            optimizer=("adam", "adadelta"),
-            lr_schedule=("constant", "onecycle"),
-        )
-        self.check_counts("num_points", "num_samples", "epochs", "batch_size", "devices", "nodes")
-        if self.keypoints < 2:
-            raise ValueError(f"keypoints must be at least 2, the ends of an edge, got {self.keypoints}")
-        self.check_positive("lr", "temperature_start", "temperature_end", "target_variance", "edge_spacing")
-        self.check_shares("dropout", "ema")
-        self.check_not_negative("rotate", "jitter", "patience", "regularizer_weight", "separation", "separation_weight")
-        self.check_common()
+        super().__post_init__()
         parse_axes(self.axes)
+
+    @property
+    def separation_distance(self) -> float:
+        """`separation` for this number of keypoints: the more share a surface, the closer they may be."""
+        return self.separation * math.sqrt(10 / self.keypoints)

@@ -11,10 +11,10 @@ from pcsargmax.settings.images import OFFICIAL, SPATIAL, SURFACES
 PAPER: dict[str, dict[str, Any]] = {
     "coco": {
         "trunk": "resnet50",
-        "size": "256x192",
+        "size": (256, 192),
         "batch_size": 32,
         "epochs": 140,
-        "lr_steps": "90,120",
+        "lr_steps": (90, 120),
         "num_samples": 30,
         "temperature_schedule": "published",
         "flip": 0.5,
@@ -25,11 +25,11 @@ PAPER: dict[str, dict[str, Any]] = {
     },
     "h36m": {
         "trunk": "resnet50",
-        "size": "256x256",
+        "size": (256, 256),
         "depth_bins": 32,
         "batch_size": 16,
         "epochs": 200,
-        "lr_steps": "90,120",
+        "lr_steps": (90, 120),
         "num_samples": 10,
         "temperature_schedule": "published",
         "flip": 0.5,
@@ -39,10 +39,10 @@ PAPER: dict[str, dict[str, Any]] = {
     },
     "mtfl": {
         "trunk": "resnet18",
-        "size": "256x256",
+        "size": (256, 256),
         "batch_size": 32,
         "epochs": 30,
-        "lr_steps": "10,20",
+        "lr_steps": (10, 20),
         "num_samples": 30,
         "temperature_schedule": "published",
         "flip": 0.5,
@@ -55,7 +55,7 @@ PAPER: dict[str, dict[str, Any]] = {
         "val_split": "none",
     },
     "retina": {
-        "size": "128x1024",
+        "size": (128, 1024),
         "objective": "sampling",
         "distance": "smooth_l1",
         "lr": 1e-4,
@@ -75,7 +75,7 @@ PAPER: dict[str, dict[str, Any]] = {
 #: Minutes on one core: a small network, one cycle of a high rate, the moving average of the weights.
 LIGHT: dict[str, Any] = {
     "trunk": "tiny",
-    "size": "96x96",
+    "size": (96, 96),
     "deconv_channels": 64,
     "basis": "gaussian",
     "num_samples": 5,
@@ -84,7 +84,7 @@ LIGHT: dict[str, Any] = {
     "epochs": 20,
     "lr": 4e-3,
     "lr_schedule": "onecycle",
-    "lr_steps": "",
+    "lr_steps": (),
     "ema": 0.98,
     "flip": 0.5,
     "scale": 0.15,
@@ -97,7 +97,7 @@ LIGHT: dict[str, Any] = {
 _LIGHT_SPATIAL: dict[str, Any] = {"depth_bins": 16, "num_samples": 2}
 _LIGHT_SURFACES: dict[str, Any] = {
     "expectation_weight": 0.0,
-    "channels": "8,16,32",
+    "channels": (8, 16, 32),
     "distance": "smooth_l1",
     "batch_size": 8,
     "rotate": 0.0,

@@ -172,7 +172,7 @@ def _lightning_trainer(settings: RunSettings, callbacks: list[Callback], loggers
         accelerator="gpu" if settings.device == "cuda" else settings.device,
         devices=settings.devices,
         num_nodes=settings.nodes,
-        precision=settings.precision,  # type: ignore[arg-type]
+        precision=settings.precision,
         max_epochs=settings.epochs,
         callbacks=callbacks,
         logger=loggers,

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from pcsargmax.ops.seeds import mix_seed
-from pcsargmax.settings.common import RunSettings, SupervisedSettings
+from pcsargmax.settings.common import RunSettings
+from pcsargmax.training.objective import SupervisedSettings
 
 
 class RunModule(lightning.LightningModule):

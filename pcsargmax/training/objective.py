@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,8 +19,14 @@ from pcsargmax.core.losses import (
 )
 from pcsargmax.core.maps import Sites
 from pcsargmax.core.regularizers import Spacing
-from pcsargmax.core.relaxation import Relaxation, Schedule, make_schedule
-from pcsargmax.settings.common import SAMPLED, SINGLE_SITE, RunSettings, SupervisedSettings
+from pcsargmax.core.relaxation import Schedule, make_schedule
+from pcsargmax.settings.common import SAMPLED, SINGLE_SITE, RunSettings
+from pcsargmax.settings.detector import TrainSettings
+from pcsargmax.settings.images import ImageSettings
+
+#: Settings of a training on annotated keypoints or surfaces.
+SupervisedSettings: TypeAlias = TrainSettings | ImageSettings
+
 
 PLAIN: dict[str, Callable[..., Tensor]] = {"soft": error_of_expectation, "discrete": discrete_expected_error}
 _REGULARIZED: dict[str, Callable[..., Tensor]] = {
@@ -116,7 +122,7 @@ def sampling_arguments(settings: SupervisedSettings) -> Callable[[Basis | None, 
         "basis": basis,
         "num_samples": settings.num_samples,
         "temperature": schedule(progress),
-        "relaxation": cast(Relaxation, settings.relaxation),
+        "relaxation": settings.relaxation,
     }
 
 
@@ -124,4 +130,4 @@ def map_distance(settings: SupervisedSettings) -> Distance:
     """The distance that the settings name."""
     if settings.distance == "smooth_l1":
         return SmoothL1(settings.smooth_l1_beta)
-    return cast(Distance, settings.distance)
+    return settings.distance

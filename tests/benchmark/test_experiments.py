@@ -1,3 +1,5 @@
+import hashlib
+import json
 import re
 from dataclasses import replace
 
@@ -16,6 +18,7 @@ from pcsargmax.benchmark.sources import Source
 from pcsargmax.settings.detector import RECIPES, TrainSettings
 from pcsargmax.settings.discovery import DISCOVER_RECIPES, DiscoverSettings
 from pcsargmax.settings.images import ImageSettings
+from pcsargmax.settings.texts import as_texts
 
 MUG, CHAIR = Source("mug", "mug", "/data"), Source("chair", "chair", "/data")
 
@@ -60,7 +63,7 @@ def test_the_digits_are_those_of_the_settings_that_are_not_the_defaults():
         ({"lr": TrainSettings().lr}, True),
         ({"precision": "bf16-mixed"}, False),
         ({"lr": 0.5}, False),
-        ({"ids": "0-9"}, False),
+        ({"ids": tuple(range(10))}, False),
     ],
 )
 def test_what_counts_changes_the_name_and_paths_and_device_do_not(changes, same):
@@ -105,12 +108,27 @@ def test_settings_of_other_methods_give_no_second_name():
 def test_results_of_earlier_versions_keep_their_names():
     assert one(kind="discovery").name == "mug-discovery-soft-seed0-0e522a95"
     assert one("sampling-1", kind="discovery").name == "mug-discovery-sampling-1-seed0-0e522a95"
-    changes = {"train_split": "trainval", "val_split": "none", "ids": "0-9", "mirror": "x"}
+    changes = {"train_split": "trainval", "val_split": "none", "ids": tuple(range(10)), "mirror": "x"}
     planned = plan([MUG], ["soft", "sampling-10"], [2], recipe="onecycle", changes=changes)
     assert [one.name for one in planned] == [
         "mug-detector-soft-seed2-c8e5f9ac",
         "mug-detector-sampling-10-seed2-c8e5f9ac",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("ids=0-9", (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)), ("shares=2,0,1", (2.0, 0.0, 1.0)), ("sigma=0.01", 0.01)],
+)
+def test_a_setting_counts_as_its_text(text, value):
+    """Names and kept results of earlier versions hold for runs whose settings are equal."""
+    name, _, given = text.partition("=")
+    new = one(changes=parse_changes([text]))
+    assert getattr(new.settings, name) == value
+    rest = json.dumps({name: given})
+    assert new.name == f"mug-detector-soft-seed0-{hashlib.sha256(rest.encode()).hexdigest()[:8]}"
+    assert differing(new.counted | {name: given}, new.counted) == []
+    assert differing(one().counted, new.counted) == [f"{name}: was {as_texts(one().counted)[name]!r}, now {given!r}"]
 
 
 def test_the_recipe_gives_settings_and_changes_win_over_it():
@@ -157,7 +175,7 @@ def test_what_the_code_did_before_a_setting_came_is_no_default():
         ({"recipe": "heavy"}, "recipe must be one of paper, .* got 'heavy'"),
         ({"changes": {"seed": 3}}, "seed cannot be set: it is what --seeds gives, got 3"),
         ({"changes": {"objective": "soft"}}, "objective cannot be set: it is what --methods gives"),
-        ({"changes": {"lr": -1.0}}, "lr must be positive, got -1.0"),
+        ({"changes": {"lr": -1.0}}, "lr -1.0: expected a finite number above 0"),
         ({"methods": ["sampling", "sampling-10"]}, "methods named twice: sampling-10$"),
         ({"methods": []}, "nothing to run"),
     ],
@@ -207,7 +225,7 @@ def test_seeds_that_are_none_are_refused(text):
 
 def test_changes_are_read_with_the_type_of_their_setting():
     changes = parse_changes(["epochs=3", "lr = 0.5", "batch-size=2", "ids=0-9", "tensorboard=no"])
-    assert changes == {"epochs": 3, "lr": 0.5, "batch_size": 2, "ids": "0-9", "tensorboard": False}
+    assert changes == {"epochs": 3, "lr": 0.5, "batch_size": 2, "ids": tuple(range(10)), "tensorboard": False}
     assert isinstance(changes["lr"], float)
     assert parse_changes(["separation=0"], "discovery") == {"separation": 0.0}
 
@@ -219,8 +237,8 @@ def test_changes_are_read_with_the_type_of_their_setting():
         (["epoch=3"], "--set: a detector has no setting 'epoch'; did you mean epochs"),
         (["separation=0"], "--set: a detector has no setting 'separation'"),
         (["epochs=3", "epochs=4"], "--set: epochs is set twice"),
-        (["epochs=many"], "--set: epochs must be of type int, got 'many'"),
-        (["tensorboard=maybe"], "--set: tensorboard must be true or false, got 'maybe'"),
+        (["epochs=many"], "--set epochs 'many': expected a whole number of at least 1"),
+        (["tensorboard=maybe"], "--set tensorboard 'maybe': expected true or false"),
     ],
 )
 def test_changes_that_cannot_be_are_refused(texts, message):

@@ -54,6 +54,16 @@ def test_results_that_differ_in_data_method_and_seed_share_a_group(tmp_path):
     assert group.changes == {}
 
 
+def test_results_of_earlier_versions_share_a_group_with_new_ones(tmp_path):
+    """Until 0.1 a result held the texts of the command line; now it holds lists and numbers."""
+    old = detector_result(seed=0, shares="2,0,1", ids="0-9", sigma="auto")
+    new = detector_result(seed=1, shares=[2, 0.0, 1.0], ids=list(range(10)), sigma="auto")
+    default = [detector_result(seed=0, ids=""), detector_result(seed=1, ids=None)]
+    first, second = sorted(grouped(opened(tmp_path, old, new, *default), "detector"), key=lambda group: group.differs)
+    assert [len(group.results) for group in (first, second)] == [2, 2]
+    assert {first.differs, second.differs} == {"ids=, shares=0.7,0.1,0.2", "ids=0-9, shares=2,0,1"}
+
+
 def test_other_settings_make_another_group_and_say_so(tmp_path):
     results = [detector_result(seed=seed, epochs=30) for seed in (0, 1)]
     results += [detector_result(seed=0, epochs=120, lr=0.002), detector_result(data="chair", epochs=30)]

@@ -27,6 +27,6 @@ def image_run(image_root, tmp_path_factory) -> Path:
     from pcsargmax.training.images.train import train_images
 
     folder = tmp_path_factory.mktemp("command-runs") / "dots-run"
-    quick = {"epochs": 1, "trunk": "tiny", "size": "32x32", "deconv_channels": 8, "batch_size": 2, "lr_steps": ""}
-    train_images(ImageSettings(data=str(image_root), shares="2,1,3", num_samples=2, device="cpu", **quick), folder)
+    quick = {"epochs": 1, "trunk": "tiny", "size": (32, 32), "deconv_channels": 8, "batch_size": 2, "lr_steps": ()}
+    train_images(ImageSettings(data=str(image_root), shares=(2, 1, 3), num_samples=2, device="cpu", **quick), folder)
     return folder

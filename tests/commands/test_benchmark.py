@@ -138,7 +138,7 @@ def test_what_was_moved_aside_is_told(bench, tmp_path):
         (["--seeds", "x"], "seeds must look like 0-2 or 0,3,5, got 'x'"),
         (["--recipe", "heavy"], "recipe must be one of paper, "),
         (["--set", "epoch=3"], "--set: a detector has no setting 'epoch'; did you mean epochs"),
-        (["--set", "lr=-1"], "lr must be positive, got -1.0"),
+        (["--set", "lr=-1"], "--set lr '-1': expected a finite number above 0"),
         (["--engine", "cloud"], "engine must be processes or ray, got 'cloud'"),
         (["--table", "7"], "table must be one of pck, das, samples, confidence, images, all, none, got '7'"),
         (["--methods", "soft,soft"], "methods named twice: soft"),

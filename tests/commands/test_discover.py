@@ -81,9 +81,9 @@ def test_a_discovery_is_resumed(cli, box_root, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--keypoints", 1), "keypoints must be at least 2"),
+        (("--keypoints", 1), "--keypoints 1: expected a whole number of at least 2"),
         (("--keypoints", 101), "keypoints must be at most the points of a cloud"),
-        (("--recipe", "heavy"), "recipe must be one of light, original, got 'heavy'"),
+        (("--recipe", "heavy"), "--recipe 'heavy': unknown recipe; choose from light, original"),
         (("--train-split", "dev"), "dev"),
     ],
 )

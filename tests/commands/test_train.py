@@ -9,6 +9,7 @@ import pytest
 
 from pcsargmax.settings.common import OBJECTIVES
 from pcsargmax.settings.detector import TrainSettings
+from pcsargmax.settings.texts import as_texts
 
 QUICK = ("--backbone", "light", "--epochs", 1, "--batch-size", 4, "--num-samples", 1, "--device", "cpu")
 
@@ -86,7 +87,8 @@ def test_every_setting_is_an_option(trained, box_root):
         flag = f"--{name.replace('_', '-')}"
         options += [f"--no-{flag[2:]}"] if value is False else [flag, value]
     _, settings = trained(*QUICK, *options)
-    assert {name: getattr(settings, name) for name in given} == given
+    texts = as_texts(settings.to_dict())
+    assert {name: texts[name] for name in given} == given | {"ids": "0,1"}
 
 
 def test_help_names_every_setting(cli):
@@ -144,14 +146,19 @@ def test_a_folder_of_ones_own_trains(trained, landmark_root):
     [
         (("bag",), "category 'bag' is not annotated"),
         (("box", "--train-split", "tset"), "split must be"),
-        (("box", "--lr", "-1"), "lr must be positive, got -1.0"),
-        (("box", "--objective", "hard"), "objective must be one of sampling, closed_form, soft, discrete, "),
-        (("box", "--relaxation", "hard"), "relaxation must be one of gumbel_softmax, published, straight_through, "),
-        (("box", "--objective", "soft_vr", "--sigma", "0"), "sigma must not be 0 for soft_vr"),
-        (("box", "--recipe", "slow"), "recipe must be one of paper, onecycle, light, got 'slow'"),
-        (("box", "--backbone", "dgcnn"), "backbone must be one of fine, light, ssg, msg, got 'dgcnn'"),
-        (("box", "--device", "tpu"), "device must be one of auto, cpu, cuda, mps, got 'tpu'"),
-        (("box", "--precision", "3"), "precision must be one of 32-true, 16-mixed, bf16-mixed, got '3'"),
+        (("box", "--lr", "-1"), "--lr -1.0: expected a finite number above 0"),
+        (("box", "--objective", "hard"), "--objective 'hard': choose from sampling, closed_form, soft, discrete, "),
+        (
+            ("box", "--relaxation", "hard"),
+            "--relaxation 'hard': choose from gumbel_softmax, published, straight_through",
+        ),
+        (("box", "--objective", "soft_vr", "--sigma", "0"), "sigma 0.0: expected a width above 0, the unit of length"),
+        (("box", "--recipe", "slow"), "--recipe 'slow': unknown recipe; choose from paper, onecycle, light"),
+        (("box", "--backbone", "dgcnn"), "--backbone 'dgcnn': choose from fine, light, ssg, msg"),
+        (("box", "--device", "tpu"), "--device 'tpu': choose from auto, cpu, cuda, mps"),
+        (("box", "--precision", "3"), "--precision '3': choose from 32-true, 16-mixed, bf16-mixed"),
+        (("box", "--ids", "a"), "--ids 'a': expected semantic ids, such as 0-9 or 0,3,5, or an empty text for all"),
+        (("box", "--shares", "1"), "--shares '1': expected three numbers separated by commas, such as 0.7,0.1,0.2"),
         (("box", "--ids", "9"), "ids must be distinct semantic ids of box, 0 to 4, got [9]"),
         (("", "--device", "cpu"), "DATA is missing"),
         (("box", "--resume"), "nothing to resume, no settings.json in it"),

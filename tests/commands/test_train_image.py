@@ -5,6 +5,7 @@ from dataclasses import fields
 import pytest
 
 from pcsargmax.settings.images import ImageSettings
+from pcsargmax.settings.texts import as_texts
 
 QUICK = ("--epochs", 1, "--size", "64x64", "--deconv-channels", 8, "--num-samples", 1, "--device", "cpu")
 
@@ -105,7 +106,8 @@ def test_every_setting_is_an_option(trained):
     given = {"train_split": "train", "objective": "soft", "distance": "l2", "flip": 0.0, "rotate_law": "normal"}
     given |= {"seed": 5, "padding": 1.5, "lr_schedule": "steps", "lr_steps": "1", "ema": 0.0, "basis": "uniform"}
     _, settings = trained(*(f"--{name.replace('_', '-')}={value}" for name, value in given.items()))
-    assert {name: getattr(settings, name) for name in given} == given
+    texts = as_texts(settings.to_dict())
+    assert {name: texts[name] for name in given} == given
 
 
 def test_help_names_every_option(cli, monkeypatch):
@@ -123,7 +125,9 @@ def test_presets_go_by_the_data(cli_error, tmp_path, monkeypatch):
     assert "datasets/coco" in cli_error("train-image", "coco", "--device", "cpu")
     known = "preset must be one of auto, coco, h36m, mtfl, retina, light"
     assert known in cli_error("train-image", "x", "--preset", "y")
-    assert "size must be two multiples of 32, got '50x50'" in cli_error("train-image", "faces", "--size", "50x50")
+    for size in ("50x50", "25x"):
+        expected = f"--size {size!r}: expected HEIGHTxWIDTH in pixels, multiples of 32, such as 256x192"
+        assert expected in cli_error("train-image", "faces", "--size", size)
     assert "trunk: no effect on slices" in cli_error("train-image", "slices", "--trunk", "tiny")
     assert "no/such: no such folder" in cli_error("train-image", "no/such")
     assert "depth_bins must be 0 for 'coco'" in cli_error("train-image", "coco", "--preset", "h36m")

@@ -76,7 +76,7 @@ def test_a_prediction_has_a_radius_in_raw_units(sure, items):
 
 
 def test_the_basis_is_as_wide_as_in_training(run, items):
-    wide = replace(run, settings=replace(run.settings, sigma="0.05"))
+    wide = replace(run, settings=replace(run.settings, sigma=0.05))
     maps, prepared = wide.distribution(items[0])
     assert maps.basis.sigma.item() == pytest.approx(0.05 / prepared.frame_scale.item(), rel=1e-6)
     assert run.distribution(items[0])[0].basis.sigma.item() == pytest.approx(prepared.sigma.item(), rel=1e-6)

@@ -49,6 +49,6 @@ def test_what_lies_on_the_input():
 
 @pytest.mark.parametrize("bins", [0, 8])
 def test_the_frame_of_a_run(bins):
-    settings = ImageSettings(data="figures3d", size="32x64", depth_bins=bins, depth_range=100.0)
+    settings = ImageSettings(data="figures3d", size=(32, 64), depth_bins=bins, depth_range=100.0)
     assert MapFrame.of(settings) == MapFrame((32, 64), 4, bins, 100.0)
     assert MapFrame.of(settings).dimension == (3 if bins else 2)

@@ -43,7 +43,7 @@ def test_a_cloud_of_few_points_is_prepared(backbone, n):
 def test_sigma_is_the_neighbour_distance_or_a_raw_length():
     neighbors, scale = torch.tensor([0.01, 0.02]), torch.tensor([[2.0], [500.0]], dtype=torch.float64)
     assert basis_sigma(TrainSettings(), neighbors, scale) is neighbors
-    raw = basis_sigma(TrainSettings(sigma="5"), neighbors, scale)
+    raw = basis_sigma(TrainSettings(sigma=5), neighbors, scale)
     assert raw.dtype == torch.float32
     assert raw.tolist() == pytest.approx([2.5, 0.01])
-    assert basis_sigma(TrainSettings(sigma="0"), neighbors, scale).tolist() == [0, 0]
+    assert basis_sigma(TrainSettings(sigma=0), neighbors, scale).tolist() == [0, 0]

@@ -6,7 +6,7 @@ from pcsargmax.settings.detector import TrainSettings
 
 
 def test_a_category_or_a_folder_is_opened_by_what_data_names(box_settings, landmark_root):
-    category = open_dataset(box_settings(ids="4,0"), "train")
+    category = open_dataset(box_settings(ids=(4, 0)), "train")
     assert isinstance(category, KeypointNet)
     assert (len(category), category.keypoint_names) == (7, ("4", "0"))
     folder = open_dataset(TrainSettings(data=str(landmark_root), num_points=90), "test")
@@ -18,7 +18,7 @@ def test_a_category_or_a_folder_is_opened_by_what_data_names(box_settings, landm
 
 def test_semantic_ids_of_a_landmark_folder_are_an_error(landmark_root):
     with pytest.raises(ValueError, match="ids are for KeypointNet's semantic ids"):
-        open_dataset(TrainSettings(data=str(landmark_root), ids="0-2"), "train")
+        open_dataset(TrainSettings(data=str(landmark_root), ids=(0, 1, 2)), "train")
 
 
 def test_progress_is_reported_while_files_are_read(box_settings, monkeypatch, tmp_path):

@@ -4,8 +4,8 @@ from dataclasses import fields
 import pytest
 
 from pcsargmax.models.skeleton_merger import BACKBONES
-from pcsargmax.settings.common import setting_help
 from pcsargmax.settings.discovery import DISCOVER_RECIPES, DiscoverSettings
+from pcsargmax.settings.fields import setting_help
 
 
 def test_settings_come_back_from_json(tmp_path):
@@ -14,7 +14,7 @@ def test_settings_come_back_from_json(tmp_path):
     assert DiscoverSettings.load(tmp_path / "settings.json") == settings
     with pytest.raises(ValueError, match=re.escape("settings: unknown keys ['k']")):
         DiscoverSettings.from_dict({"k": 3})
-    with pytest.raises(ValueError, match="settings: keypoints must be int, got '3'"):
+    with pytest.raises(ValueError, match="keypoints '3': expected a whole number of at least 2"):
         DiscoverSettings.from_dict({"keypoints": "3"})
 
 
@@ -38,20 +38,21 @@ def test_the_original_recipe_is_the_original():
 
 
 WRONG = {
-    "keypoints must be at least 2, the ends of an edge, got 1": {"keypoints": 1},
-    "objective must be one of sampling, soft, soft_vr, soft_dr, got 'hard'": {"objective": "hard"},
-    "backbone must be one of light, original, got 'msg'": {"backbone": "msg"},
-    "optimizer must be one of adam, adadelta, got 'sgd'": {"optimizer": "sgd"},
-    "frame must be one of auto, minmax, centered, got 'unit'": {"frame": "unit"},
+    "keypoints 1: expected a whole number of at least 2": {"keypoints": 1},
+    "objective 'discrete': choose from sampling, soft, soft_vr, soft_dr": {"objective": "discrete"},
+    "backbone 'msg': choose from light, original": {"backbone": "msg"},
+    "optimizer 'sgd': choose from adam, adadelta": {"optimizer": "sgd"},
+    "lr_schedule 'halving': choose from constant, onecycle": {"lr_schedule": "halving"},
+    "frame 'unit': choose from auto, minmax, centered": {"frame": "unit"},
     "axes must have each of x, y and z once, as in xyz or -zyx, got 'xxy'": {"axes": "xxy"},
-    "num_samples must be at least 1, got 0": {"num_samples": 0},
-    "dropout must be at least 0 and below 1, got 1.0": {"dropout": 1.0},
-    "lr must be positive, got 0": {"lr": 0},
-    "regularizer_weight must not be negative, got -1": {"regularizer_weight": -1},
-    "rotate must be at most 180 degrees, got 181": {"rotate": 181},
-    "sigma must be 'auto' or a number of at least 0, got 'wide'": {"sigma": "wide"},
-    "shares must be three numbers": {"shares": "1"},
-    "temperature_end must be finite, got inf": {"temperature_end": float("inf")},
+    "num_samples 0: expected a whole number of at least 1": {"num_samples": 0},
+    "dropout 1.0: expected a finite number of at least 0 and below 1": {"dropout": 1.0},
+    "lr 0: expected a finite number above 0": {"lr": 0},
+    "regularizer_weight -1: expected a finite number of at least 0": {"regularizer_weight": -1},
+    "rotate 181: expected a finite number of at least 0 and at most 180": {"rotate": 181},
+    "sigma 'wide': expected 'auto' or a length of at least 0": {"sigma": "wide"},
+    "shares (1,): expected three numbers, such as (0.7, 0.1, 0.2)": {"shares": (1,)},
+    "temperature_end inf: expected a finite number above 0": {"temperature_end": float("inf")},
 }
 
 

@@ -5,9 +5,9 @@ from pcsargmax.settings.presets import LIGHT, PRESETS, preset
 
 #: What the paper and the authors' code state: trunk, input, batch of each device, epochs, steps of the rate, N_s.
 STATED = {
-    "coco": ("resnet50", "256x192", 32, 140, "90,120", 30),
-    "h36m": ("resnet50", "256x256", 16, 200, "90,120", 10),
-    "mtfl": ("resnet18", "256x256", 32, 30, "10,20", 30),
+    "coco": ("resnet50", (256, 192), 32, 140, (90, 120), 30),
+    "h36m": ("resnet50", (256, 256), 16, 200, (90, 120), 10),
+    "mtfl": ("resnet18", (256, 256), 32, 30, (10, 20), 30),
 }
 
 

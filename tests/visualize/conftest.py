@@ -29,7 +29,7 @@ def untrained(image_root, tmp_path):
     from pcsargmax.settings.images import ImageSettings
 
     def make(name: str = "run", seed: int = 0, **changes) -> ImageRun:
-        quick = {"data": str(image_root), "trunk": "tiny", "size": "32x32", "deconv_channels": 8, "shares": "2,0,3"}
+        quick = {"data": str(image_root), "trunk": "tiny", "size": (32, 32), "deconv_channels": 8, "shares": (2, 0, 3)}
         settings = ImageSettings(**(quick | {"num_samples": 2, "seed": seed} | changes))
         folder = tmp_path / name
         folder.mkdir()
@@ -63,7 +63,7 @@ def untrained_slices(tmp_path, monkeypatch):
     monkeypatch.setattr(ProceduralSlices, "default_items", {"train": 3, "val": 3, "test": 3})
 
     def make(name: str = "slices", seed: int = 0) -> SurfaceRun:
-        settings = ImageSettings(data="slices", size="32x64", channels="4,8", num_samples=2, seed=seed)
+        settings = ImageSettings(data="slices", size=(32, 64), channels=(4, 8), num_samples=2, seed=seed)
         folder = tmp_path / name
         folder.mkdir()
         (folder / "last.ckpt").touch()

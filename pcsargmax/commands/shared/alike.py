@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from pcsargmax.settings.common import method_name
+from pcsargmax.settings.texts import as_texts
 
 #: Settings that tell no method from another: the seed, where the data lie, and how a training is carried out.
 _NOT_COUNTED = ("seed", "data", "root", "device", "tensorboard", "workers")
@@ -26,7 +27,7 @@ def alike(results: Iterable[dict[str, Any]], *also: str) -> list[list[dict[str, 
     """
     groups: dict[str, list[dict[str, Any]]] = {}
     for one in results:
-        settings = {name: value for name, value in one["settings"].items() if name not in _NOT_COUNTED}
+        settings = {name: value for name, value in as_texts(one["settings"]).items() if name not in _NOT_COUNTED}
         shapes = (one.get("shapes") or {}).get("model_id")
         key = [data_name(one), one["split"], settings, shapes, [one[name] for name in also]]
         groups.setdefault(json.dumps(key, sort_keys=True), []).append(one)

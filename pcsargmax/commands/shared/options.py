@@ -1,4 +1,4 @@
-"""Commands whose options are the fields of a settings class, so that nothing is said twice."""
+"""Commands whose options are the fields of a settings class: each is declared once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from pcsargmax.settings.common import MESH_FRAME_HELP, RunSettings, setting_help, setting_types
+from pcsargmax.settings.common import MESH_FRAME_HELP, RunSettings
+from pcsargmax.settings.fields import setting_fields, setting_help
+from pcsargmax.settings.texts import as_texts
 
 S = TypeVar("S", bound=RunSettings)
 
@@ -42,17 +44,22 @@ def with_settings(
 
 def _signature(settings: type[RunSettings], own: list[tuple[str, Any, Any]]) -> inspect.Signature:
     keyword = inspect.Parameter.KEYWORD_ONLY
-    helps, defaults = setting_help(settings), settings().to_dict()
+    helps, defaults = setting_help(settings), as_texts(settings().to_dict())
     parameters = [inspect.Parameter("context", keyword, annotation=typer.Context)]
-    for name, kind in setting_types(settings).items():
+    for name, one in setting_fields(settings).items():
         if name == "data":
             option: Any = typer.Argument(..., help=helps[name], metavar="DATA")
         else:
-            flag = f"--{name.replace('_', '-')}"
-            option = typer.Option(defaults[name], f"{flag}/--no-{flag[2:]}" if kind is bool else flag, help=helps[name])
+            flags = f"{_flag(name)}/--no-{_flag(name)[2:]}" if one.type is bool else _flag(name)
+            option = typer.Option(defaults[name], flags, help=helps[name], rich_help_panel=one.section)
+        kind = one.type if one.type in (bool, int, float) else str
         parameters.append(inspect.Parameter(name, keyword, default=option, annotation=kind))
     parameters += [inspect.Parameter(name, keyword, default=option, annotation=kind) for name, kind, option in own]
     return inspect.Signature(parameters)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def run_options(
@@ -64,13 +71,13 @@ def run_options(
         run_help: what the folder is called by default.
         names: of the recipes, the default first.
         option: what a recipe is called.
-        more: what is to be said of the names.
+        more: a note on the names.
     """
     first, *others = names
-    told = f"Named defaults: {', '.join([first, *others])}; {more}options given here win."
+    help = f"Named defaults: {', '.join([first, *others])}; {more}options given here win."
     return [
         ("run", Path | None, typer.Option(None, "--run", help=f"Run folder; default {run_help}.")),
-        (option, str, typer.Option(first, help=told)),
+        (option, str, typer.Option(first, help=help)),
         (
             "resume",
             bool,
@@ -83,28 +90,42 @@ def run_options(
 def chosen_settings(
     kind: type[S], context: typer.Context, options: dict[str, Any], recipes: dict[str, dict[str, Any]], recipe: str
 ) -> tuple[S, dict[str, Any]]:
-    """The settings of defaults, recipe and command line, the later ones winning, and what the command line said."""
-    said = {name: options[name] for name in options if was_said(context, name)}
+    """Return the settings of defaults, recipe and command line, the later ones winning, and those given on the last."""
+    given = given_settings(kind, context, options)
     if recipe not in recipes:
-        raise ValueError(f"recipe must be one of {', '.join(recipes)}, got {recipe!r}")
-    settings = kind.from_dict(options | recipes[recipe] | said)
-    if not settings.data:
+        raise ValueError(f"--recipe {recipe!r}: unknown recipe; choose from {', '.join(recipes)}")
+    if not options["data"]:
         raise ValueError("DATA is missing: name a category or a folder")
-    return settings, said
+    return kind(**(recipes[recipe] | given)), given
 
 
-def was_said(context: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line, in place of being its default."""
+def given_settings(kind: type[RunSettings], context: typer.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that the command line gives, as values of their types.
+
+    Raises:
+        ValueError: naming the option, what was given and what is accepted.
+    """
+    given = {}
+    for name, one in setting_fields(kind).items():
+        if given_on_cli(context, name):
+            value, label = options[name], "DATA" if name == "data" else _flag(name)
+            given[name] = one.parse(value, label) if isinstance(value, str) else value
+            one.check(given[name], label)
+    return given
+
+
+def given_on_cli(context: typer.Context, name: str) -> bool:
+    """Return whether an option was given on the command line, rather than left at its default."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
 
-def resumed(kind: type[S], folder: Path, said: dict[str, Any]) -> S:
-    """The settings of the folder, with what was said anew on the command line."""
+def resumed(kind: type[S], folder: Path, given: dict[str, Any]) -> S:
+    """Return the settings of the folder, with those given anew on the command line."""
     file = folder / "settings.json"
     if not file.is_file():
         raise ValueError(f"{folder}: nothing to resume, no {file.name} in it")
-    return replace(kind.load(file), **said)  # type: ignore[type-var]
+    return replace(kind.load(file), **given)
 
 
 def make_run(

@@ -218,6 +218,7 @@ def _shapes(
     """The shapes of the data, or of a split of the run's own."""
     from pcsargmax.commands.shared.progress import progress_bars
     from pcsargmax.settings.discovery import DiscoverSettings
+    from pcsargmax.settings.fields import setting_fields
     from pcsargmax.visualize.clouds.sources import find_shapes, run_shapes
 
     if runs and not data:
@@ -225,7 +226,7 @@ def _shapes(
             return run_shapes(runs[0] if root is None else runs[0].with_data(root), split or "test")
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{error}; if the run's data have moved, --root says where they are now") from None
-    settings = DiscoverSettings(mesh_frame=frame)
+    settings = DiscoverSettings(mesh_frame=setting_fields(DiscoverSettings)["mesh_frame"].parse(frame, "--mesh-frame"))
     if runs:  # a folder is split and read as in the training
         same = ("root", "num_points", "split_seed", "shares", "mesh_frame")
         settings = replace(settings, **{name: getattr(runs[0].settings, name) for name in same})

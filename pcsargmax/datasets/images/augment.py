@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 
 from pcsargmax.datasets.images.item import ImageItem, flip_order
+from pcsargmax.datasets.images.names import Law
 from pcsargmax.transforms.crop import Crop
-
-Law = Literal["uniform", "normal"]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +12,6 @@ from torch import Tensor
 from pcsargmax.core.argmax import sampling_argmax, soft_argmax
 from pcsargmax.core.bases import Gaussian
 from pcsargmax.core.regularizers import distribution_regularizer, variance_regularizer
-from pcsargmax.core.relaxation import Relaxation
 from pcsargmax.metrics.spacing import smallest_distance
 from pcsargmax.models.skeleton_merger import SkeletonMerger, SkeletonScores
 from pcsargmax.ops.skeleton import SkeletonLoss, edge_count, edge_pairs, skeleton_loss
@@ -125,7 +124,7 @@ def draw_keypoints(
         basis=Gaussian(sigma),
         num_samples=settings.num_samples,
         temperature=temperature,
-        relaxation=cast(Relaxation, settings.relaxation),
+        relaxation=settings.relaxation,
         mask=scores.mask,
         generator=generator,
     )

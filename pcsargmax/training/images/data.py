@@ -73,7 +73,7 @@ def image_augmentation(settings: ImageSettings, dataset: KeypointImages) -> Imag
         scale=settings.scale,
         rotation=settings.rotate,
         rotation_probability=settings.rotate_probability,
-        rotation_law=settings.rotate_law,  # type: ignore[arg-type]  # checked by the settings
+        rotation_law=settings.rotate_law,
         shift=settings.shift,
         padding=settings.padding,
     )

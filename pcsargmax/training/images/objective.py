@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -12,7 +11,6 @@ from pcsargmax.core.bases import BASIS_BY_NAME
 from pcsargmax.core.distances import distance
 from pcsargmax.core.grid import Grid
 from pcsargmax.core.grid_argmax import GridArgmax
-from pcsargmax.core.relaxation import Relaxation
 from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.objective import MapObjective, expectation_weight, make_temperature, map_distance
 
@@ -45,7 +43,7 @@ def _signed(settings: ImageSettings) -> GridObjective:
             BASIS_BY_NAME[settings.basis],
             settings.num_samples,
             temperature(progress),
-            cast(Relaxation, settings.relaxation),
+            settings.relaxation,
             "sign",
         )
 

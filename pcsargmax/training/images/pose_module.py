@@ -12,7 +12,7 @@ from pcsargmax.core.grid import Grid
 from pcsargmax.metrics import PCK
 from pcsargmax.models.simple_pose import SimplePose
 from pcsargmax.runs.networks import channels_last
-from pcsargmax.settings.images import ImageSettings, parse_steps
+from pcsargmax.settings.images import ImageSettings
 from pcsargmax.training.images.data import ImageBatch
 from pcsargmax.training.images.objective import make_grid_objective
 from pcsargmax.training.module import RunModule
@@ -112,7 +112,6 @@ def step_schedule(
     optimizer: torch.optim.Optimizer, settings: ImageSettings
 ) -> torch.optim.lr_scheduler.LRScheduler | None:
     """Return the schedule that lowers the rate after each of the settings' steps; None without it or without steps."""
-    steps = list(parse_steps(settings.lr_steps))
-    if settings.lr_schedule != "steps" or not steps:
+    if settings.lr_schedule != "steps" or not settings.lr_steps:
         return None
-    return torch.optim.lr_scheduler.MultiStepLR(optimizer, steps, gamma=settings.lr_decay)
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, settings.lr_steps, gamma=settings.lr_decay)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from pcsargmax.visualize.clouds.shapes import (
 )
 
 if TYPE_CHECKING:
-    from pcsargmax.io.markups import Frame
     from pcsargmax.runs.load import CloudRun
     from pcsargmax.settings.common import RunSettings
     from pcsargmax.settings.discovery import DiscoverSettings
@@ -216,8 +215,7 @@ def find_shapes(
     found: list[Shape | Path] = []
     for text in data:
         found += _find(text, replace(settings, data=text), split, progress)
-    frame = cast("Frame", settings.mesh_frame)
-    files = iter(file_shapes([each for each in found if isinstance(each, Path)], mesh_frame=frame))
+    files = iter(file_shapes([each for each in found if isinstance(each, Path)], mesh_frame=settings.mesh_frame))
     return [next(files) if isinstance(each, Path) else each for each in found]
 
 
@@ -234,7 +232,7 @@ def _find(
     if (folder and is_keypointnet(path)) or (path.exists() and h5_files(path)):
         raise ValueError(f"{text}: holds categories, name one of them: CATEGORY --root {text}")
     if folder and not split:
-        return folder_shapes(path, mesh_frame=cast("Frame", settings.mesh_frame))
+        return folder_shapes(path, mesh_frame=settings.mesh_frame)
     if folder:
         return dataset_shapes(open_folder(settings, split, progress), folder_mesh(path))
     if path.is_file() or path.suffix.lower() in CLOUD_SUFFIXES:

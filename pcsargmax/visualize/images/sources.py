@@ -194,7 +194,7 @@ def _sized(settings: ImageSettings, data: str) -> ImageSettings:
 
     if settings.data == data or settings.size != ImageSettings().size:
         return settings
-    return replace(settings, size="128x128")
+    return replace(settings, size=(128, 128))
 
 
 def _folders(path: Path) -> list[Path]:

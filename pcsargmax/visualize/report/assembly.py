@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pcsargmax.settings.texts import as_texts
 from pcsargmax.visualize.page.clouds import Viewer, save_page
 from pcsargmax.visualize.page.shapes import PageScores
 from pcsargmax.visualize.report.base import Report, comparable
@@ -233,7 +234,7 @@ def _unlike(evaluated: Sequence[int], common: int, items: str, layout: Layout) -
 
 def _settings(runs: Mapping[str, Any]) -> Table:
     """Every setting of the training; of two runs, those that differ stand out and come first."""
-    listed = [run.metrics["settings"] for run in runs.values()]
+    listed = [as_texts(run.metrics["settings"]) for run in runs.values()]
     names = list(dict.fromkeys(name for settings in listed for name in settings))
     differs = {name: len({str(settings.get(name)) for settings in listed}) > 1 for name in names}
     names.sort(key=lambda name: not differs[name])

@@ -23,6 +23,11 @@ def test_only_the_seed_and_places_are_not_counted():
     assert alike([first, *others[:2], same[0], *others[2:], same[1]]) == [[first, *same], *([one] for one in others)]
 
 
+def test_texts_of_earlier_versions_and_lists_are_alike():
+    old, new = result(shares="2,0,1", size="96x96"), result(seed=1, shares=[2.0, 0.0, 1.0], size=[96, 96])
+    assert alike([old, new]) == [[old, new]]
+
+
 def test_what_else_must_be_the_same():
     first, second = result(), result(seed=1, protocol="strict")
     assert alike([first, second]) == [[first, second]]

@@ -212,7 +212,7 @@ def test_without_a_screen_a_window_is_one_line(cli_error, box_copy, box_cloud, m
         (["box", "--root", "ROOT", "--samples", "9"], "--samples needs a run to look at"),
         (["box", "--root", "ROOT", "--against", "RUN"], "--against needs a run to look at"),
         (["ROOT"], "holds categories, name one of them: CATEGORY --root ROOT"),
-        (["box", "--root", "ROOT", "--mesh-frame", "XYZ"], "mesh_frame must be one of LPS, RAS, got 'XYZ'"),
+        (["box", "--root", "ROOT", "--mesh-frame", "XYZ"], "--mesh-frame 'XYZ': choose from LPS, RAS"),
         (["RUN", "--device", "tpu"], "device must be cpu, cuda or mps"),
     ],
 )

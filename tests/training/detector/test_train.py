@@ -263,12 +263,12 @@ def test_the_moving_average_is_what_is_kept(box_settings, tmp_path):
         ({"root": "/no/such/folder"}, "/no/such/folder"),
         ({"train_split": "half"}, "split must be"),
         ({"val_split": "half"}, "split must be"),
-        ({"ids": "7"}, "ids must be distinct semantic ids of box, 0 to 4"),
-        ({"backbone": "dgcnn"}, "backbone must be one of fine, light, ssg, msg, got 'dgcnn'"),
+        ({"ids": (7,)}, "ids must be distinct semantic ids of box, 0 to 4"),
+        ({"backbone": "dgcnn"}, "backbone 'dgcnn': choose from fine, light, ssg, msg"),
         ({"mirror": "y"}, "axis 'y': the mean keypoints are not symmetric"),
         ({"precision": "64-bits"}, "64-bits"),
-        ({"ids": "3", "val_split": "none"}, "none of the keypoints is on any cloud of the split 'train'"),
-        ({"ids": "4", "val_split": "one.txt"}, "none of the keypoints is on any cloud of the split"),
+        ({"ids": (3,), "val_split": "none"}, "none of the keypoints is on any cloud of the split 'train'"),
+        ({"ids": (4,), "val_split": "one.txt"}, "none of the keypoints is on any cloud of the split"),
     ],
 )
 def test_a_mistake_leaves_no_folder(box_settings, tmp_path, monkeypatch, change, message):
@@ -334,7 +334,7 @@ def test_mixed_precision_trains(box_settings, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [*({"objective": name} for name in OBJECTIVES), {"objective": "closed_form", "distance": "l2"}, {"sigma": "0.01"}],
+    [*({"objective": name} for name in OBJECTIVES), {"objective": "closed_form", "distance": "l2"}, {"sigma": 0.01}],
 )
 def test_every_objective_trains(box_settings, tmp_path, change):
     train(box_settings(**change), tmp_path / "run")

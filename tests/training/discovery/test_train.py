@@ -145,7 +145,7 @@ def test_the_best_checkpoint_is_that_of_the_smallest_validation_loss(settings, t
     [
         *({"objective": name} for name in DISCOVER_OBJECTIVES),
         {"num_samples": 3},
-        {"relaxation": "straight_through", "sigma": "0.01"},
+        {"relaxation": "straight_through", "sigma": 0.01},
         {"keypoints": 2},
         {"keypoints": 12},
         {"batch_size": 1},

@@ -16,7 +16,7 @@ def make():
     """A module for 64 x 64 images, a batch of three and what it logs; keywords are settings."""
 
     def build(**changes):
-        small = {"size": "64x64", "trunk": "tiny", "deconv_channels": 8, "num_samples": 2}
+        small = {"size": (64, 64), "trunk": "tiny", "deconv_channels": 8, "num_samples": 2}
         settings = ImageSettings(**(small | changes))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -147,7 +147,7 @@ def test_validation_without_a_keypoint_is_told(make):
 
 
 def test_the_rate_falls_after_the_steps(make):
-    module, _, _ = make(lr=0.01, lr_steps="2,3", lr_decay=0.5)
+    module, _, _ = make(lr=0.01, lr_steps=(2, 3), lr_decay=0.5)
     made = module.configure_optimizers()
     optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
     rates = []
@@ -156,7 +156,7 @@ def test_the_rate_falls_after_the_steps(make):
         optimizer.step()
         schedule.step()
     assert rates == [0.01, 0.01, 0.005, 0.0025, 0.0025]
-    for changes in ({"lr_steps": ""}, {"lr_schedule": "constant"}):
+    for changes in ({"lr_steps": ()}, {"lr_schedule": "constant"}):
         assert isinstance(make(**changes)[0].configure_optimizers(), torch.optim.AdamW)
     cycle = make(lr_schedule="onecycle", lr=0.01)[0].configure_optimizers()["lr_scheduler"]
     assert (cycle["interval"], cycle["scheduler"].total_steps) == ("step", 10)

@@ -33,11 +33,11 @@ def test_training_leaves_a_run_folder(dot_run, dot_settings):
 @pytest.mark.parametrize("kind", ["dots", "slices"])
 def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(kind, dot_settings, few_slices, tmp_path):
     if kind == "dots":
-        settings = dot_settings(epochs=2, ema=0.9, lr_steps="1", temperature_schedule="published")
+        settings = dot_settings(epochs=2, ema=0.9, lr_steps=(1,), temperature_schedule="published")
     else:
-        quick = {"size": "32x64", "channels": "4,8", "batch_size": 4, "num_samples": 1}
+        quick = {"size": (32, 64), "channels": (4, 8), "batch_size": 4, "num_samples": 1}
         settings = ImageSettings(
-            data="slices", epochs=2, device="cpu", lr_steps="1", temperature_schedule="published", **quick
+            data="slices", epochs=2, device="cpu", lr_steps=(1,), temperature_schedule="published", **quick
         )
     train_images(settings, tmp_path / "whole")
     stopped = tmp_path / "stopped"
@@ -75,8 +75,8 @@ def test_keypoints_with_depth_are_trained(tmp_path, monkeypatch):
     from pcsargmax.datasets.images import ProceduralFigures
 
     monkeypatch.setattr(ProceduralFigures, "default_items", {"train": 4, "val": 2, "test": 2})
-    quick = {"epochs": 1, "size": "64x64", "trunk": "tiny", "deconv_channels": 8, "batch_size": 2, "num_samples": 1}
-    settings = ImageSettings(data="figures3d", depth_bins=8, device="cpu", lr_steps="", **quick)
+    quick = {"epochs": 1, "size": (64, 64), "trunk": "tiny", "deconv_channels": 8, "batch_size": 2, "num_samples": 1}
+    settings = ImageSettings(data="figures3d", depth_bins=8, device="cpu", lr_steps=(), **quick)
     run = train_images(settings, tmp_path / "run")
     found = run.evaluate()
     assert found["joints"]["num_poses"] == 2

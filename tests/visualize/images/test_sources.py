@@ -38,7 +38,7 @@ def test_a_folder_is_found_with_its_annotations(image_root):
 
 
 def test_splits_are_those_of_the_settings(image_root):
-    settings = ImageSettings(shares="2,0,3")
+    settings = ImageSettings(shares=(2, 0, 3))
     assert len(find_images([str(image_root)], settings, "test")) == 3
     assert len(find_images([str(image_root)], settings, "train")) == 2
 

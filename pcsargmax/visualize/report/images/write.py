@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
+from pcsargmax.settings.texts import as_texts
 from pcsargmax.visualize.page.images import IMAGES
 from pcsargmax.visualize.page.pictures import images_data
 from pcsargmax.visualize.report.assembly import SHAPES, TITLES, Layout, about_run, assemble
@@ -70,6 +71,6 @@ def write_image_report(
 
 
 def _about(run: ImageReport) -> dict[str, str]:
-    metrics, settings = run.metrics, run.metrics["settings"]
+    metrics, settings = run.metrics, as_texts(run.metrics["settings"])
     network = f"U-Net {settings['channels']}" if run.surfaces else f"{settings['trunk']}, input {settings['size']}"
     return about_run(run, method_of(settings), network, f"{1e3 * metrics['seconds_per_image']:.0f} ms an image")
