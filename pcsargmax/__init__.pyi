@@ -43,7 +43,8 @@ from .predictions.image import ImagePrediction, SurfacePrediction
 from .runs.detector import Run
 from .runs.discovery import DiscoverRun
 from .runs.images import ImageRun
-from .runs.load import AnyRun, load_run
+from .runs.kinds import AnyRun
+from .runs.load import load_run
 from .runs.surfaces import SurfaceRun
 from .settings.detector import TrainSettings
 from .settings.discovery import DiscoverSettings

@@ -20,7 +20,18 @@ MODULES = (
     "pcsargmax.visualize.report",
 )
 #: Type aliases and constants, which have no docstring.
-VALUES = {"ABSENT", "SHAPES", "AnyRun", "Basis", "Distance", "Drawable", "Relaxation", "Schedule", "Sites"}
+VALUES = {
+    "ABSENT",
+    "COCO_SIGMAS",
+    "SHAPES",
+    "AnyRun",
+    "Basis",
+    "Distance",
+    "Drawable",
+    "Relaxation",
+    "Schedule",
+    "Sites",
+}
 
 PUBLIC = [(module, name) for module in MODULES for name in import_module(module).__all__]
 

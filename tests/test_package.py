@@ -26,6 +26,36 @@ def test_help_is_light():
     assert loaded_by(code) == []
 
 
+def test_opening_a_run_costs_nothing_until_there_is_one():
+    assert loaded_by("from pcsargmax import load_run") == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "train no/such",
+        "train --root no/such mug",
+        "train-image no/such",
+        "train-image coco --root no/such",
+        "discover no/such",
+        "benchmark no/such",
+        "benchmark mug --root no/such",
+        "evaluate no/such",
+        "predict no/such scan.ply",
+        "view no/such",
+        "report no/such",
+        "robustness no/such",
+        "annotate no/such --names tip",
+        "tables no/such",
+        "data check no/such",
+    ],
+)
+def test_wrong_data_and_runs_are_refused_before_anything_slow_is_imported(arguments):
+    code = f"from pcsargmax.cli import app\ntry:\n    app({arguments.split()!r})\n"
+    code += "except SystemExit as end:\n    assert end.code == 2"
+    assert loaded_by(code) == []
+
+
 def test_every_name_of_the_table_of_contents_is_there():
     assert len(pcsargmax.__all__) > 20
     for name in pcsargmax.__all__:

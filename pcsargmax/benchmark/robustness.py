@@ -23,7 +23,7 @@ from torch_geometric.data import Data
 from pcsargmax.benchmark.robustness_scores import DetectorTally, DiscoveryTally, Sighting, Tally
 from pcsargmax.metrics.perturbations import Perturbed, noisy, rotated, seen_from, thinned
 from pcsargmax.ops.seeds import mix_seed
-from pcsargmax.runs.load import CloudRun
+from pcsargmax.runs.kinds import CloudRun
 from pcsargmax.transforms.augment import Outliers
 
 

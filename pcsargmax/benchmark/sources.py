@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
+from pcsargmax.runs.sources import check_source
 from pcsargmax.settings.discovery import DiscoverSettings
 from pcsargmax.settings.images import OFFICIAL, PROCEDURAL, ImageSettings
 
@@ -36,11 +37,11 @@ def named_sources(data: Sequence[str], root: str = "") -> list[Source]:
     """The sources of categories below `root` and of folders of one's own.
 
     Raises:
-        ValueError: there are no such data, or two of the same name.
+        ValueError, FileNotFoundError: there are no such data, or two of the same name.
     """
     sources = []
     for text in data:
-        _check_there(DiscoverSettings(data=text, root=root or DiscoverSettings().root))
+        check_source(DiscoverSettings(data=text, root=root or DiscoverSettings().root))
         sources.append(Source(_plain_name(text), text, root))
     return _named_once(sources)
 
@@ -55,15 +56,6 @@ def _named_once(sources: list[Source]) -> list[Source]:
 def _plain_name(text: str) -> str:
     """The last part of a path, as a file name."""
     return re.sub(r"[^A-Za-z0-9._]+", "_", Path(os.path.abspath(text)).name).strip("._") or "data"
-
-
-def _check_there(settings: DiscoverSettings) -> None:
-    from pcsargmax.datasets.shapenet import h5_files
-    from pcsargmax.runs.sources import is_folder
-
-    annotations = Path(settings.root) / "annotations" / f"{settings.data}.json"
-    if not (is_folder(settings) or annotations.is_file() or h5_files(settings.root)):
-        raise ValueError(f"{settings.data}: no such folder, and no such category, {annotations} is not there")
 
 
 def data_hash(data: str, root: str) -> str | None:

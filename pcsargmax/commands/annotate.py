@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from pcsargmax.commands.shared.errors import friendly_errors
+from pcsargmax.commands.shared.errors import check_there, friendly_errors
 from pcsargmax.commands.shared.options import MeshFrame
+from pcsargmax.runs.checkpoint import find_checkpoint
 
 if TYPE_CHECKING:
     from pcsargmax.annotate import Session, SlicerStore
@@ -58,6 +59,9 @@ def command(
         pcsargmax annotate ~/scans --names tip,left,right
     """
     with friendly_errors():
+        check_there(paths)
+        if run is not None:
+            find_checkpoint(run)
         from pcsargmax.annotate import KeypointNetStore, Session
         from pcsargmax.annotate.sources import find_landmarks, find_scans
         from pcsargmax.annotate.window.window import annotate

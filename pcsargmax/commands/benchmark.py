@@ -104,6 +104,7 @@ def command(
         pcsargmax benchmark ~/faces --images --recipe light --jobs 2
     """
     with friendly_errors():
+        named = None if procedural else _named_sources(data or [], root, images)
         from pcsargmax.benchmark.worker import Places
         from pcsargmax.runs.base import usable_device
 
@@ -115,7 +116,7 @@ def command(
         first = settings([Source("any", "any")])[0]  # mistakes come out before data are made
         if engine == "processes":  # the machines of a cluster may have what this one has not
             usable_device(first.settings.device)
-        experiments = settings(_sources(data or [], root, images, procedural, models, runs))
+        experiments = settings(named or _procedural_sources(data or [], root, models, runs))
         states = _run(experiments, places, _engine(engine, jobs, threads))
         _tell(states, places)
         if as_json:
@@ -142,14 +143,16 @@ def _kind(unsupervised: bool, images: bool, procedural: bool) -> Kind:
     return "images"
 
 
-def _sources(data: list[str], root: str, images: bool, procedural: bool, models: int, runs: Path) -> list[Source]:
+def _named_sources(data: list[str], root: str, images: bool) -> list[Source]:
+    if not data:
+        known = "data sets" if images else "categories"
+        raise ValueError(f"DATA is missing: name {known} or folders{'' if images else ', or give --procedural'}")
+    return image_sources(data, root) if images else named_sources(data, root)
+
+
+def _procedural_sources(data: list[str], root: str, models: int, runs: Path) -> list[Source]:
     from pcsargmax.commands.shared.progress import progress_bars
 
-    if not procedural:
-        if not data:
-            known = "data sets" if images else "categories"
-            raise ValueError(f"DATA is missing: name {known} or folders{'' if images else ', or give --procedural'}")
-        return image_sources(data, root) if images else named_sources(data, root)
     if root:
         raise ValueError(f"--root is of categories that are there; those of --procedural are made, got {root!r}")
     with progress_bars() as bars:

@@ -9,6 +9,7 @@ import typer
 
 from pcsargmax.commands.shared.errors import friendly_errors
 from pcsargmax.commands.shared.options import chosen_settings, make_run, resumed, run_options, with_settings
+from pcsargmax.runs.sources import check_source
 from pcsargmax.settings.discovery import DISCOVER_RECIPES, DiscoverSettings
 
 
@@ -32,6 +33,7 @@ def discover_command(
         folder = run or Path("runs") / f"{Path(settings.data).name}-discover-{settings.objective}-seed{settings.seed}"
         if resume:
             settings = resumed(DiscoverSettings, folder, given)
+        check_source(settings)
         from pcsargmax.training.discovery.train import discover
 
         make_run(discover, "Discovered", settings, folder, resume, as_json)

@@ -14,6 +14,7 @@ import typer
 from pcsargmax.commands.shared.alike import alike, data_name, method_label, over_seeds, told_apart
 from pcsargmax.commands.shared.errors import friendly_errors
 from pcsargmax.commands.shared.evaluation_options import Checkpoint, Data, Device, check_once, parse_thresholds
+from pcsargmax.runs.checkpoint import find_checkpoint
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -77,6 +78,8 @@ def command(
         pcsargmax robustness runs/mug-soft-* runs/mug-sampling-* --change noise --change view=4,2,1
     """
     with friendly_errors():
+        for run in runs:
+            find_checkpoint(run, checkpoint)
         from pcsargmax.benchmark.robustness import sweep
         from pcsargmax.commands.shared.progress import console, progress_bars
         from pcsargmax.runs.load import load_cloud_run

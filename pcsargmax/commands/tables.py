@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pcsargmax.commands.shared.errors import friendly_errors
+from pcsargmax.commands.shared.errors import check_there, friendly_errors
 
 
 def command(
@@ -52,6 +52,7 @@ def command(
         pcsargmax tables benchmarks/results --table pck --data mug --against soft --format markdown
     """
     with friendly_errors():
+        check_there(results)
         from pcsargmax.benchmark.formats import FORMATS, as_text
         from pcsargmax.benchmark.groups import open_results
         from pcsargmax.benchmark.tables import make_tables

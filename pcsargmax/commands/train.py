@@ -9,6 +9,7 @@ import typer
 
 from pcsargmax.commands.shared.errors import friendly_errors
 from pcsargmax.commands.shared.options import chosen_settings, make_run, resumed, run_options, with_settings
+from pcsargmax.runs.sources import check_source
 from pcsargmax.settings.detector import RECIPES, TrainSettings
 
 
@@ -31,6 +32,7 @@ def train_command(
         folder = run or Path("runs") / f"{Path(settings.data).name}-{settings.objective}-seed{settings.seed}"
         if resume:
             settings = resumed(TrainSettings, folder, given)
+        check_source(settings)
         from pcsargmax.training.detector.train import train
 
         make_run(train, "Trained", settings, folder, resume, as_json)

@@ -9,6 +9,7 @@ import typer
 
 from pcsargmax.commands.shared.errors import friendly_errors
 from pcsargmax.commands.shared.options import given_settings, make_run, resumed, run_options, with_settings
+from pcsargmax.runs.image_sources import check_image_source
 from pcsargmax.settings import presets
 from pcsargmax.settings.images import ImageSettings
 
@@ -40,6 +41,7 @@ def train_command(
         if resume:
             settings = resumed(ImageSettings, folder, given)
         settings.check_effect(given)
+        check_image_source(settings)
         from pcsargmax.training.images.train import train_images
 
         make_run(train_images, "Trained", settings, folder, resume, as_json)

@@ -105,7 +105,7 @@ def read_category(root: str | Path, category: str) -> Category:
         FileNotFoundError: `root` or its folder `annotations` does not exist.
         ValueError: unknown category, malformed JSON (with its line), or a malformed entry (with its model).
     """
-    path = _find_category(Path(root), str(category))
+    path = find_category(Path(root), str(category))
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -174,7 +174,8 @@ def _read_split_file(path: Path, category: Category) -> list[str]:
     return model_ids
 
 
-def _find_category(root: Path, category: str) -> Path:
+def find_category(root: Path, category: str) -> Path:
+    """Return the annotation file of a category, given by its name or class id; the errors of `read_category`."""
     folder = root / "annotations"
     if not folder.is_dir():
         raise FileNotFoundError(

@@ -20,8 +20,6 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from pcsargmax.core.distribution import KeypointDistribution
 
@@ -128,9 +126,9 @@ class Calibration:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        _check_choice("measure", self.measure, get_args(Measure))
-        _check_choice("form", self.form, get_args(RadiusForm))
-        _check_threshold(self.threshold)
+        check_choice("measure", self.measure, get_args(Measure))
+        check_choice("form", self.form, get_args(RadiusForm))
+        check_threshold(self.threshold)
         _check_coverage(self.coverage)
         object.__setattr__(self, "knots", _numbers("knots", self.knots))
         object.__setattr__(self, "probabilities", _numbers("probabilities", self.probabilities))
@@ -192,8 +190,8 @@ class Calibration:
                 raise ValueError(f"{name}: expected shape (n,), n the same for all and >= 1, got {tuple(values.shape)}")
             if not values.isfinite().all():
                 raise ValueError(f"{name}: expected finite numbers, got {values[~values.isfinite()][0].item()}")
-        _check_choice("form", form, get_args(RadiusForm))
-        _check_threshold(threshold)
+        check_choice("form", form, get_args(RadiusForm))
+        check_threshold(threshold)
         measured, spread, error = (values.detach().cpu().double() for values in (measured, spread, error))
         # A map without any spread claims to be exact: where it is not, no multiple of its spread is enough.
         scores = error if form == "plain" else torch.where(error > 0, error / spread, 0.0)
@@ -303,56 +301,6 @@ def conformal_quantile(scores: Tensor, coverage: float) -> float | None:
     return score if math.isfinite(score) else None
 
 
-class CalibrationSamples(Metric):
-    """Collects what a calibration is fitted to, from every visible keypoint, over batches and processes.
-
-    A keypoint that several processes measured counts once, as they all go through the whole validation split.
-
-    Args:
-        measure: see `confidence_measure`.
-        threshold: the error up to which a keypoint is correct, in the unit frame.
-        kwargs: keyword arguments of `torchmetrics.Metric`.
-    """
-
-    full_state_update = False
-    is_differentiable = False
-    samples: list[Tensor]
-
-    def __init__(self, measure: Measure = "threshold_mass", threshold: float = THRESHOLD, **kwargs: Any) -> None:
-        """See the class."""
-        super().__init__(**kwargs)
-        _check_choice("measure", measure, get_args(Measure))
-        _check_threshold(threshold)
-        self.measure: Measure = measure
-        self.threshold = threshold
-        self.add_state("samples", default=[], dist_reduce_fx="cat")
-
-    def update(self, maps: KeypointDistribution, target: Tensor, visible: Tensor) -> None:
-        """Add clouds: their maps and targets (B, K, D) in the unit frame, visible (B, K) bool."""
-        error = torch.linalg.vector_norm(maps.mean - target, dim=-1)
-        measured = confidence_measure(maps, self.measure, self.threshold)
-        # Flat, so that a process without any can still be gathered.
-        self.samples.append(torch.stack([measured, maps.spread, error], dim=-1)[visible].detach().flatten())
-
-    def compute(self) -> Tensor:
-        """Return (n, 3): measure, spread and error of each keypoint."""
-        collected = dim_zero_cat(self.samples) if len(self.samples) else torch.empty(0)
-        return collected.reshape(-1, 3).unique(dim=0)
-
-    def fit(self, form: RadiusForm = "scaled", coverage: float = COVERAGE) -> Calibration:
-        """Return the calibration by what was collected; errors as of `Calibration.fit`."""
-        measured, spread, error = self.compute().unbind(dim=-1)
-        return Calibration.fit(
-            measured,
-            spread,
-            error,
-            measure=self.measure,
-            threshold=self.threshold,
-            form=form,
-            coverage=coverage,
-        )
-
-
 def _numbers(name: str, values: Any) -> tuple[float, ...]:
     """Return finite numbers as a tuple."""
     if not isinstance(values, list | tuple) or not all(_is_number(v) and math.isfinite(v) for v in values):
@@ -364,12 +312,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raise ValueError for a value that is not one of the choices."""
     if value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
 
 
-def _check_threshold(threshold: Any) -> None:
+def check_threshold(threshold: Any) -> None:
+    """Raise ValueError for anything but a positive finite number."""
     if not (_is_number(threshold) and 0 < threshold < math.inf):
         raise ValueError(f"threshold: expected a positive finite number, got {threshold!r}")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 #: Raised when what a checkpoint holds changes.
 CHECKPOINT_VERSION = 2
@@ -39,6 +40,17 @@ def open_checkpoint(path: str | Path, checkpoint: str = "best") -> Checkpoint:
         FileNotFoundError: no checkpoint there.
         ValueError: not a pcsargmax checkpoint, or one of another version.
     """
+    file = find_checkpoint(path, checkpoint)
+    content = read_checkpoint(file)
+    return Checkpoint(_folder_of(Path(path)), file, content["pcsargmax"], content["state_dict"])
+
+
+def find_checkpoint(path: str | Path, checkpoint: str = "best") -> Path:
+    """Return a run folder's checkpoint file, the last one where there is no best one, or the file itself.
+
+    Raises:
+        FileNotFoundError: no checkpoint there.
+    """
     if checkpoint not in ("best", "last"):
         raise ValueError(f"checkpoint must be best or last, got {checkpoint!r}")
     path = Path(path)
@@ -47,12 +59,13 @@ def open_checkpoint(path: str | Path, checkpoint: str = "best") -> Checkpoint:
         file = path / "checkpoints" / "last.ckpt"
     if not file.is_file():
         raise FileNotFoundError(f"{path}: no run there; looked for {file}")
-    content = read_checkpoint(file)
-    return Checkpoint(_folder_of(path), file, content["pcsargmax"], content["state_dict"])
+    return file
 
 
 def read_checkpoint(file: Path) -> dict[str, Any]:
     """Return the content of a checkpoint file of this version."""
+    import torch
+
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError:

@@ -20,7 +20,6 @@ from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.runs.base import BaseRun
 from pcsargmax.runs.checkpoint import Checkpoint
 from pcsargmax.runs.clouds import cloud_prediction, draw_samples, predict_cloud_file
-from pcsargmax.runs.evaluation.detector import Evaluation, Protocol
 from pcsargmax.runs.evaluation.plain import diagonal
 from pcsargmax.runs.prepare import basis_sigma, prepare
 from pcsargmax.runs.sources import open_dataset
@@ -202,6 +201,8 @@ class Run(BaseRun[Data, Prediction]):
         Raises:
             ValueError: arguments that do not fit, or other data than those of the training.
         """
+        from pcsargmax.runs.evaluation.detector import Evaluation, Protocol
+
         protocol = Protocol(thresholds, iou_threshold, average, strict, geodesic, symmetry, seed)
         split = split or self.default_split
         dataset = self.dataset(split)

@@ -20,8 +20,6 @@ from pcsargmax.predictions.cloud import Prediction, Skeleton
 from pcsargmax.runs.base import BaseRun
 from pcsargmax.runs.checkpoint import Checkpoint
 from pcsargmax.runs.clouds import cloud_prediction, draw_samples, predict_cloud_file
-from pcsargmax.runs.evaluation.discovery import DiscoverScorer
-from pcsargmax.runs.evaluation.repeatability import RepeatabilityScorer
 from pcsargmax.runs.prepare import prepare
 from pcsargmax.runs.sources import open_clouds
 from pcsargmax.settings.discovery import DiscoverSettings
@@ -187,6 +185,9 @@ class DiscoverRun(BaseRun[Data, Prediction]):
             JSON-able: what `BaseRun.evaluate` says, "correspondence", what `DiscoverScorer.compute` gives, and
             "repeatability", what `RepeatabilityScorer.compute` gives, or None.
         """
+        from pcsargmax.runs.evaluation.discovery import DiscoverScorer
+        from pcsargmax.runs.evaluation.repeatability import RepeatabilityScorer
+
         split = split or self.default_split
         dataset = self.dataset(split)
         scorer = DiscoverScorer(

@@ -10,6 +10,20 @@ from pcsargmax.datasets.images.dropped import left_out
 from pcsargmax.settings.images import ImageSettings
 
 
+def check_image_source(settings: ImageSettings) -> None:
+    """Refuse images that are not there, before anything slow is imported.
+
+    Raises:
+        ValueError, FileNotFoundError: `settings.data` is neither a known name nor a folder, or the root of official
+            files is not there.
+    """
+    if settings.source == "procedural" or settings.place.is_dir():
+        return
+    if settings.source == "official":
+        raise FileNotFoundError(f"root: no such folder: {settings.place.absolute()}")
+    raise ValueError(f"{settings.data}: no such folder, and not the name of a data set of images")
+
+
 def open_images(settings: ImageSettings, split: str, *, boxes: str | Path | None = None) -> Any:
     """Open a split of what `settings.data` names: official files, procedural images, or a folder.
 
@@ -26,6 +40,7 @@ def open_images(settings: ImageSettings, split: str, *, boxes: str | Path | None
     """
     from pcsargmax.datasets import images
 
+    check_image_source(settings)
     name, place = settings.data, settings.place
     if boxes is not None and name != "coco":
         raise ValueError(f"boxes: expected none for {name}, a detector's boxes are for coco; got {boxes}")
@@ -48,8 +63,6 @@ def open_images(settings: ImageSettings, split: str, *, boxes: str | Path | None
         dataset = openers[name]()
         warn_left_out(dataset, f"{name}, split {split!r}")
         return dataset
-    if not place.is_dir():
-        raise ValueError(f"{name}: no such folder, and not the name of a data set of images")
     return images.ImageFolder(place, split, shares=settings.shares, split_seed=settings.split_seed)
 
 

@@ -20,7 +20,6 @@ from pcsargmax.models.simple_pose import SimplePose
 from pcsargmax.predictions.image import ImagePrediction
 from pcsargmax.runs.base import BaseRun
 from pcsargmax.runs.checkpoint import Checkpoint
-from pcsargmax.runs.evaluation.images import ImageEvaluation
 from pcsargmax.runs.image_sources import open_images
 from pcsargmax.runs.map_frame import MapFrame
 from pcsargmax.runs.networks import build_pose, channels_last
@@ -223,6 +222,8 @@ class ImageRun(BaseRun[ImageItem, ImagePrediction]):
         Raises:
             ValueError: arguments that do not fit, or other data than those of the training.
         """
+        from pcsargmax.runs.evaluation.images import ImageEvaluation
+
         split = split or self.default_split
         boxes = boxes or self.settings.boxes or None
         dataset = self.dataset(split, boxes=boxes)

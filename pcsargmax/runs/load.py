@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
-from pcsargmax.runs.base import usable_device
 from pcsargmax.runs.checkpoint import open_checkpoint
-from pcsargmax.runs.detector import Run
-from pcsargmax.runs.discovery import DiscoverRun
-from pcsargmax.runs.images import ImageRun
-from pcsargmax.runs.surfaces import SurfaceRun
 
-#: A run on clouds.
-CloudRun: TypeAlias = Run | DiscoverRun
-#: A run of any kind.
-AnyRun: TypeAlias = CloudRun | ImageRun | SurfaceRun
-
-_KINDS: dict[str, type[AnyRun]] = {run.kind: run for run in (Run, DiscoverRun, ImageRun, SurfaceRun)}
+if TYPE_CHECKING:
+    from pcsargmax.runs.kinds import AnyRun, CloudRun
 
 
 def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu") -> AnyRun:
@@ -46,9 +37,12 @@ def load_run(path: str | Path, *, checkpoint: str = "best", device: str = "cpu")
         (11, 3)
     """
     content = open_checkpoint(path, checkpoint)
+    from pcsargmax.runs.base import usable_device
+    from pcsargmax.runs.kinds import RUN_BY_KIND
+
     place = usable_device(device)
     try:
-        return _KINDS[content.metadata["kind"]].from_checkpoint(content, place)
+        return RUN_BY_KIND[content.metadata["kind"]].from_checkpoint(content, place)
     except RuntimeError as error:
         raise ValueError(f"{content.file}: a damaged checkpoint: its weights do not fit its settings") from error
     except (KeyError, TypeError, AttributeError, ValueError) as error:

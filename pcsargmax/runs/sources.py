@@ -6,11 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pcsargmax.datasets.keypointnet import KeypointNet
-from pcsargmax.datasets.shapenet import ShapeNetH5, h5_files
+from pcsargmax.datasets.keypointnet_files import find_category
 from pcsargmax.settings.common import CloudSettings
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.settings.discovery import DiscoverSettings
+
+
+def check_source(settings: CloudSettings) -> None:
+    """Refuse data that are not there, before anything slow is imported.
+
+    Raises:
+        ValueError, FileNotFoundError: `settings.data` is neither a folder nor a category below `settings.root`.
+    """
+    if is_folder(settings):
+        return
+    if Path(settings.data).name != settings.data:
+        raise ValueError(f"{settings.data}: no such folder, and not the name of a category")
+    if not (isinstance(settings, DiscoverSettings) and any(Path(settings.root).glob("*.h5"))):
+        find_category(Path(settings.root), settings.data)
 
 
 def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, int], None] | None = None) -> Any:
@@ -21,8 +34,7 @@ def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, i
     """
     from pcsargmax.datasets.keypointnet import KeypointNet
 
-    if not is_folder(settings) and Path(settings.data).name != settings.data:
-        raise ValueError(f"{settings.data}: no such folder, and not the name of a category")
+    check_source(settings)
     if is_folder(settings):
         if settings.ids is not None:
             raise ValueError(f"ids are for KeypointNet's semantic ids; {settings.data} is a folder of landmarks")
@@ -70,6 +82,8 @@ def model_ids(dataset: Any) -> list[str]:
 
 def source_of(settings: DiscoverSettings) -> str:
     """What the data are: "folder", "shapenet_h5" or "category"."""
+    from pcsargmax.datasets.shapenet import h5_files
+
     if is_folder(settings):
         return "folder"
     return "shapenet_h5" if h5_files(settings.root) else "category"
@@ -84,11 +98,13 @@ def open_clouds(settings: DiscoverSettings, split: str, progress: Callable[[int,
     Raises:
         ValueError: neither a folder nor a category; errors of the data sets themselves.
     """
+    from pcsargmax.datasets.keypointnet import KeypointNet
+    from pcsargmax.datasets.shapenet import ShapeNetH5
+
+    check_source(settings)
     source = source_of(settings)
     if source == "folder":
         return open_folder(settings, split, progress, unlabelled=True)
-    if Path(settings.data).name != settings.data:
-        raise ValueError(f"{settings.data}: no such folder, and not the name of a category")
     if source == "shapenet_h5":
         return ShapeNetH5(settings.root, settings.data, split, axes=settings.axes, progress=progress)
     return KeypointNet(settings.root, settings.data, split, progress=progress)

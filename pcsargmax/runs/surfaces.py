@@ -14,12 +14,10 @@ from pcsargmax.core.bases import BASIS_BY_NAME
 from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.datasets.images.item import SurfaceItem
 from pcsargmax.io.images import read_image
-from pcsargmax.metrics import SurfaceError
 from pcsargmax.models.retina_net import RetinaNet, columns, from_columns, surface_rows
 from pcsargmax.predictions.image import SurfacePrediction
 from pcsargmax.runs.base import BaseRun
 from pcsargmax.runs.checkpoint import Checkpoint
-from pcsargmax.runs.evaluation.plain import computed, rounded
 from pcsargmax.runs.image_sources import open_images
 from pcsargmax.runs.networks import build_retina, channels_last
 from pcsargmax.runs.prepare_images import slice_tensor
@@ -128,6 +126,9 @@ class SurfaceRun(BaseRun[SurfaceItem, SurfacePrediction]):
         Raises:
             ValueError: other data than those of the training.
         """
+        from pcsargmax.metrics import SurfaceError
+        from pcsargmax.runs.evaluation.plain import computed, rounded
+
         split = split or self.default_split
         dataset = self.dataset(split)
         scale = dataset.micrometres

@@ -24,7 +24,7 @@ def test_a_folder_is_known_by_its_last_part(landmark_root, tmp_path):
 
 
 def test_data_that_are_not_there_are_named(box_root):
-    with pytest.raises(ValueError, match=r"sphere: no such folder, and no such category, .*sphere.json is not there"):
+    with pytest.raises(ValueError, match=r"category 'sphere' is not annotated in .*, which has: box"):
         named_sources(["box", "sphere"], str(box_root))
 
 

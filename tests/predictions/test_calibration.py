@@ -11,13 +11,8 @@ from sklearn.isotonic import IsotonicRegression
 from pcsargmax.core.bases import Gaussian, Uniform
 from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.core.grid import Grid
-from pcsargmax.predictions.calibration import (
-    Calibration,
-    CalibrationSamples,
-    confidence_measure,
-    conformal_quantile,
-    isotonic,
-)
+from pcsargmax.predictions.calibration import Calibration, confidence_measure, conformal_quantile, isotonic
+from pcsargmax.predictions.calibration_samples import CalibrationSamples
 
 
 def seeded(seed=0):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pcsargmax.runs.base import usable_device, warn_train_overlap
-from pcsargmax.runs.load import AnyRun, load_run
+from pcsargmax.runs.kinds import AnyRun
+from pcsargmax.runs.load import load_run
 
 SPLITS = {"keypoint_detector": "test", "skeleton_merger": "all", "image_keypoints": "test", "image_surfaces": "test"}
 

@@ -20,6 +20,7 @@ from pcsargmax.commands.shared.evaluation_options import (
     check_once,
     parse_thresholds,
 )
+from pcsargmax.runs.checkpoint import find_checkpoint
 
 
 def command(
@@ -53,11 +54,6 @@ def command(
         pcsargmax report runs/mug-sampling-seed0 --against runs/mug-soft-seed0 --out mugs.html
     """
     with friendly_errors():
-        from pcsargmax.commands.report.images import are_images, report_images
-        from pcsargmax.commands.shared.progress import progress_bars
-        from pcsargmax.runs.load import load_run
-        from pcsargmax.visualize.report import check_alike, measure_run, write_report
-
         if shapes < 1:
             raise ValueError(f"shapes must be at least 1, got {shapes}")
         if out is not None and out.is_dir():
@@ -65,6 +61,13 @@ def command(
         if out is not None and out.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"out must be an .html file, got {out}")
         paths = [run] if against is None else [run, against]
+        for path in paths:
+            find_checkpoint(path, checkpoint)
+        from pcsargmax.commands.report.images import are_images, report_images
+        from pcsargmax.commands.shared.progress import progress_bars
+        from pcsargmax.runs.load import load_run
+        from pcsargmax.visualize.report import check_alike, measure_run, write_report
+
         opened: list[Any] = [load_run(path, checkpoint=checkpoint, device=device) for path in paths]
         check_once(opened)
         if are_images(opened):

@@ -12,7 +12,7 @@ import typer
 from pcsargmax.commands.shared.evaluation_options import parse_thresholds
 
 if TYPE_CHECKING:
-    from pcsargmax.visualize.images.sources import AnyRun
+    from pcsargmax.runs.kinds import AnyImageRun
 
 
 def are_images(runs: Sequence[Any]) -> bool:
@@ -28,7 +28,7 @@ def are_images(runs: Sequence[Any]) -> bool:
 
 
 def report_images(
-    runs: Sequence[AnyRun],
+    runs: Sequence[AnyImageRun],
     split: str,
     out: Path | None,
     *,

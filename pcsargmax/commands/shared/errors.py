@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+
+def check_there(names: Iterable[str | Path], *, categories: bool = False) -> None:
+    """Refuse a path that does not exist, before anything slow is imported.
+
+    Args:
+        names: files and folders.
+        categories: whether a plain name without a suffix may be that of a category.
+
+    Raises:
+        FileNotFoundError: naming the first that is missing.
+    """
+    for name in names:
+        path = Path(name)
+        if not (path.exists() or (categories and path.name == str(name) and not path.suffix)):
+            raise FileNotFoundError(f"{name}: no such file or folder")
 
 
 @contextmanager

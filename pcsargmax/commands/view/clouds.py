@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pcsargmax.commands.shared.errors import friendly_errors
+from pcsargmax.commands.shared.errors import check_there, friendly_errors
 from pcsargmax.settings.common import method_name
 
 if TYPE_CHECKING:
@@ -130,6 +130,8 @@ def command(
         pcsargmax view runs/faces-sampling-seed0 photo.jpg --save photo.png
     """
     with friendly_errors():
+        checkpoint, named = _run_and_data([text for text in (run, *(data or [])) if text is not None])
+        check_there(named, categories=True)
         from pcsargmax.commands.view.images import is_images, refuse, view_images
         from pcsargmax.commands.view.outputs import View, check_counts, check_outputs, show_view, write_view
         from pcsargmax.visualize.look import Look
@@ -147,7 +149,6 @@ def command(
             labels=labels is not False,
         )
         camera: dict[str, Any] = {"azimuth": azimuth, "elevation": elevation, **_size(size)}
-        checkpoint, named = _run_and_data([text for text in (run, *(data or [])) if text is not None])
         _check_options(samples, checkpoint, against)
         runs = [_open(each, device) for each in (checkpoint, against) if each is not None]
         if is_images(runs, named):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from pcsargmax.runs.kinds import AnyImageRun
     from pcsargmax.visualize.images import Drawable
-    from pcsargmax.visualize.images.sources import AnyRun, Source
+    from pcsargmax.visualize.images.sources import Source
 
 #: How many images one file can hold.
 _MOST = {"html": 400, "sheet": 100}
@@ -70,7 +71,7 @@ def refuse(given: dict[str, bool]) -> None:
 
 
 def view_images(
-    runs: Sequence[AnyRun],
+    runs: Sequence[AnyImageRun],
     data: list[str],
     outputs: dict[str, Path],
     *,
@@ -120,7 +121,7 @@ def view_images(
         _show(view)
 
 
-def _sources(runs: Sequence[AnyRun], data: list[str], split: str, root: Path | None) -> list[Source]:
+def _sources(runs: Sequence[AnyImageRun], data: list[str], split: str, root: Path | None) -> list[Source]:
     from pcsargmax.settings.images import ImageSettings
     from pcsargmax.visualize.images.sources import find_images, run_images
 
@@ -147,7 +148,7 @@ def _check_keypoint(keypoint: str | None, names: Sequence[str], whose: str) -> N
         raise ValueError(f"keypoint must be one of {', '.join(names)}{whose}, got {keypoint!r}")
 
 
-def _say_seen(run: AnyRun, sources: Sequence[Source]) -> None:
+def _say_seen(run: AnyImageRun, sources: Sequence[Source]) -> None:
     """Say how many images a run knows already: it looks better on them than it is."""
     from pcsargmax.commands.shared.progress import console
 
@@ -157,7 +158,7 @@ def _say_seen(run: AnyRun, sources: Sequence[Source]) -> None:
         console.print(said, highlight=False, soft_wrap=True)
 
 
-def _titles(runs: Sequence[AnyRun], data: str) -> tuple[str, str]:
+def _titles(runs: Sequence[AnyImageRun], data: str) -> tuple[str, str]:
     """What is shown, or the first of these that tells two runs apart: method, folder, checkpoint."""
     from pcsargmax.visualize.report.images.write import method_of
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
-from torchmetrics import Metric
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
 
 
 def diagonal(points: Tensor) -> float:
@@ -15,8 +17,14 @@ def diagonal(points: Tensor) -> float:
 
 
 def computed(metric: Metric) -> dict[str, Any]:
-    """What a metric computes, as JSON-able values."""
-    return {name: plain(value) for name, value in metric.compute().items()}
+    """What a metric computes, as JSON-able values.
+
+    torchmetrics hands out a tensor of one element as a number; what is listed per keypoint or surface stays a list.
+    """
+    found = {name: plain(value) for name, value in metric.compute().items()}
+    return {
+        name: [value] if "_per_" in name and not isinstance(value, list) else value for name, value in found.items()
+    }
 
 
 def plain(values: Tensor) -> Any:

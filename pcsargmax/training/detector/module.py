@@ -13,7 +13,8 @@ from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.metrics import PCK
 from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling
 from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
-from pcsargmax.predictions.calibration import Calibration, CalibrationSamples
+from pcsargmax.predictions.calibration import Calibration
+from pcsargmax.predictions.calibration_samples import CalibrationSamples
 from pcsargmax.runs.prepare import basis_sigma
 from pcsargmax.runs.symmetry import choose_labeling
 from pcsargmax.settings.detector import TrainSettings

@@ -20,7 +20,7 @@ from pcsargmax.visualize.clouds.annotation import annotated
 if TYPE_CHECKING:
     from pcsargmax.io.clouds import Cloud
     from pcsargmax.io.markups import Frame, Landmarks
-    from pcsargmax.runs.load import CloudRun
+    from pcsargmax.runs.kinds import CloudRun
 
 #: Points that are taken of a mesh where no run says how many it takes.
 MESH_POINTS = 2048

@@ -23,7 +23,7 @@ from pcsargmax.visualize.clouds.shapes import (
 )
 
 if TYPE_CHECKING:
-    from pcsargmax.runs.load import CloudRun
+    from pcsargmax.runs.kinds import CloudRun
     from pcsargmax.settings.common import RunSettings
     from pcsargmax.settings.discovery import DiscoverSettings
 

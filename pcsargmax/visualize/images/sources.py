@@ -17,11 +17,8 @@ from pcsargmax.visualize.clouds.sources import Predictions
 from pcsargmax.visualize.images.picture import Drawable, picture_of
 
 if TYPE_CHECKING:
-    from pcsargmax.runs.images import ImageRun
-    from pcsargmax.runs.surfaces import SurfaceRun
+    from pcsargmax.runs.kinds import AnyImageRun
     from pcsargmax.settings.images import ImageSettings
-
-    AnyRun: TypeAlias = ImageRun | SurfaceRun
 
 #: What an image is read as.
 _Item: TypeAlias = "ImageItem | SurfaceItem | ImagePrediction | SurfacePrediction"
@@ -90,7 +87,7 @@ def find_images(data: Sequence[str], settings: ImageSettings | None = None, spli
     return sources
 
 
-def run_images(run: AnyRun, split: str = "") -> list[Source]:
+def run_images(run: AnyImageRun, split: str = "") -> list[Source]:
     """The images of a split of the run's own data; empty: that which it is measured on."""
     return dataset_sources(run.dataset(split or run.default_split))
 
@@ -101,7 +98,7 @@ def dataset_sources(dataset: Any) -> list[Source]:
     return [Source(name, lambda i=i: dataset[i], names) for i, name in enumerate(dataset.names)]  # type: ignore[misc]
 
 
-def predicted_images(run: AnyRun, sources: Sequence[Source], *, flip_test: bool = False) -> Sequence[Drawable]:
+def predicted_images(run: AnyImageRun, sources: Sequence[Source], *, flip_test: bool = False) -> Sequence[Drawable]:
     """What a run finds in images, with the truth where they are annotated with its own keypoints or surfaces.
 
     Args:

@@ -107,7 +107,7 @@ def test_without_a_screen_the_outputs_are_named(cli_error, image_run):
         (["--first", 9], "first must be 1 to 3, the number of images, got 9"),
         (["--count", -1], "count must not be negative, got -1"),
         (["--ellipsoids", 3], "ellipsoids: expected 0, 1 or 2, got 3"),
-        (["nowhere.png"], "no such image, folder or data set of images: nowhere.png"),
+        (["nowhere.png"], "nowhere.png: no such file or folder"),
     ],
 )
 def test_mistakes_are_one_line(cli_error, image_run, arguments, message):

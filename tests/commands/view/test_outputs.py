@@ -10,10 +10,10 @@ from pcsargmax.commands.view.outputs import check_counts
 
 #: What draws: the file of the package that it is in, and how many of its positional arguments are predictions.
 DRAWN = {
-    "render": ("clouds.scene", 1),
-    "render_pair": ("clouds.scene", 2),
-    "turntable": ("clouds.turntable", 1),
-    "contact_sheet": ("clouds.sheet", 1),
+    "render": ("scene", 1),
+    "render_pair": ("scene", 2),
+    "turntable": ("turntable", 1),
+    "contact_sheet": ("sheet", 1),
 }
 
 

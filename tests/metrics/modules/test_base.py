@@ -7,7 +7,7 @@ import torch
 
 from pcsargmax import metrics
 from pcsargmax.metrics.modules.base import BootstrapMetric
-from pcsargmax.predictions.calibration import CalibrationSamples
+from pcsargmax.predictions.calibration_samples import CalibrationSamples
 
 TRUTH = {
     "images": [{"id": 1, "width": 9, "height": 9, "file_name": "1.png"}],

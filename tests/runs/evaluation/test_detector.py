@@ -294,7 +294,8 @@ def test_geodesic_pck_of_a_run_is_that_of_the_annotated_points(run):
         errors = away[np.arange(5), one.point_index][item.keypoint_visible[0]]
         shares.append((errors < 0.05).mean())
     assert found["geodesic"]["snapped"]["pck@0.05"] == pytest.approx(np.mean(shares))
-    assert found["geodesic"]["snapped"]["mean_error"] >= found["snapped"]["mean_error"]
+    # a way along the cloud is no shorter than the straight one, up to single precision
+    assert found["geodesic"]["snapped"]["mean_error"] >= found["snapped"]["mean_error"] * (1 - 1e-6)
     assert set(ON_CLOUD) < set(found["geodesic"])
     assert found["symmetric"] is None
 

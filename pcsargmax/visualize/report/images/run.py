@@ -12,8 +12,8 @@ from pcsargmax.settings.common import method_name
 from pcsargmax.visualize.report.base import Report, Traits, described
 
 if TYPE_CHECKING:
+    from pcsargmax.runs.kinds import AnyImageRun
     from pcsargmax.visualize.images.picture import Drawable
-    from pcsargmax.visualize.images.sources import AnyRun
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def _traits(run: str, surfaces: bool, names: Sequence[str], unit: str | None) ->
 ImageReports = Mapping[str, ImageReport]
 
 
-def measure_image_run(run: AnyRun, split: str = "", **options: Any) -> ImageReport:
+def measure_image_run(run: AnyImageRun, split: str = "", **options: Any) -> ImageReport:
     r"""Evaluate a run.
 
     What it finds is not kept, as the images of a large set would not fit in memory: the few that are drawn are looked
@@ -102,7 +102,7 @@ def measure_image_run(run: AnyRun, split: str = "", **options: Any) -> ImageRepo
         >>> _ = Path("dots/points.csv").write_text("\n".join(table))
         >>> settings = ImageSettings(data="./dots", trunk="tiny", deconv_channels=8, num_samples=2, epochs=1)
         >>> report = measure_image_run(train_images(settings, "runs/dots"))
-        >>> report.surfaces, len(report.image_names)
+        >>> report.surfaces, len(report.item_names)
         (False, 2)
     """
     from pcsargmax.runs.surfaces import SurfaceRun
@@ -135,7 +135,7 @@ def method_of(settings: Mapping[str, Any]) -> str:
     return method_name(settings["basis"] if objective == "sampling" else objective, settings["num_samples"])
 
 
-def check_alike(*runs: AnyRun) -> None:
+def check_alike(*runs: AnyImageRun) -> None:
     """Find out, before anything is measured, whether runs can stand beside one another in a report.
 
     Raises:
