@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock
-
 from pcsargmax.runs.sources import check_source
 from pcsargmax.settings.discovery import DiscoverSettings
 from pcsargmax.settings.images import OFFICIAL, PROCEDURAL, ImageSettings
@@ -136,6 +134,8 @@ def procedural_sources(
     Raises:
         ValueError: an unknown category, or too few models.
     """
+    from filelock import FileLock
+
     from pcsargmax.datasets import make_procedural
     from pcsargmax.datasets.procedural import FAMILIES
 

@@ -3,6 +3,7 @@
 It looks at nothing of a cloud but its box, so what a detector scores above it is what learning adds.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -67,6 +68,23 @@ class Template:
         """Keypoints (K, 3), float64, for a cloud pos (N, 3), both in raw units."""
         low, extent = bounding_box(pos, name="pos")
         return low + self.relative.to(pos.device) * extent
+
+    def mean_error(self, items: Iterable[Any], unit: str) -> float:
+        """Return the mean distance of the template from the visible keypoints of cloud items.
+
+        Args:
+            items: as in `fit`.
+            unit: "raw", or "diagonal" for shares of each cloud's bounding-box diagonal.
+
+        Returns:
+            The mean over all visible keypoints; NaN where there are none.
+        """
+        errors = []
+        for number, item in enumerate(items):
+            keypoints, visible = _keypoints(item, number)
+            length = 1.0 if unit == "raw" else bounding_box(item.pos)[1].norm()
+            errors.append((self.predict(item.pos) - keypoints).norm(dim=-1)[visible] / length)
+        return float(torch.cat(errors).mean()) if errors else math.nan
 
     @property
     def usual(self) -> Tensor:

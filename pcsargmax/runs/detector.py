@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +26,13 @@ from pcsargmax.runs.sources import open_dataset
 from pcsargmax.settings.detector import TrainSettings
 
 
+class Validation(NamedTuple):
+    """Mean errors on the validation split, in the unit of the run."""
+
+    mean_error: float
+    template_mean_error: float
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Run(BaseRun[Data, Prediction]):
     """A trained detector with its settings, keypoint names, template and calibration.
@@ -35,6 +42,8 @@ class Run(BaseRun[Data, Prediction]):
         unit: "raw" or "diagonal", what PCK thresholds are multiples of.
         template: the mean keypoints of the training set, the baseline of every evaluation.
         calibration: of confidence and radius on the validation split; None where the run had none.
+        validation: mean errors on the validation split; None where the run had none, was trained up to symmetry, or is
+            of an earlier version.
         detector: the network, in evaluation mode.
 
     Example:
@@ -58,6 +67,7 @@ class Run(BaseRun[Data, Prediction]):
     unit: str
     template: Template
     calibration: Calibration | None
+    validation: Validation | None = None
     detector: KeypointDetector
 
     @classmethod
@@ -68,12 +78,13 @@ class Run(BaseRun[Data, Prediction]):
 
     @classmethod
     def _fields(cls, settings: TrainSettings, metadata: dict[str, Any]) -> dict[str, Any]:
-        calibration = metadata["calibration"]
+        calibration, validation = metadata["calibration"], metadata.get("validation")
         return {
             "unit": metadata["unit"],
             "source": metadata["source"],
             "template": Template.from_dict(metadata["template"]),
             "calibration": None if calibration is None else Calibration.from_dict(calibration),
+            "validation": None if validation is None else Validation(**validation),
         }
 
     @torch.inference_mode()

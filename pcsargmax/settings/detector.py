@@ -35,6 +35,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "paper": {},
     # One cycle to a higher rate; the moving average of the weights is what is evaluated.
     "onecycle": {"epochs": 120, "lr": 4.5e-3, "lr_schedule": "onecycle", "ema": 0.99},
+    # The same for landmarks that lie between the points of a cloud, as those of scans do.
+    "scans": {"epochs": 120, "lr": 4.5e-3, "lr_schedule": "onecycle", "ema": 0.99, "expectation_weight": 1.0},
     # A small network, trained in minutes on one core; for comparing methods on procedural shapes, and for a first look.
     "light": {"backbone": "light", "epochs": 60, "lr": 6e-3, "lr_schedule": "onecycle", "ema": 0.99},
 }

@@ -139,6 +139,12 @@ def test_what_is_annealed_over_the_training_cannot(trained, cli_error, tmp_path,
 def test_a_folder_of_ones_own_trains(trained, landmark_root):
     _, settings = trained(*QUICK, "--num-points", 100, data=landmark_root)
     assert settings.data == str(landmark_root)
+    assert (settings.lr_schedule, settings.expectation_weight) == ("onecycle", 1.0)  # the recipe scans
+
+
+def test_a_category_is_trained_as_in_the_paper(trained):
+    _, settings = trained(*QUICK)
+    assert (settings.lr_schedule, settings.expectation_weight) == ("halving", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +159,10 @@ def test_a_folder_of_ones_own_trains(trained, landmark_root):
             "--relaxation 'hard': choose from gumbel_softmax, published, straight_through",
         ),
         (("box", "--objective", "soft_vr", "--sigma", "0"), "sigma 0.0: expected a width above 0, the unit of length"),
-        (("box", "--recipe", "slow"), "--recipe 'slow': unknown recipe; choose from paper, onecycle, light"),
+        (
+            ("box", "--recipe", "slow"),
+            "--recipe 'slow': unknown recipe; choose from auto, paper, onecycle, scans, light",
+        ),
         (("box", "--backbone", "dgcnn"), "--backbone 'dgcnn': choose from fine, light, ssg, msg"),
         (("box", "--device", "tpu"), "--device 'tpu': choose from auto, cpu, cuda, mps"),
         (("box", "--precision", "3"), "--precision '3': choose from 32-true, 16-mixed, bf16-mixed"),

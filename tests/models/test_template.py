@@ -31,6 +31,14 @@ def test_fit_and_predict_by_hand():
     torch.testing.assert_close(predicted, torch.tensor([[4.0, 9.0, 2.0]], dtype=torch.float64))
 
 
+def test_the_mean_error_is_over_visible_keypoints_in_either_unit():
+    template = Template(torch.tensor([[0.5, 0.5, 0.5], [0.0, 0.0, 0.0]], dtype=torch.float64), torch.tensor([1, 1]))
+    box = UNIT_BOX * torch.tensor([3.0, 4.0, 12.0])  # its diagonal is 13
+    items = [item(box, [[1.5, 2, 7.3], [0, 0, 0]]), item(box, [[1.5, 4.6, 6], [9, 9, 9]], [True, False])]
+    assert template.mean_error(items, "raw") == pytest.approx((1.3 + 0 + 2.6) / 3)
+    assert template.mean_error(items, "diagonal") == pytest.approx((0.1 + 0 + 0.2) / 3)
+
+
 def test_exact_where_shapes_differ_by_axis_scale_and_place_only():
     generator = torch.Generator().manual_seed(0)
     cloud, keypoints = torch.rand(50, 3, generator=generator), torch.rand(4, 3, generator=generator)

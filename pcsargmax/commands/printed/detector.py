@@ -48,12 +48,31 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         )
         Console().print(_table(title, told, shares))
     for line in (
+        *_template_warning(metrics),
         *presence_lines(metrics),
         *symmetry_lines(metrics),
         confidence_text(metrics),
         *calibration_lines(metrics),
     ):
         typer.echo(line)
+
+
+def template_warning(error: float | None, template_error: float | None, unit: str, split: str) -> list[str]:
+    """Return a line that says so where a detector does not beat the template on a split, else none."""
+    if error is None or template_error is None or error < template_error:
+        return []
+    return [
+        f"This detector does not beat the template on the split {split!r}: mean error {error:.4f}, template "
+        f"{template_error:.4f} ({UNITS[unit]}). Do not use its positions. Train longer (--epochs), by another recipe "
+        "(--recipe scans), or look for wrong landmarks (pcsargmax data check DATA)."
+    ]
+
+
+def _template_warning(metrics: dict[str, Any]) -> list[str]:
+    if metrics["settings"].get("symmetry", "none") != "none":
+        return []  # such a detector may rightly have learnt another labelling than the annotated one
+    error, template = (metrics[estimate]["mean_error"] for estimate in ("expectation", "template"))
+    return template_warning(error, template, metrics["unit"], metrics["split"])
 
 
 def _table(title: str, values: dict[str, Any], names: list[str]) -> Table:

@@ -88,12 +88,20 @@ def run_options(
 
 
 def chosen_settings(
-    kind: type[S], context: typer.Context, options: dict[str, Any], recipes: dict[str, dict[str, Any]], recipe: str
+    kind: type[S],
+    context: typer.Context,
+    options: dict[str, Any],
+    recipes: dict[str, dict[str, Any]],
+    recipe: str,
+    *own: str,
 ) -> tuple[S, dict[str, Any]]:
-    """Return the settings of defaults, recipe and command line, the later ones winning, and those given on the last."""
+    """Return the settings of defaults, recipe and command line, the later ones winning, and those given on the last.
+
+    `own` are names of the command's that stand for one of the recipes.
+    """
     given = given_settings(kind, context, options)
     if recipe not in recipes:
-        raise ValueError(f"--recipe {recipe!r}: unknown recipe; choose from {', '.join(recipes)}")
+        raise ValueError(f"--recipe {recipe!r}: unknown recipe; choose from {', '.join([*own, *recipes])}")
     if not options["data"]:
         raise ValueError("DATA is missing: name a category or a folder")
     return kind(**(recipes[recipe] | given)), given
@@ -129,7 +137,13 @@ def resumed(kind: type[S], folder: Path, given: dict[str, Any]) -> S:
 
 
 def make_run(
-    function: Callable[..., Any], told: str, settings: RunSettings, folder: Path, resume: bool, as_json: bool
+    function: Callable[..., Any],
+    told: str,
+    settings: RunSettings,
+    folder: Path,
+    resume: bool,
+    as_json: bool,
+    notes: Callable[[Any], list[str]] = lambda run: [],
 ) -> None:
     """Train with progress bars, and print where the run is and what to do next.
 
@@ -140,6 +154,7 @@ def make_run(
         folder: of the run.
         resume: go on with it.
         as_json: print JSON instead.
+        notes: called with the finished run; the lines to print about it.
     """
     from pcsargmax.commands.shared.progress import console, progress_bars, quiet_lightning, training_progress
     from pcsargmax.training.loop import is_rank_zero
@@ -154,4 +169,6 @@ def make_run(
         typer.echo(json.dumps({"run": str(folder), "checkpoint": str(run.checkpoint)}))
         return
     console.print(f"{told}: {run.checkpoint}")
+    for line in notes(run):
+        console.print(line, highlight=False)
     console.print(f"Next:    pcsargmax evaluate {folder}\n         pcsargmax view {folder}", highlight=False)

@@ -36,6 +36,8 @@ class DetectorModule(RunModule):
         settings: of the run.
         length_unit: "raw" or "diagonal": what the thresholds of the validation PCK are multiples of.
         metadata: plain values kept in the checkpoint, from which a run is opened again.
+        template_error: mean error of the template on the validation split, in the unit of `length_unit`; it is kept in
+            the checkpoint beside the detector's, which may not beat it. None where they are not compared.
 
     Attributes:
         calibration: fitted at the end of each validation to the weights that were validated, the averaged ones where
@@ -54,10 +56,16 @@ class DetectorModule(RunModule):
     calibration: Calibration | None
 
     def __init__(
-        self, detector: KeypointDetector, settings: TrainSettings, length_unit: str, metadata: dict[str, Any]
+        self,
+        detector: KeypointDetector,
+        settings: TrainSettings,
+        length_unit: str,
+        metadata: dict[str, Any],
+        template_error: float | None = None,
     ) -> None:
         super().__init__(settings, metadata)
-        self.detector, self.length_unit = detector, length_unit
+        self.detector, self.length_unit, self.template_error = detector, length_unit, template_error
+        self.validation_error: float | None = None
         self.objective, self.comparison = make_objective(settings), make_comparison(settings)
         self.val_pck = PCK(num_bootstrap=0)
         self.val_symmetric_pck = PCK(num_bootstrap=0)
@@ -105,6 +113,7 @@ class DetectorModule(RunModule):
     def on_validation_epoch_end(self) -> None:
         """Log what was collected, and calibrate by it."""
         found = self.val_pck.compute()
+        self.validation_error = float(found["mean_error"])
         shares = self._log_pck("val", found)
         if self.settings.symmetry != "none":
             found = self.val_symmetric_pck.compute()
@@ -134,11 +143,14 @@ class DetectorModule(RunModule):
         return torch.optim.lr_scheduler.StepLR(optimizer, self.settings.lr_period, gamma=0.5)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what is needed to open the run, and the calibration."""
+        """Keep what is needed to open the run, the calibration, and the errors on the validation split."""
         calibration = None if self.calibration is None else self.calibration.to_dict()
-        checkpoint["pcsargmax"] = self.metadata | {"calibration": calibration}
+        errors = {"mean_error": self.validation_error, "template_mean_error": self.template_error}
+        validation = None if None in errors.values() else errors
+        checkpoint["pcsargmax"] = self.metadata | {"calibration": calibration, "validation": validation}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the calibration, in case the weights are saved again without another validation."""
+        """Take up what the last validation left, in case the weights are saved again without another validation."""
         kept = checkpoint["pcsargmax"].get("calibration")
         self.calibration = None if kept is None else Calibration.from_dict(kept)
+        self.validation_error = (checkpoint["pcsargmax"].get("validation") or {}).get("mean_error")

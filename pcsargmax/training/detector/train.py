@@ -97,12 +97,16 @@ def _prepare(settings: TrainSettings, progress: Progress) -> Task:
         clouds = prepared(held_out, "preparing validation clouds", settings.val_split, 360)
         validation = PreparedClouds(clouds, detector.backbone)
     unit = settings.unit if settings.unit != "auto" else "diagonal" if is_folder(settings) else "raw"
+    template = Template.fit(raw[i] for i in range(len(raw)))
+    template_error = None
+    if held_out is not None and settings.symmetry == "none":
+        template_error = template.mean_error((held_out[i] for i in range(len(held_out))), unit)
     metadata = metadata_of(
         Run,
         settings,
         splits,
         unit=unit,
         source="folder" if is_folder(settings) else "category",
-        template=Template.fit(raw[i] for i in range(len(raw))).to_dict(),
+        template=template.to_dict(),
     )
-    return Task(DetectorModule(detector, settings, unit, metadata), training, validation)
+    return Task(DetectorModule(detector, settings, unit, metadata, template_error), training, validation)

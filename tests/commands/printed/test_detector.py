@@ -1,6 +1,14 @@
 import json
 
-from pcsargmax.commands.printed.detector import calibration_lines, confidence_text, presence_lines, print_metrics
+import pytest
+
+from pcsargmax.commands.printed.detector import (
+    calibration_lines,
+    confidence_text,
+    presence_lines,
+    print_metrics,
+    template_warning,
+)
 
 
 def test_a_line_tells_of_confidence_and_radius(cli, box_copy):
@@ -59,3 +67,24 @@ def test_a_table_of_numbers_that_are_not_there(cli, box_copy, tmp_path, monkeypa
     metrics = json.loads((box_copy / "metrics-one.json").read_text())
     metrics["expectation"]["mean_error"] = None
     print_metrics(metrics)
+
+
+def test_a_detector_that_does_not_beat_the_template_is_called_so(cli, box_copy):
+    text = cli("evaluate", box_copy).stdout
+    metrics = json.loads((box_copy / "metrics-test.json").read_text())
+    error, template = (metrics[estimate]["mean_error"] for estimate in ("expectation", "template"))
+    assert ("does not beat the template on the split 'test'" in text) == (error >= template)
+    (line,) = template_warning(0.0515, 0.0124, "diagonal", "test")
+    assert "mean error 0.0515, template 0.0124 (shares of the bounding-box diagonal)" in line
+    assert template_warning(0.01, 0.0124, "raw", "val") == []
+    assert template_warning(None, 0.0124, "raw", "val") == []
+
+
+@pytest.mark.parametrize(("symmetry", "said"), [("none", True), ("reflection", False)])
+def test_a_detector_trained_up_to_symmetry_is_not_held_against_the_template(cli, box_copy, capsys, symmetry, said):
+    cli("evaluate", box_copy)
+    metrics = json.loads((box_copy / "metrics-test.json").read_text())
+    metrics["expectation"]["mean_error"] = 2 * metrics["template"]["mean_error"]
+    metrics["settings"]["symmetry"] = symmetry
+    print_metrics(metrics)
+    assert ("does not beat the template" in capsys.readouterr().out) == said

@@ -176,12 +176,23 @@ def test_a_checkpoint_holds_the_metadata(make):
     module, _, _ = make()
     checkpoint = {}
     module.on_save_checkpoint(checkpoint)
-    assert checkpoint == {"pcsargmax": {"version": 1, "calibration": None}}
+    assert checkpoint == {"pcsargmax": {"version": 1, "calibration": None, "validation": None}}
     module.calibration = Calibration.fit(*[torch.arange(1.0, 12)] * 3)
     module.on_save_checkpoint(checkpoint)
-    assert checkpoint == {"pcsargmax": {"version": 1, "calibration": module.calibration.to_dict()}}
+    assert checkpoint["pcsargmax"]["calibration"] == module.calibration.to_dict()
     other, _, _ = make()
     other.on_load_checkpoint(checkpoint)
     assert other.calibration == module.calibration
-    other.on_load_checkpoint({"pcsargmax": {"version": 1, "calibration": None}})
+    other.on_load_checkpoint({"pcsargmax": {"version": 1, "calibration": None, "validation": None}})
     assert other.calibration is None
+
+
+def test_a_checkpoint_holds_the_errors_of_detector_and_template(make):
+    module, _, _ = make()
+    module.template_error, module.validation_error = 0.25, 0.125
+    checkpoint = {}
+    module.on_save_checkpoint(checkpoint)
+    assert checkpoint["pcsargmax"]["validation"] == {"mean_error": 0.125, "template_mean_error": 0.25}
+    other, _, _ = make()
+    other.on_load_checkpoint(checkpoint)
+    assert other.validation_error == 0.125
