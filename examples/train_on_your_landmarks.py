@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from pcsargmax import LandmarkFolder, TrainSettings, load_run, train
+from pcsargmax.settings.detector import RECIPES
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("folder", type=Path)
@@ -23,7 +24,8 @@ print(f"{len(scans)} scans, landmarks {', '.join(scans.keypoint_names)}")
 
 # No split files: train, val and test are drawn by seed and share, the same on every machine.
 settings = TrainSettings(
-    data=str(arguments.folder), epochs=arguments.epochs, lr=4.5e-3, lr_schedule="onecycle", ema=0.99
+    data=str(arguments.folder),
+    **RECIPES["scans"] | {"epochs": arguments.epochs},
 )
 run = load_run(arguments.run) if arguments.run.exists() else train(settings, arguments.run)
 

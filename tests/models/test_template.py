@@ -1,7 +1,5 @@
 import json
-import os
 from itertools import chain
-from pathlib import Path
 
 import pytest
 import torch
@@ -117,11 +115,8 @@ def test_bad_stored_values_are_named():
 
 
 @pytest.mark.filterwarnings("ignore:.* are not on disk:UserWarning")
-def test_known_figures_of_keypointnet_mugs(tmp_path, monkeypatch):
-    beside = Path(__file__).resolve().parents[1].parent / "shared" / "data"
-    root = Path(os.environ.get("PCSARGMAX_SHARED_DATA", beside)) / "keypointnet"
-    if not (root / "annotations" / "mug.json").is_file():
-        pytest.skip("real data: annotations/mug.json is not in the keypointnet folder of PCSARGMAX_SHARED_DATA")
+def test_known_figures_of_keypointnet_mugs(shared_data, tmp_path, monkeypatch):
+    root = shared_data / "keypointnet"
     from pcsargmax.datasets.keypointnet import KeypointNet
 
     monkeypatch.setenv("PCSARGMAX_CACHE", str(tmp_path))
