@@ -58,13 +58,14 @@ def print_metrics(metrics: dict[str, Any]) -> None:
 
 
 def template_warning(error: float | None, template_error: float | None, unit: str, split: str) -> list[str]:
-    """Return a line that says so where a detector does not beat the template on a split, else none."""
+    """Return lines that say so where a detector does not beat the template on a split, else none."""
     if error is None or template_error is None or error < template_error:
         return []
     return [
-        f"This detector does not beat the template on the split {split!r}: mean error {error:.4f}, template "
-        f"{template_error:.4f} ({UNITS[unit]}). Do not use its positions. Train longer (--epochs), by another recipe "
-        "(--recipe scans), or look for wrong landmarks (pcsargmax data check DATA)."
+        f"This detector does not beat the template on the split {split!r}:",
+        f"mean error {error:.4f}, template {template_error:.4f} ({UNITS[unit]}).",
+        "Do not use its positions. Train longer (--epochs) or by another recipe",
+        "(--recipe scans), or look for wrong landmarks: pcsargmax data check DATA",
     ]
 
 
