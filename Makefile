@@ -41,8 +41,9 @@ test-bare: $(VENV)/ready
 	$(SHARED) -m "not slow"
 	$(BIN)/pcsargmax demo
 
+# One after the other: windows and browsers share the screen's driver, which is slow.
 test-skipped: $(VENV)/ready
-	$(SHARED) -m "not slow" --only-skipped
+	$(BIN)/python -m pytest -m "not slow" --only-skipped
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -m slow

@@ -11,14 +11,14 @@ import pytest
 
 from pcsargmax.visualize import palette
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[2]
 LIMIT = 240  # seconds; on an idle computer a window needs about five
 SETUP = """
 import sys, time
 from pathlib import Path
 import numpy as np
-sys.path.insert(0, {here!r})
-from conftest import make_mug
+sys.path.insert(0, {tests!r})
+from fixtures.predictions import make_mug
 from pcsargmax.visualize.look import Look
 from pcsargmax.visualize.window.state import ViewerState
 from pcsargmax.visualize.window.window import open_window
@@ -68,7 +68,7 @@ def run(screen, tmp_path, hung, request):
 
     def start(code):
         program = tmp_path / "program.py"
-        program.write_text(SETUP.format(here=str(HERE)) + code)
+        program.write_text(SETUP.format(tests=str(TESTS)) + code)
         environment = os.environ | {"DISPLAY": screen, "OMP_NUM_THREADS": "1"}
         environment.pop("WAYLAND_DISPLAY", None)
         command = [sys.executable, str(program), str(tmp_path / "pictures")]
