@@ -14,8 +14,7 @@ from pcsargmax.commands.shared.errors import check_there, friendly_errors
 from pcsargmax.settings.common import method_name
 
 if TYPE_CHECKING:
-    from pcsargmax.runs.detector import Run
-    from pcsargmax.runs.discovery import DiscoverRun
+    from pcsargmax.runs.kinds import CloudRun
     from pcsargmax.visualize.clouds.shapes import Shape
     from pcsargmax.visualize.clouds.sources import Predictions
     from pcsargmax.visualize.look import Look
@@ -213,9 +212,7 @@ def _open(path: Path, device: str) -> Any:
     return load_run(path, device=device)
 
 
-def _shapes(
-    runs: Sequence[Run | DiscoverRun], data: list[str], split: str, root: Path | None, frame: str
-) -> Sequence[Shape]:
+def _shapes(runs: Sequence[CloudRun], data: list[str], split: str, root: Path | None, frame: str) -> Sequence[Shape]:
     """The shapes of the data, or of a split of the run's own."""
     from pcsargmax.commands.shared.progress import progress_bars
     from pcsargmax.settings.discovery import DiscoverSettings
@@ -258,7 +255,7 @@ def _chosen(shapes: Sequence[Shape], first: int, count: int) -> Sequence[Shape]:
 
 
 def _found(
-    runs: Sequence[Run | DiscoverRun], shapes: Sequence[Shape], look: Look, samples: int, seed: int
+    runs: Sequence[CloudRun], shapes: Sequence[Shape], look: Look, samples: int, seed: int
 ) -> tuple[Predictions, Predictions | None]:
     """What is annotated, or found by the runs on the same points."""
     from pcsargmax.visualize.clouds.sources import annotated_shapes, pair, predicted_shapes
@@ -280,7 +277,7 @@ def _check_keypoint(look: Look, names: Sequence[str], whose: str) -> None:
         raise ValueError(f"keypoint must be one of {', '.join(names)}{whose}, got {look.keypoint!r}")
 
 
-def _say_seen(run: Run | DiscoverRun, shapes: Sequence[Shape]) -> None:
+def _say_seen(run: CloudRun, shapes: Sequence[Shape]) -> None:
     """Say how many shapes a detector knows already: it looks better on them than it is."""
     from pcsargmax.commands.shared.progress import console
 
@@ -290,7 +287,7 @@ def _say_seen(run: Run | DiscoverRun, shapes: Sequence[Shape]) -> None:
         console.print(said, highlight=False, soft_wrap=True)
 
 
-def _titles(runs: Sequence[Run | DiscoverRun], data: str) -> tuple[str, str]:
+def _titles(runs: Sequence[CloudRun], data: str) -> tuple[str, str]:
     """What is shown, or the first of these that tells two runs apart: method, folder, checkpoint."""
     if not runs:
         return data, ""
@@ -300,6 +297,6 @@ def _titles(runs: Sequence[Run | DiscoverRun], data: str) -> tuple[str, str]:
     return next((pair for pair in zip(*ways, strict=True) if pair[0] != pair[1]), (ways[0][-1], ways[1][-1]))
 
 
-def _method(run: Run | DiscoverRun) -> str:
+def _method(run: CloudRun) -> str:
     method = method_name(run.settings.objective, run.settings.num_samples)
     return f"discovery, {method}" if run.kind == "skeleton_merger" else method
