@@ -27,13 +27,13 @@ from pcsargmax import (
     Grid,
     Triangular,
     discrete_expected_error,
-    distance,
     distribution_regularized_error,
     error_of_expectation,
     expected_error,
     sampling_argmax,
     variance_regularized_error,
 )
+from pcsargmax.core.distances import distance
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from reference import argmax as reference

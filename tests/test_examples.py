@@ -1,14 +1,22 @@
-"""The examples run as they stand, on data made small."""
+"""The examples run as they stand, on data made small; viewers and benchmarks start."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+SCRIPTS = sorted(path for folder in ("benchmarks", "visualize") for path in (ROOT / folder).glob("*.py"))
 
 
 def run(name: str, *arguments: object) -> str:
-    command = [sys.executable, str(EXAMPLES / name), *(str(argument) for argument in arguments)]
+    return output(EXAMPLES / name, *arguments)
+
+
+def output(script: Path, *arguments: object) -> str:
+    command = [sys.executable, str(script), *(str(argument) for argument in arguments)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -43,3 +51,8 @@ def test_soft_argmax_replaced():
     told = run("soft_argmax_replaced.py", "--steps", 3).splitlines()
     assert [line.split()[0] for line in told] == ["soft-argmax", "sampling-argmax"]
     assert all("mean error" in line for line in told)
+
+
+@pytest.mark.parametrize("script", [path for path in SCRIPTS if path.name != "measure.py"], ids=lambda path: path.name)
+def test_scripts_start(script):
+    assert "usage:" in output(script, "--help")

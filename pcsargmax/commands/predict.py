@@ -13,10 +13,7 @@ from pcsargmax.commands.shared.errors import friendly_errors
 from pcsargmax.commands.shared.evaluation_options import Device
 
 if TYPE_CHECKING:
-    from pcsargmax.runs.detector import Run
-    from pcsargmax.runs.discovery import DiscoverRun
-    from pcsargmax.runs.images import ImageRun
-    from pcsargmax.runs.surfaces import SurfaceRun
+    from pcsargmax.runs.kinds import AnyImageRun, CloudRun
 
 #: A file, and where the result is written or None -> the result as plain values.
 Predictor = Callable[[Path, Path | None], dict[str, Any]]
@@ -98,7 +95,7 @@ def command(
             console.print(f"{len(files)} written to {folder}", highlight=False)
 
 
-def _cloud_predictor(run: Run | DiscoverRun, format: str, num_points: int, seed: int, flip_test: bool) -> Predictor:
+def _cloud_predictor(run: CloudRun, format: str, num_points: int, seed: int, flip_test: bool) -> Predictor:
     """Find the keypoints of a cloud or mesh, and write them where a path is given."""
     from pcsargmax.predictions.cloud import Format
 
@@ -115,7 +112,7 @@ def _cloud_predictor(run: Run | DiscoverRun, format: str, num_points: int, seed:
     return predict
 
 
-def _image_predictor(run: ImageRun | SurfaceRun, format: str, num_points: int, flip_test: bool) -> Predictor:
+def _image_predictor(run: AnyImageRun, format: str, num_points: int, flip_test: bool) -> Predictor:
     """Find the keypoints or surfaces of an image, and write them where a path is given."""
     from pcsargmax.predictions.image import IMAGE_FORMATS, ImageFormat
 

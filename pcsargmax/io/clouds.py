@@ -1,4 +1,4 @@
-"""Clouds and meshes from files, and even samples of their surfaces."""
+"""Files of point clouds and triangle meshes."""
 
 import io
 from collections.abc import Callable

@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pcsargmax.commands.shared.errors import check_there, friendly_errors
+from pcsargmax.commands.view.selection import (
+    check_counts,
+    check_keypoint,
+    chosen,
+    print_seen,
+    run_titles,
+    whose_names,
+)
 from pcsargmax.settings.common import method_name
 
 if TYPE_CHECKING:
-    from pcsargmax.runs.detector import Run
-    from pcsargmax.runs.discovery import DiscoverRun
+    from pcsargmax.runs.kinds import CloudRun
     from pcsargmax.visualize.clouds.shapes import Shape
     from pcsargmax.visualize.clouds.sources import Predictions
     from pcsargmax.visualize.look import Look
@@ -133,7 +140,7 @@ def command(
         checkpoint, named = _run_and_data([text for text in (run, *(data or [])) if text is not None])
         check_there(named, categories=True)
         from pcsargmax.commands.view.images import is_images, refuse, view_images
-        from pcsargmax.commands.view.outputs import View, check_counts, check_outputs, show_view, write_view
+        from pcsargmax.commands.view.outputs import View, check_outputs, show_view, write_view
         from pcsargmax.visualize.look import Look
 
         outputs = check_outputs(save=save, sheet=sheet, turntable=turntable, html=html)
@@ -162,11 +169,11 @@ def command(
             how: dict[str, Any] = {"options": options | {"labels": labels}, "same_scale": same_scale}
             view_images(runs, named, outputs, **where, **how, size=_size(size))
             return
-        shapes = _chosen(_shapes(runs, named, split, root, mesh_frame), first, count)
-        check_counts(outputs, len(shapes))
+        shapes = chosen(_shapes(runs, named, split, root, mesh_frame), first, count, "shapes")
+        check_counts(outputs, len(shapes), "shapes")
         found, others = _found(runs, shapes, look, samples, seed)
         of = ", ".join(Path(text).resolve().name for text in named or [runs[0].settings.data])
-        view = View(found, others, _titles(runs, of), of, look, same_scale, labels is True)
+        view = View(found, others, run_titles(runs, of, _method), of, look, same_scale, labels is True)
         if outputs:
             write_view(view, outputs, camera, first)
         else:
@@ -213,9 +220,7 @@ def _open(path: Path, device: str) -> Any:
     return load_run(path, device=device)
 
 
-def _shapes(
-    runs: Sequence[Run | DiscoverRun], data: list[str], split: str, root: Path | None, frame: str
-) -> Sequence[Shape]:
+def _shapes(runs: Sequence[CloudRun], data: list[str], split: str, root: Path | None, frame: str) -> Sequence[Shape]:
     """The shapes of the data, or of a split of the run's own."""
     from pcsargmax.commands.shared.progress import progress_bars
     from pcsargmax.settings.discovery import DiscoverSettings
@@ -248,58 +253,24 @@ def _lacks_category(data: Sequence[str], root: str) -> bool:
     return bool(bare) and not (Path(root) / "annotations").is_dir()
 
 
-def _chosen(shapes: Sequence[Shape], first: int, count: int) -> Sequence[Shape]:
-    """Those from number `first` on, `count` or all."""
-    if not 1 <= first <= len(shapes):
-        raise ValueError(f"first must be 1 to {len(shapes)}, the number of shapes, got {first}")
-    if count < 0:
-        raise ValueError(f"count must not be negative, got {count}")
-    return shapes[first - 1 : first - 1 + count] if count else shapes[first - 1 :]
-
-
 def _found(
-    runs: Sequence[Run | DiscoverRun], shapes: Sequence[Shape], look: Look, samples: int, seed: int
+    runs: Sequence[CloudRun], shapes: Sequence[Shape], look: Look, samples: int, seed: int
 ) -> tuple[Predictions, Predictions | None]:
     """What is annotated, or found by the runs on the same points."""
     from pcsargmax.visualize.clouds.sources import annotated_shapes, pair, predicted_shapes
 
     if not runs:
         annotated = annotated_shapes(shapes)
-        _check_keypoint(look, annotated[0].keypoint_names, "")
+        check_keypoint(look.keypoint, annotated[0].keypoint_names)
         return annotated, None
     for run in runs:
-        _check_keypoint(look, run.keypoint_names, f" of {run.folder}" if len(runs) > 1 else "")
-        _say_seen(run, shapes)
+        check_keypoint(look.keypoint, run.keypoint_names, whose_names(run, runs))
+        print_seen(run, [Path(shape.name).stem for shape in shapes], "shapes")
     points = runs[0].settings.num_points
     found = [predicted_shapes(run, shapes, num_points=points, seed=seed, num_samples=samples) for run in runs]
     return pair(*found) if len(found) > 1 else (found[0], None)
 
 
-def _check_keypoint(look: Look, names: Sequence[str], whose: str) -> None:
-    if look.keypoint is not None and look.keypoint not in names:
-        raise ValueError(f"keypoint must be one of {', '.join(names)}{whose}, got {look.keypoint!r}")
-
-
-def _say_seen(run: Run | DiscoverRun, shapes: Sequence[Shape]) -> None:
-    """Say how many shapes a detector knows already: it looks better on them than it is."""
-    from pcsargmax.commands.shared.progress import console
-
-    seen = sum(Path(shape.name).stem in run.trained_on for shape in shapes) if run.supervised else 0
-    if seen:
-        said = f"{run.folder}: {seen} of {len(shapes)} shapes were seen in training"
-        console.print(said, highlight=False, soft_wrap=True)
-
-
-def _titles(runs: Sequence[Run | DiscoverRun], data: str) -> tuple[str, str]:
-    """What is shown, or the first of these that tells two runs apart: method, folder, checkpoint."""
-    if not runs:
-        return data, ""
-    if len(runs) == 1:
-        return runs[0].folder.resolve().name, ""
-    ways = [(_method(run), run.folder.resolve().name, str(run.checkpoint)) for run in runs]
-    return next((pair for pair in zip(*ways, strict=True) if pair[0] != pair[1]), (ways[0][-1], ways[1][-1]))
-
-
-def _method(run: Run | DiscoverRun) -> str:
+def _method(run: CloudRun) -> str:
     method = method_name(run.settings.objective, run.settings.num_samples)
     return f"discovery, {method}" if run.kind == "skeleton_merger" else method

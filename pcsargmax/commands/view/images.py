@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from pcsargmax.commands.view.selection import (
+    check_counts,
+    check_keypoint,
+    chosen,
+    print_seen,
+    run_titles,
+    whose_names,
+)
+
 if TYPE_CHECKING:
     from pcsargmax.runs.kinds import AnyImageRun
     from pcsargmax.visualize.images import Drawable
     from pcsargmax.visualize.images.sources import Source
-
-#: How many images one file can hold.
-_MOST = {"html": 400, "sheet": 100}
 
 Update = Callable[[str, int, int], None]
 
@@ -99,21 +105,25 @@ def view_images(
     """
     from pcsargmax.visualize.images.sources import annotated_images, predicted_images
 
-    sources = _chosen(_sources(runs, data, split, root), first, count)
-    for kind in outputs:
-        if len(sources) > (most := _MOST.get(kind, len(sources))):
-            told = f"--{kind} holds {most} images at most, got {len(sources)}: choose with --first and --count"
-            raise ValueError(told)
+    sources = chosen(_sources(runs, data, split, root), first, count, "images")
+    check_counts(outputs, len(sources), "images")
     for run in runs:
-        _say_seen(run, sources)
-        _check_keypoint(options["keypoint"], run.names, f" of {run.folder}" if len(runs) > 1 else "")
+        print_seen(run, [source.name for source in sources], "images")
+        check_keypoint(options["keypoint"], run.names, whose_names(run, runs))
     if not runs:
-        _check_keypoint(options["keypoint"], sources[0].names, "")
+        check_keypoint(options["keypoint"], sources[0].names)
     found = [predicted_images(run, sources) for run in runs] or [annotated_images(sources)]
     of = ", ".join(Path(text).name or text for text in data or [runs[0].settings.data])
     others = found[1] if len(found) > 1 else None
     view = ImageView(
-        found[0], others, _titles(runs, of), of, options, same_scale, size, "predicting" if runs else "reading"
+        found[0],
+        others,
+        run_titles(runs, of, _method),
+        of,
+        options,
+        same_scale,
+        size,
+        "predicting" if runs else "reading",
     )
     if outputs:
         _write(view, outputs, first)
@@ -134,40 +144,10 @@ def _sources(runs: Sequence[AnyImageRun], data: list[str], split: str, root: Pat
     return find_images(data, settings if root is None else replace(settings, root=str(root)), split)
 
 
-def _chosen(sources: list[Source], first: int, count: int) -> list[Source]:
-    """Those from number `first` on, `count` or all."""
-    if not 1 <= first <= len(sources):
-        raise ValueError(f"first must be 1 to {len(sources)}, the number of images, got {first}")
-    if count < 0:
-        raise ValueError(f"count must not be negative, got {count}")
-    return sources[first - 1 : first - 1 + count] if count else sources[first - 1 :]
+def _method(run: AnyImageRun) -> str:
+    from pcsargmax.visualize.report.images.run import method_of
 
-
-def _check_keypoint(keypoint: str | None, names: Sequence[str], whose: str) -> None:
-    if keypoint is not None and keypoint not in names:
-        raise ValueError(f"keypoint must be one of {', '.join(names)}{whose}, got {keypoint!r}")
-
-
-def _say_seen(run: AnyImageRun, sources: Sequence[Source]) -> None:
-    """Say how many images a run knows already: it looks better on them than it is."""
-    from pcsargmax.commands.shared.progress import console
-
-    seen = sum(source.name in run.trained_on for source in sources)
-    if seen:
-        said = f"{run.folder}: {seen} of {len(sources)} images were seen in training"
-        console.print(said, highlight=False, soft_wrap=True)
-
-
-def _titles(runs: Sequence[AnyImageRun], data: str) -> tuple[str, str]:
-    """What is shown, or the first of these that tells two runs apart: method, folder, checkpoint."""
-    from pcsargmax.visualize.report.images.write import method_of
-
-    if not runs:
-        return data, ""
-    if len(runs) == 1:
-        return runs[0].folder.resolve().name, ""
-    ways = [(method_of(run.settings.to_dict()), run.folder.resolve().name, str(run.checkpoint)) for run in runs]
-    return next((pair for pair in zip(*ways, strict=True) if pair[0] != pair[1]), (ways[0][-1], ways[1][-1]))
+    return method_of(run.settings.to_dict())
 
 
 def _show(view: ImageView) -> None:

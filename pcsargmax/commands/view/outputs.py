@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 #: The kinds of file that each output can be.
 _ENDINGS = {"html": (".html", ".htm"), "save": (".png",), "sheet": (".png",), "turntable": (".gif", ".mp4")}
-#: How many shapes one file can hold.
-_MOST = {"html": 400, "sheet": 100}
 
 Update = Callable[[str, int, int], None]
 
@@ -71,13 +69,6 @@ def check_outputs(**paths: Path | None) -> dict[str, Path]:
     if len(set(chosen.values())) < len(chosen):
         raise ValueError(f"outputs must be different files, got {', '.join(map(str, chosen.values()))}")
     return chosen
-
-
-def check_counts(outputs: dict[str, Path], count: int) -> None:
-    """Raise ValueError for more shapes than an output can hold."""
-    for kind in outputs:
-        if count > (most := _MOST.get(kind, count)):
-            raise ValueError(f"--{kind} holds {most} shapes at most, got {count}: choose with --first and --count")
 
 
 def show_view(view: View) -> None:

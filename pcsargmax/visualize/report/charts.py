@@ -30,7 +30,7 @@ def chart(
     y: Mapping[str, Any] | str,
     **layout: Any,
 ) -> dict[str, Any]:
-    """What report.js needs to draw a chart, and `parts.chart_box` to make room for it.
+    """What report.js needs to draw a chart, and the macro `chart` of parts.html.j2 to make room for it.
 
     Args:
         name: its id.

@@ -1,4 +1,4 @@
-"""What the viewer shows, without a window; what its keys do is in `viewer_actions`."""
+"""What the viewer shows, without a window; what its keys do is in `actions`."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@ from types import ModuleType
 
 import pytest
 
-from pcsargmax.commands.view.outputs import check_counts
-
 #: What draws: the file of the package that it is in, and how many of its positional arguments are predictions.
 DRAWN = {
     "render": ("scene", 1),
@@ -174,15 +172,6 @@ def test_an_mp4_without_its_library_is_refused_at_once(cli, cli_error, drawn, bo
     monkeypatch.setitem(sys.modules, "av", ModuleType("av"))
     assert cli(*arguments).exit_code == 0
     assert drawn[0][2] == "a.mp4"
-
-
-def test_too_many_shapes_for_one_file_are_refused_before_any_is_predicted(tmp_path):
-    check_counts({"save": tmp_path, "turntable": tmp_path}, 5000)
-    check_counts({"sheet": tmp_path, "html": tmp_path}, 100)
-    with pytest.raises(ValueError, match="--sheet holds 100 shapes at most, got 101: choose with --first and --count"):
-        check_counts({"sheet": tmp_path}, 101)
-    with pytest.raises(ValueError, match="--html holds 400 shapes at most, got 401"):
-        check_counts({"html": tmp_path}, 401)
 
 
 def test_pictures_are_really_drawn(renderer, cli, box_run, box_copy, box_cloud, tmp_path):

@@ -14,8 +14,8 @@ from pcsargmax.visualize.report.base import Report, Traits, described
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
-    from pcsargmax.runs.detector import Run
     from pcsargmax.runs.discovery import DiscoverRun
+    from pcsargmax.runs.kinds import CloudRun
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ def _traits(run: str, is_discovery: bool, names: Sequence[str], unit: str) -> Tr
 Runs = Mapping[str, RunReport]
 
 
-def measure_run(run: Run | DiscoverRun, split: str = "", **options: Any) -> RunReport:
+def measure_run(run: CloudRun, split: str = "", **options: Any) -> RunReport:
     """Evaluate a run, and keep what it predicted: each shape is predicted once.
 
     Args:
@@ -97,17 +97,15 @@ def measure_run(run: Run | DiscoverRun, split: str = "", **options: Any) -> RunR
         >>> report.name, report.is_discovery, len(report.predictions)
         ('mug-skeleton', True, 3)
     """
-    from pcsargmax.runs.discovery import DiscoverRun
-
     if refused := {"average", "strict"} & options.keys():
         raise ValueError(f"{' and '.join(sorted(refused))}: a report counts in one way, got another")
     found: list[Prediction] = []
 
     def keep(item: Data, prediction: Prediction) -> None:
-        found.append(_named(item, prediction, run) if isinstance(run, DiscoverRun) else prediction)
+        found.append(_named(item, prediction, run) if run.kind == "skeleton_merger" else prediction)
 
     metrics = run.evaluate(split or run.default_split, on_prediction=keep, **options)
-    annotations = run.annotations if isinstance(run, DiscoverRun) else ()
+    annotations = run.annotations if run.kind == "skeleton_merger" else ()
     return RunReport(**described(run), metrics=metrics, predictions=tuple(found), annotations=annotations)
 
 
@@ -124,7 +122,7 @@ def _named(item: Data, prediction: Prediction, run: DiscoverRun) -> Prediction:
     return replace(prediction, truth=truth)
 
 
-def check_alike(first: Run | DiscoverRun, *others: Run | DiscoverRun) -> None:
+def check_alike(first: CloudRun, *others: CloudRun) -> None:
     """Find out, before anything is measured, whether runs can stand beside one another in a report.
 
     Raises:
@@ -140,10 +138,8 @@ def check_alike(first: Run | DiscoverRun, *others: Run | DiscoverRun) -> None:
         ...     runs.append(discover(settings, f"runs/mug-{seed}"))
         >>> check_alike(*runs)  # no error: both are discoveries, in the same unit
     """
-    from pcsargmax.runs.discovery import DiscoverRun
-
     traits = [
-        _traits(one.folder.resolve().name, isinstance(one, DiscoverRun), one.keypoint_names, one.unit)
+        _traits(one.folder.resolve().name, one.kind == "skeleton_merger", one.keypoint_names, one.unit)
         for one in (first, *others)
     ]
     for other in traits[1:]:

@@ -105,7 +105,6 @@ def measure_image_run(run: AnyImageRun, split: str = "", **options: Any) -> Imag
         >>> report.surfaces, len(report.item_names)
         (False, 2)
     """
-    from pcsargmax.runs.surfaces import SurfaceRun
     from pcsargmax.visualize.images.sources import dataset_sources, predicted_images
 
     sums = np.zeros(3)
@@ -115,8 +114,7 @@ def measure_image_run(run: AnyImageRun, split: str = "", **options: Any) -> Imag
         known = np.isfinite(away)
         sums[:] += [known.sum(), (away[known] <= 1).sum(), (away[known] <= 2).sum()]
 
-    surfaces = isinstance(run, SurfaceRun)
-    given: dict[str, Any] = options | ({"on_prediction": count} if surfaces else {})
+    given: dict[str, Any] = options | ({"on_prediction": count} if run.target == "surface" else {})
     metrics = run.evaluate(split, **given)
     boxes = {"boxes": options["boxes"]} if options.get("boxes") else {}
     dataset = run.dataset(metrics["split"], **boxes)
@@ -141,13 +139,7 @@ def check_alike(*runs: AnyImageRun) -> None:
     Raises:
         ValueError: keypoints and surfaces, or others of these.
     """
-    from pcsargmax.runs.surfaces import SurfaceRun
-
-    traits = []
-    for run in runs:
-        surfaces = isinstance(run, SurfaceRun)
-        names = run.surface_names if isinstance(run, SurfaceRun) else run.keypoint_names
-        traits.append(_traits(run.folder.resolve().name, surfaces, names, None))
+    traits = [_traits(run.folder.resolve().name, run.target == "surface", run.names, None) for run in runs]
     for other in traits[1:]:
         traits[0].check(other)
 
