@@ -49,7 +49,10 @@ def test_a_browser_shows_keypoints_and_maps(face, tmp_path, browse):
 def test_a_browser_decodes_the_maps(face, tmp_path, browse):
     one = face()
     page = write_image_page(one, tmp_path / "a.html")
-    maps = browse(page, "return (await probabilities(DATA.shapes[0])).map((map) => Array.from(map));")
+    script = """const {maps, peaks, cells, least} = DATA.shapes[0];
+        const found = await probabilities({maps, peaks}, cells[0] * cells[1], least);
+        return found.map((map) => Array.from(map));"""
+    maps = browse(page, script)
     least = min(1 / 64, one.probability.max(axis=(1, 2)).min() / 20)
     for found, expected in zip(maps, one.probability.reshape(4, 64), strict=True):
         for value, true in zip(found, expected.tolist(), strict=True):

@@ -166,7 +166,7 @@ def test_shapes_come_one_at_a_time_and_a_failure_is_told(run):
 
 def test_what_cannot_be_drawn_is_told_and_the_window_stays(run):
     said = run(
-        "from pcsargmax.visualize import window\n"
+        "from pcsargmax.visualize.window import window\n"
         "build = window.build_drawing\n"
         "def broken(prediction, look):\n"
         "    if look.log_scale:\n"
