@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pcsargmax.ops.procrustes import Similarity, procrustes
+
 #: Share of the size of the shape, and of each variance, that is added to the variances: it makes the Cholesky
 #: factorisation exist where both the prior and the noise are singular, and is far below any measurement.
 _FLOOR = 1e-12
@@ -96,4 +98,67 @@ def conditional(residual: Tensor, prior: Tensor, noise: Tensor, seen: Tensor, ta
         undetermined=unknown > 1e-6 * tangents.norm(dim=1).amax() if tangents.shape[1] else torch.zeros_like(seen),
         distance=rest.square().sum(dim=(1, 2)),
         degrees=seen.sum(dim=1) - kept.sum(dim=1),
+    )
+
+
+def fit_pose(
+    base: Tensor, prior: Tensor, mean: Tensor, noise: Tensor, seen: Tensor, iterations: int
+) -> tuple[Conditional, Similarity, Similarity]:
+    """Condition shapes in a pose to be found, by Gauss-Newton steps from the Procrustes alignment.
+
+    Args:
+        base: (K, 3) mean shape, its centroid at the origin.
+        prior: (3K, 3K) covariance of the shapes.
+        mean: (B, K, 3) measured keypoints, in their own frame.
+        noise: (B, K, 3, 3) covariance of their errors.
+        seen: (B, K) bool, those that were measured.
+        iterations: steps, at least 1.
+
+    Returns:
+        The conditional, in the prior's frame; the similarity of this frame to that of the measurement; the same after
+        the step that the conditional's pose tells.
+    """
+    mean = torch.where(seen[..., None], mean, 0)
+    noise = torch.where(seen[..., None, None], noise, 0)
+    own = prior.diagonal().unflatten(0, (-1, 3)).sum(dim=-1)
+    tangents = pose_tangents(base)
+    next_similarity = _aligned(base, mean, seen.double())
+    variance = own + next_similarity.undo_on_covariance(noise).diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+    floor = 1e-12 * tangents.square().mean() + variance.amax(dim=1, keepdim=True) * 1e-12
+    next_similarity = _aligned(base, mean, seen / (variance + floor))
+    for _ in range(iterations):
+        similarity = next_similarity
+        found = conditional(
+            (similarity.undo(mean) - base).flatten(1),
+            prior,
+            similarity.undo_on_covariance(noise),
+            seen.repeat_interleave(3, dim=1),
+            tangents,
+        )
+        next_similarity = _moved(similarity, found.pose, tangents)
+    return found, similarity, next_similarity
+
+
+def _aligned(base: Tensor, mean: Tensor, weight: Tensor) -> Similarity:
+    """Similarity of the mean shape to the measured one; of scale 1 where either is in one place."""
+    found = procrustes(base.expand_as(mean), mean, weight)
+    several = (weight > 0).sum(dim=1) > 1
+    scale = torch.where(several & (found.scale > 0), found.scale, 1)
+    upright = torch.eye(3, dtype=mean.dtype, device=mean.device)
+    return found._replace(
+        scale=scale, rotation=torch.where(several[:, None, None], found.rotation, upright)
+    ).similarity()
+
+
+def _moved(similarity: Similarity, pose: Tensor, tangents: Tensor) -> Similarity:
+    """The similarity after a step along `pose_tangents`, exact to first order."""
+    growth = pose[:, 0].clamp(-1, 1).exp()  # a garbled measurement must not blow up
+    zero = torch.zeros_like(growth)
+    x, y, z = pose[:, 1:4].unbind(dim=1)
+    turn = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).unflatten(1, (3, 3))
+    shift = similarity.rotation @ (tangents[:3, 4:] @ pose[:, 4:, None])
+    return Similarity(
+        similarity.scale * growth,
+        similarity.rotation @ torch.linalg.matrix_exp(turn),
+        similarity.translation + similarity.scale[:, None] * shift[..., 0],
     )

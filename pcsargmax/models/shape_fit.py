@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pcsargmax.models.shape_conditional import conditional, pose_tangents, rms_radius
+from pcsargmax.models.shape_conditional import fit_pose, pose_tangents, rms_radius
 from pcsargmax.ops.procrustes import procrustes
 
 #: The fewest shapes of which a covariance says something, of the whole and of each keypoint.
@@ -107,8 +107,7 @@ def fit_moments(keypoints: Tensor, visible: Tensor, *, max_iterations: int, tole
     completed = torch.where(visible[..., None], _aligned(keypoints, mean, visible), mean)
     moments = _moments(completed, torch.zeros(mean.numel(), mean.numel(), dtype=mean.dtype))
     for _ in range(max_iterations):
-        completed = _aligned(completed, moments.mean, torch.ones_like(visible))
-        completed, within = _complete(completed, visible, moments)
+        completed, within = _complete(keypoints, visible, moments)
         before, moments = moments, _moments(completed, within)
         change = (moments.mean - before.mean).abs().amax()
         scatter, most = (moments.covariance - before.covariance).abs().amax(), before.covariance.abs().amax()
@@ -156,19 +155,18 @@ def _common_mean(keypoints: Tensor, visible: Tensor) -> Tensor:
     return mean
 
 
-def _complete(completed: Tensor, visible: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:
-    """Estimate missing keypoints; also return the mean (3K, 3K) of their conditional covariances."""
-    tangents = pose_tangents(moments.mean)
-    within = torch.zeros_like(moments.covariance)
-    completed = completed.clone()
+def _complete(keypoints: Tensor, visible: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:
+    """Shapes aligned to the mean, their missing keypoints estimated, and the mean covariance (3K, 3K) of these."""
+    completed, within = keypoints.clone(), torch.zeros_like(moments.covariance)
     for part in (~visible.all(dim=1)).nonzero().flatten().split(_CHUNK):
-        shapes, seen = completed[part], visible[part]
-        noise = shapes.new_zeros(*shapes.shape, 3)
-        residual = (shapes - moments.mean).flatten(1)
-        found = conditional(residual, moments.covariance, noise, seen.repeat_interleave(3, dim=1), tangents)
+        shapes, seen = keypoints[part], visible[part]
+        exact = shapes.new_zeros(*shapes.shape, 3)
+        found, pose, _ = fit_pose(moments.mean, moments.covariance, shapes, exact, seen, iterations=2)
         estimate = moments.mean + found.deviation.unflatten(1, (-1, 3))
-        completed[part] = torch.where(seen[..., None], shapes, estimate)
-        within += found.covariance.sum(dim=0) / len(completed)
+        completed[part] = torch.where(seen[..., None], pose.undo(shapes), estimate)
+        within += found.covariance.sum(dim=0) / len(keypoints)
+    completed = _aligned(completed, moments.mean, torch.ones_like(visible))
+    tangents = pose_tangents(moments.mean)
     # Aligning a shape takes out what lies along the pose, also of the uncertainty.
     u, s, _ = torch.linalg.svd(tangents, full_matrices=False)
     u = u[:, s > 1e-9 * s.amax()]

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from pcsargmax.models.shape_conditional import Conditional, conditional, pose_tangents
+from pcsargmax.models.shape_conditional import fit_pose
 from pcsargmax.models.shape_fit import MIN_SHAPES, check_finite, check_visible, checked_shapes, fit_moments, usable
-from pcsargmax.ops.procrustes import Similarity, procrustes
+from pcsargmax.ops.procrustes import Similarity
 
 
 class Posterior(NamedTuple):
@@ -160,7 +160,7 @@ class ShapePrior:
         base = self.mean.to(mean.device)[known]
         coordinates = known.repeat_interleave(3).nonzero().flatten()
         prior = self.covariance.to(mean.device)[coordinates[:, None], coordinates]
-        fitted, similarity, refined = _fit_pose(base, prior, mean[:, known], covariance[:, known], seen, iterations)
+        fitted, similarity, refined = fit_pose(base, prior, mean[:, known], covariance[:, known], seen, iterations)
 
         place = similarity.apply(base + fitted.deviation.unflatten(1, (-1, 3)))
         blocks = fitted.covariance.unflatten(1, (-1, 3)).unflatten(3, (-1, 3)).diagonal(dim1=1, dim2=3)
@@ -202,56 +202,6 @@ class ShapePrior:
         if not _is_semidefinite(covariance, 1e-9):
             raise ValueError("covariance must be symmetric and positive semidefinite; fit the shape prior again")
         return cls(mean, covariance, num_seen)
-
-
-def _fit_pose(
-    base: Tensor, prior: Tensor, mean: Tensor, noise: Tensor, seen: Tensor, iterations: int
-) -> tuple[Conditional, Similarity, Similarity]:
-    """The conditional of the shape, the similarity that it was taken in, and this refined by the conditional's pose."""
-    mean = torch.where(seen[..., None], mean, 0)
-    noise = torch.where(seen[..., None, None], noise, 0)
-    own = prior.diagonal().unflatten(0, (-1, 3)).sum(dim=-1)
-    tangents = pose_tangents(base)
-    next_similarity = _aligned(base, mean, seen.double())
-    variance = own + next_similarity.undo_on_covariance(noise).diagonal(dim1=-2, dim2=-1).sum(dim=-1)
-    floor = 1e-12 * tangents.square().mean() + variance.amax(dim=1, keepdim=True) * 1e-12
-    next_similarity = _aligned(base, mean, seen / (variance + floor))
-    for _ in range(iterations):
-        similarity = next_similarity
-        found = conditional(
-            (similarity.undo(mean) - base).flatten(1),
-            prior,
-            similarity.undo_on_covariance(noise),
-            seen.repeat_interleave(3, dim=1),
-            tangents,
-        )
-        next_similarity = _moved(similarity, found.pose, tangents)
-    return found, similarity, next_similarity
-
-
-def _aligned(base: Tensor, mean: Tensor, weight: Tensor) -> Similarity:
-    """Similarity of the mean shape to the measured one; of scale 1 where either is in one place."""
-    found = procrustes(base.expand_as(mean), mean, weight)
-    several = (weight > 0).sum(dim=1) > 1
-    scale = torch.where(several & (found.scale > 0), found.scale, 1)
-    upright = torch.eye(3, dtype=mean.dtype, device=mean.device)
-    return found._replace(
-        scale=scale, rotation=torch.where(several[:, None, None], found.rotation, upright)
-    ).similarity()
-
-
-def _moved(similarity: Similarity, pose: Tensor, tangents: Tensor) -> Similarity:
-    """The similarity after a step along `pose_tangents`, exact to first order."""
-    growth = pose[:, 0].clamp(-1, 1).exp()  # a garbled measurement must not blow up
-    zero = torch.zeros_like(growth)
-    x, y, z = pose[:, 1:4].unbind(dim=1)
-    turn = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).unflatten(1, (3, 3))
-    shift = similarity.rotation @ (tangents[:3, 4:] @ pose[:, 4:, None])
-    return Similarity(
-        similarity.scale * growth,
-        similarity.rotation @ torch.linalg.matrix_exp(turn),
-        similarity.translation + similarity.scale[:, None] * shift[..., 0],
-    )
 
 
 def _checked_measurement(
