@@ -161,7 +161,7 @@ def _complete(keypoints: Tensor, visible: Tensor, moments: Moments) -> tuple[Ten
     for part in (~visible.all(dim=1)).nonzero().flatten().split(_CHUNK):
         shapes, seen = keypoints[part], visible[part]
         exact = shapes.new_zeros(*shapes.shape, 3)
-        found, pose, _ = fit_pose(moments.mean, moments.covariance, shapes, exact, seen, iterations=2)
+        found, pose, _ = fit_pose(moments.mean, moments.covariance, shapes, exact, seen, iterations=1)
         estimate = moments.mean + found.deviation.unflatten(1, (-1, 3))
         completed[part] = torch.where(seen[..., None], pose.undo(shapes), estimate)
         within += found.covariance.sum(dim=0) / len(keypoints)
