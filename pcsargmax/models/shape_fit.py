@@ -15,6 +15,10 @@ MIN_SHAPES = 3
 _CHUNK = 64
 
 
+class TooFewShapes(ValueError):
+    """The shapes are too few, or have too few keypoints in common, for a shape prior."""
+
+
 class Moments(NamedTuple):
     """Mean shape (K, 3) and covariance (3K, 3K) of aligned shapes."""
 
@@ -30,7 +34,7 @@ def checked_shapes(keypoints: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
     keypoints, visible = keypoints.detach().double().cpu(), visible.cpu()
     check_finite("keypoints", keypoints.isfinite().all(dim=-1) | ~visible)
     if len(keypoints) < MIN_SHAPES:
-        raise ValueError(
+        raise TooFewShapes(
             f"keypoints: got {len(keypoints)} shape(s); a shape prior needs at least {MIN_SHAPES}: annotate more, or "
             "do without"
         )
@@ -63,7 +67,7 @@ def usable(keypoints: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
     have a covariance. Either may cost the other, hence the loop.
 
     Raises:
-        ValueError: fewer than three shapes are left, or a shape has all its keypoints in one place.
+        TooFewShapes: fewer than three shapes are left. ValueError: a shape has all its keypoints in one place.
     """
     shapes = torch.ones(len(visible), dtype=torch.bool)
     known = torch.ones(visible.shape[1], dtype=torch.bool)
@@ -74,7 +78,7 @@ def usable(keypoints: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         if shapes.sum() + known.sum() == before:
             break
     if shapes.sum() < MIN_SHAPES:
-        raise ValueError(
+        raise TooFewShapes(
             f"visible: {int(shapes.sum())} of {len(shapes)} shapes have enough keypoints in common; a shape prior "
             f"needs {MIN_SHAPES} shapes, each with 3 keypoints that {MIN_SHAPES} shapes have: annotate more, or do "
             "without"
@@ -148,7 +152,7 @@ def _common_mean(keypoints: Tensor, visible: Tensor) -> Tensor:
             break
     if not known.all():
         lone = (~known).nonzero().flatten().tolist()
-        raise ValueError(
+        raise TooFewShapes(
             f"visible: keypoints {lone} never occur together with 3 of the others, so that there is no common shape; "
             "fit the groups of keypoints one by one, or do without a shape prior"
         )

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from pcsargmax.models.shape_fit import TooFewShapes
 from pcsargmax.models.shape_prior import ShapePrior
 
 #: Noise levels that are tried, as multiples of the root mean square error of the predictions.
@@ -44,10 +45,10 @@ def fit_noise(
 
     Returns:
         (K,) float64 standard deviations per axis in the unit of the positions, for `with_noise`; None where the prior
-        does not help, or fewer than three shapes can tell.
+        does not help, or where there are too few shapes to fit it or to tell.
 
     Raises:
-        ValueError: as of `ShapePrior.fit` and `ShapePrior.posterior`, or fewer than two folds.
+        ValueError: as of `ShapePrior.fit` (but for too few shapes) and `ShapePrior.posterior`, or one fold.
     """
     if folds < 2:
         raise ValueError(f"folds: got {folds}; cross-validation takes at least 2")
@@ -61,7 +62,10 @@ def fit_noise(
     errors = raw.new_zeros(len(profiles), len(_LEVELS), len(predicted))
     for number in fold.unique():
         held, rest = fold == number, fold != number
-        prior = _prior(truth[rest], visible[rest], others)
+        try:
+            prior = _prior(truth[rest], visible[rest], others)
+        except TooFewShapes:
+            return None
         # Of the other folds alone, as everything that is tried on this one.
         for i, profile in enumerate(_profiles(predicted[rest], truth[rest], visible[rest], each)):
             for j, level in enumerate(_LEVELS):

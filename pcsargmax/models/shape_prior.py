@@ -83,8 +83,9 @@ class ShapePrior:
             tolerance: relative change at which they end.
 
         Raises:
-            ValueError: shapes that do not agree, values that are not finite at visible keypoints, fewer than three
-                shapes, or none that have three keypoints in common.
+            TooFewShapes: fewer than three shapes, or with fewer than three keypoints in common (a ValueError).
+            ValueError: shapes that do not agree, values that are not finite at visible keypoints, or a shape with all
+                its keypoints in one place.
 
         Warns:
             UserWarning: shapes with fewer than three keypoints, which have no pose and are left out; no convergence.
