@@ -200,7 +200,7 @@ class ShapePrior:
             )
         if not (mean.isfinite().all() and covariance.isfinite().all()):
             raise ValueError("mean and covariance must be finite, got NaN or infinity; fit the shape prior again")
-        if not _is_semidefinite(covariance, 1e-9):
+        if not _is_semidefinite(covariance, 1e-12):
             raise ValueError("covariance must be symmetric and positive semidefinite; fit the shape prior again")
         return cls(mean, covariance, num_seen)
 

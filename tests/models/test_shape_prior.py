@@ -1,6 +1,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from fixtures.shapes import (
@@ -12,6 +13,8 @@ from fixtures.shapes import (
     random_similarities,
     truly_similar,
 )
+from scipy.optimize import least_squares
+from scipy.spatial.transform import Rotation
 from sklearn.covariance import ledoit_wolf
 
 from pcsargmax.models.shape_fit import TooFewShapes
@@ -57,6 +60,29 @@ def test_a_rigid_rectangle_by_hand():
     assert variance.tolist() == pytest.approx([x, y, z])
     assert got.degrees_of_freedom.tolist() == [5]
     assert got.squared_distance.item() == pytest.approx((measured - got.mean[0]).square().sum().item())
+
+
+def test_the_pose_of_a_rigid_shape_is_the_most_likely_one():
+    base = randn(6, 3)
+    base -= base.mean(dim=0)
+    prior = ShapePrior(base, torch.zeros(18, 18, dtype=torch.float64), torch.full((6,), 9))
+    noise = random_covariances(1, 6, 3, scale=0.1)
+    error = (torch.linalg.cholesky(noise) @ randn(1, 6, 3, 1, seed=5))[..., 0]
+    measured = random_similarities(1).apply(base[None]) + error
+    found = prior.posterior(measured, noise, iterations=30)
+    root = torch.linalg.cholesky(torch.linalg.inv(noise[0])).mT.numpy()
+
+    def whitened(pose):
+        moved = math.exp(pose[0]) * base.numpy() @ Rotation.from_rotvec(pose[1:4]).as_matrix().T + pose[4:]
+        return (root @ (measured[0].numpy() - moved)[..., None]).ravel()
+
+    turn = Rotation.from_matrix(found.similarity.rotation[0].numpy()).as_rotvec()
+    start = np.concatenate([found.similarity.scale.log().numpy(), turn, found.similarity.translation[0].numpy()])
+    best = least_squares(whitened, start + 0.1, xtol=1e-14, ftol=1e-14, gtol=1e-14)
+    np.testing.assert_allclose(start, best.x, atol=1e-6)
+    assert found.squared_distance.item() == pytest.approx(2 * best.cost)
+    step = prior.posterior(measured, noise, iterations=2)
+    assert step.squared_distance.item() == pytest.approx(2 * best.cost, rel=0.1)
 
 
 def test_a_similarity_of_the_measurement_moves_the_posterior_likewise(prior):
@@ -137,6 +163,15 @@ def test_the_posterior_errs_less_and_says_by_how_much(prior):
         assert normalized.item() == pytest.approx(3, rel=0.15)  # chi-square of 3
     ratio = found.squared_distance.sum() / found.degrees_of_freedom.sum()
     assert ratio.item() == pytest.approx(1, abs=0.1)
+
+
+def test_rounding_below_zero_is_taken_for_zero():
+    base = randn(4, 3)
+    prior = ShapePrior(base - base.mean(dim=0), torch.zeros(12, 12, dtype=torch.float64), torch.full((4,), 9))
+    flat = torch.tensor([1.0, 1.0, -1e-7]).diag().expand(1, 4, 3, 3)
+    exact = prior.posterior(base[None], flat.clamp_min(0))
+    found = prior.posterior(base[None], flat)
+    torch.testing.assert_close(found.covariance, exact.covariance)
 
 
 def test_a_collapsed_measurement_gives_no_nan(prior):
