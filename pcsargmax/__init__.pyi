@@ -32,6 +32,7 @@ from .metrics import DAS, PCK, Coverage, KeypointIoU, Repeatability
 from .metrics.correspondence import Correspondence, match_keypoints
 from .models.keypoint_detector import KeypointDetector, Scores
 from .models.retina_net import RetinaMaps, RetinaNet
+from .models.shape_prior import ShapePrior
 from .models.simple_pose import SimplePose
 from .models.skeleton_merger import SkeletonMerger, SkeletonScores
 from .models.template import Template
@@ -105,6 +106,7 @@ __all__ = [
     "Schedule",
     "Scores",
     "ShapeNetH5",
+    "ShapePrior",
     "SimplePose",
     "Sites",
     "Skeleton",

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pcsargmax.metrics.pck import keypoint_errors
+from pcsargmax.ops.procrustes import procrustes
 
 
 def root_relative(positions: Tensor, root: int | None = 0) -> Tensor:
@@ -88,21 +89,10 @@ def procrustes_aligned(
     if visible is None:
         visible = torch.ones(preds.shape[:2], dtype=torch.bool, device=preds.device)
     keypoint_errors(preds, target, visible)  # checks
-    weight = visible.double()[..., None]
-    count = weight.sum(dim=1, keepdim=True).clamp_min(1)
-    moved, fixed = _known(preds, visible), _known(target, visible)
-    from_centre, to_centre = moved.sum(dim=1, keepdim=True) / count, fixed.sum(dim=1, keepdim=True) / count
-    moved, fixed = (moved - from_centre) * weight, (fixed - to_centre) * weight
-    u, s, vh = torch.linalg.svd(fixed.mT @ moved)  # (B, D, D)
-    sign = torch.ones_like(s)
-    if not reflection:
-        sign[:, -1] = torch.linalg.det(u @ vh).sign()
-    rotation = (u * sign[:, None]) @ vh
-    factor = torch.ones_like(s[:, 0])
-    if scale:
-        spread = moved.square().sum(dim=(1, 2))
-        factor = (s * sign).sum(dim=1) / spread.clamp_min(torch.finfo(torch.float64).tiny)
-    aligned = factor[:, None, None] * (preds.double() - from_centre) @ rotation.mT + to_centre
+    alignment = procrustes(
+        _known(preds, visible), _known(target, visible), visible.double(), scale=scale, reflection=reflection
+    )
+    aligned = alignment.apply(preds.double())
     return torch.where(visible.any(dim=1)[:, None, None], aligned, preds.double())
 
 

@@ -1,0 +1,46 @@
+import pytest
+import torch
+from fixtures.shapes import everywhere, randn, truly_similar
+
+from pcsargmax.models.shape_noise import fit_noise, with_noise
+
+
+def test_the_noise_found_is_about_that_simulated():
+    truth = torch.stack([shape / shape.std() for shape in truly_similar(40, spread=0.1)])
+    deviation = torch.tensor([0.02, 0.02, 0.02, 0.1, 0.1, 0.1, 0.1]).double()
+    zero = torch.zeros(*truth.shape, 3)
+    common = fit_noise(truth + 0.1 * randn(40, 7, 3, seed=1), zero, truth, everywhere(truth))
+    assert common.shape == (7,)
+    assert 0.05 < common.mean() < 0.2
+    own = fit_noise(truth + deviation[:, None] * randn(40, 7, 3, seed=1), zero, truth, everywhere(truth))
+    assert own[:3].mean() < 0.4 * own[3:].mean()
+    few = fit_noise(truth[:12] + 0.1 * randn(12, 7, 3, seed=1), zero[:12], truth[:12], everywhere(truth[:12]))
+    assert few.unique().numel() == 1
+    assert 0.05 < few[0] < 0.2
+
+
+def test_shapes_of_the_training_set_join_the_prior():
+    truth = torch.stack([shape / shape.std() for shape in truly_similar(40, spread=0.1)])
+    predicted = truth[:4] + 0.1 * randn(4, 7, 3, seed=1)
+    noise = fit_noise(
+        predicted, torch.zeros(4, 7, 3, 3), truth[:4], everywhere(predicted), others=(truth, everywhere(truth))
+    )
+    assert 0.03 < noise[0] < 0.3
+
+
+def test_no_noise_where_the_prior_does_not_help():
+    shapeless = randn(30, 7, 3)
+    predicted = shapeless + 0.02 * randn(30, 7, 3, seed=1)
+    zero = torch.zeros(30, 7, 3, 3)
+    assert fit_noise(predicted, zero, shapeless, everywhere(shapeless)) is None
+    assert fit_noise(predicted[:2], zero[:2], shapeless[:2], everywhere(shapeless[:2])) is None
+    assert fit_noise(predicted[:3], zero[:3], shapeless[:3], everywhere(shapeless[:3])) is None
+    perfect = truly_similar(30)
+    assert fit_noise(perfect, zero, perfect, everywhere(perfect)) is None
+
+
+def test_noise_adds_its_variance():
+    got = with_noise(torch.eye(3).expand(1, 2, 3, 3), torch.tensor([1.0, 2.0]))
+    assert got.diagonal(dim1=-2, dim2=-1).tolist() == [[[2.0] * 3, [5.0] * 3]]
+    with pytest.raises(ValueError, match="folds: got 1; cross-validation takes at least 2"):
+        fit_noise(truly_similar(4), torch.zeros(4, 7, 3, 3), truly_similar(4), everywhere(truly_similar(4)), folds=1)
