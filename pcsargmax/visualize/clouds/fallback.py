@@ -9,6 +9,8 @@ import numpy as np
 
 #: Longer edges are cut in half, in the unit frame: what is far is drawn first only as exactly as triangles are small.
 _LONGEST = 0.02
+#: So many triangles at once are cut no further: a mesh may be far larger than what is looked at.
+_MOST = 200_000
 
 
 def draw(job: dict[str, Any]) -> Iterator[np.ndarray]:
@@ -69,12 +71,12 @@ def _project(positions: np.ndarray, view: dict[str, Any], job: dict[str, Any]) -
 
 
 def _cut(corners: np.ndarray, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Halve triangles (T, 3, 3) with colours (T, 3, 3) across their longest edges until none is too long."""
+    """Halve triangles (T, 3, 3) with colours (T, 3, 3) across their longest edges until all are short, or are many."""
     both = np.concatenate([corners, colors], axis=2)
     short = [both[:0]]
     while len(both):
         edges = np.linalg.norm(both[:, [1, 2, 0], :3] - both[..., :3], axis=2)
-        long = edges.max(axis=1) > _LONGEST
+        long = (edges.max(axis=1) > _LONGEST) & (len(both) <= _MOST)
         short.append(both[~long])
         both = both[long]
         rows, first = np.arange(len(both))[:, None], edges[long].argmax(axis=1)[:, None]

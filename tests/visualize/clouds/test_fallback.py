@@ -89,3 +89,12 @@ def test_cut_triangles_are_small_and_make_up_the_whole():
         return np.linalg.norm(np.cross(soup[:, 1] - soup[:, 0], soup[:, 2] - soup[:, 0]), axis=1).sum()
 
     assert area(small) == pytest.approx(area(corners))
+
+
+def test_a_huge_triangle_is_not_cut_without_end():
+    corners = 1e6 * np.array([[[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]])
+    pieces, colors = fallback._cut(corners, np.zeros_like(corners))
+    assert fallback._MOST < len(pieces) == len(colors) <= 2 * fallback._MOST
+    assert np.linalg.norm(np.cross(pieces[:, 1] - pieces[:, 0], pieces[:, 2] - pieces[:, 0]), axis=1).sum() / 2 == (
+        pytest.approx(5e11)
+    )
