@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -58,14 +59,15 @@ def print_metrics(metrics: dict[str, Any]) -> None:
 
 
 def template_warning(error: float | None, template_error: float | None, unit: str, split: str) -> list[str]:
-    """Return a line that says so where a detector does not beat the template on a split, else none."""
+    """Return lines that say so where a detector does not beat the template on a split, else none."""
     if error is None or template_error is None or error < template_error:
         return []
-    return [
+    text = (
         f"This detector does not beat the template on the split {split!r}: mean error {error:.4f}, template "
         f"{template_error:.4f} ({UNITS[unit]}). Do not use its positions. Train longer (--epochs), use another recipe "
         "(--recipe), or look for wrong landmarks (pcsargmax data check DATA)."
-    ]
+    )
+    return wrap(text, 80, break_long_words=False, break_on_hyphens=False)
 
 
 def _template_warning(metrics: dict[str, Any]) -> list[str]:

@@ -101,7 +101,7 @@ def sparsification_curve(
     unit: str = "",
     path: str | Path | None = None,
 ) -> Figure:
-    """Draw how the mean error falls when the least sure keypoints are left out (Ilg et al. 2018), a line a method.
+    """Draw how the mean error falls when the least confident keypoints are left out (Ilg et al. 2018), a line a method.
 
     Dashed is the best there could be, the keypoints of largest error left out first. Dotted is the mean error of all,
     which a random ranking would stay at. The area between the two lines of a method (AUSE) is what its
@@ -143,7 +143,7 @@ def sparsification_curve(
     ax.plot([], [], lw=1.2, ls="--", color=TRUTH_COLOR, label="best possible order")
     ax.plot([], [], lw=0.8, ls=":", color=TRUTH_COLOR, label="random order")
     said = f"share of the mean {error}" if relative else f"mean {error} ({unit})" if unit else f"mean {error}"
-    dress(ax, "", "least sure keypoints left out (%)", said)
+    dress(ax, "", "least confident keypoints left out (%)", said)
     ax.set(xlim=(0, 100))
     ax.set_ylim(bottom=0)
     _legend_above(figure, ax)

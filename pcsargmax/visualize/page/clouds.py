@@ -129,7 +129,7 @@ def save_page(
         **values,
     )
     with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page + "\n", encoding="utf-8")
     return Path(path)
 
 

@@ -74,7 +74,7 @@ def test_a_detector_that_does_not_beat_the_template_is_called_so(cli, box_copy):
     metrics = json.loads((box_copy / "metrics-test.json").read_text())
     error, template = (metrics[estimate]["mean_error"] for estimate in ("expectation", "template"))
     assert ("does not beat the template on the split 'test'" in text) == (error >= template)
-    (line,) = template_warning(0.0515, 0.0124, "diagonal", "test")
+    line = " ".join(template_warning(0.0515, 0.0124, "diagonal", "test"))
     assert "mean error 0.0515, template 0.0124 (shares of the bounding-box diagonal)" in line
     assert template_warning(0.01, 0.0124, "raw", "val") == []
     assert template_warning(None, 0.0124, "raw", "val") == []
