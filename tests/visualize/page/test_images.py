@@ -49,7 +49,8 @@ def test_a_browser_shows_keypoints_and_maps(face, tmp_path, browse):
 def test_a_browser_decodes_the_maps(face, tmp_path, browse):
     one = face()
     page = write_image_page(one, tmp_path / "a.html")
-    maps = browse(page, "return (await probabilities(DATA.shapes[0])).map((map) => Array.from(map));")
+    asked = "const shape = DATA.shapes[0]; const maps = await probabilities(shape, 64, shape.least);"
+    maps = browse(page, f"{asked} return maps.map((map) => Array.from(map));")
     least = min(1 / 64, one.probability.max(axis=(1, 2)).min() / 20)
     for found, expected in zip(maps, one.probability.reshape(4, 64), strict=True):
         for value, true in zip(found, expected.tolist(), strict=True):
