@@ -70,9 +70,9 @@ def command(
 ) -> None:
     """Measure a run. A detector: PCK, mean error and mIoU with 95 % intervals, beside the template baseline.
 
-    Below them stands what presence, confidence and radius were worth: average precision of presence and how many claims
-    were true, correlation and calibration of confidence, and the mean error of the surest half. --geodesic and
-    --symmetry add tables of their own.
+    Below them stands the quality of presence, confidence and radius: average precision of presence, precision and
+    recall of detections, correlation and calibration of confidence, and the mean error of the most confident half.
+    --geodesic and --symmetry add tables of their own.
 
     A discovery: DAS and DAS corrected for chance, mIoU, coverage and inclusivity, the distance of the nearest
     keypoints, and whether they have collapsed.

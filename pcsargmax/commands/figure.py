@@ -159,7 +159,7 @@ def sparsification(
     split: _Split = "test",
     names: _Names = "",
 ) -> None:
-    """Draw the mean error of the surest keypoints, a line a method, the mean of its runs.
+    """Draw the mean error of the most confident keypoints, one line per method, averaged over its runs.
 
     Example:
 

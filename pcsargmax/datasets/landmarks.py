@@ -192,7 +192,9 @@ class LandmarkFolder(InMemoryDataset):
         self._indices = [row for row, stem in enumerate(stems) if split == "all" or splits.get(stem) in wanted]
         if not self._indices:
             how = f"as {source} has it" if source else f"of {len(stems)} files with shares {tuple(shares)}"
-            raise ValueError(f"split: {split!r} {how} holds none of the files of {folder}")
+            remedy = f"list some of them in {source}" if source else "train with a larger share (--shares)"
+            remedy += " or without validation (--val-split none)" if split == "val" else ""
+            raise ValueError(f"split: {split!r} {how} holds none of the files of {folder}; {remedy}")
 
 
 def _find_files(folder: Path, landmarks: Path, unlabelled: bool) -> tuple[dict[str, Path], list[Path]]:
@@ -213,7 +215,10 @@ def _find_files(folder: Path, landmarks: Path, unlabelled: bool) -> tuple[dict[s
     candidates = [landmarks] if landmarks.is_file() else files if landmarks == folder else _files_under(landmarks)
     sources = [p for p in candidates if p.name.lower().endswith(LANDMARK_SUFFIXES) and not is_split_file(p)]
     if not sources and not unlabelled:
-        raise FileNotFoundError(f"no landmark files ({' '.join(LANDMARK_SUFFIXES)}) under {landmarks.absolute()}")
+        kinds = " ".join(LANDMARK_SUFFIXES)
+        raise FileNotFoundError(
+            f"no landmark files ({kinds}) under {landmarks.absolute()}; place some with `pcsargmax annotate {folder}`"
+        )
     return {stem: clouds[stem] for stem in sorted(clouds, key=_natural)}, sources
 
 

@@ -60,6 +60,8 @@ def read_cloud(path: str | Path) -> Cloud:
                [0., 2., 0.]])
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder, expected a file; name the files in it, such as {path / '*.ply'}")
     read = _READERS.get(path.suffix.lower())
     if read is None:
         known = " ".join(_READERS)

@@ -68,9 +68,9 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
     except Exception as error:  # the reader raises whatever a broken file runs it into
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # the file cannot be opened; one that is cut off gives an OSError that names none
         raise ValueError(
             f"{file}: not a checkpoint, cut off, or one that would run code when it is loaded; nothing in it was run"
         ) from error

@@ -23,7 +23,10 @@ def check_source(settings: CloudSettings) -> None:
     if Path(settings.data).name != settings.data:
         raise ValueError(f"{settings.data}: no such folder, and not the name of a category")
     if not (isinstance(settings, DiscoverSettings) and any(Path(settings.root).glob("*.h5"))):
-        find_category(Path(settings.root), settings.data)
+        try:
+            find_category(Path(settings.root), settings.data)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{settings.data}: no such folder, and no such category: {error}") from None
 
 
 def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, int], None] | None = None) -> Any:

@@ -14,7 +14,7 @@ from pcsargmax.settings.texts import TEXT_FORMS
 #: The groups of settings, in the order of help and files.
 SECTIONS = ("Data", "Network", "Objective", "Training", "Augmentation", "Machine")
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a string"}
 
 _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "at_least": ("of at least", lambda value, bound: value >= bound),

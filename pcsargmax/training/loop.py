@@ -115,7 +115,7 @@ def _fit(trainer: lightning.Trainer, module: Any, loaders: tuple[Any, Any], chec
 def _check_folder(folder: Path, last: Path, settings: RunSettings, resume: bool) -> None:
     if not resume:
         if folder.exists() and any(folder.iterdir()):
-            raise ValueError(f"{folder}: the run folder exists; resume it, or choose another name")
+            raise ValueError(f"{folder}: the run folder exists; resume it (--resume), or choose another one (--run)")
         return
     if not last.is_file():
         raise ValueError(f"{folder}: nothing to resume, no {last.relative_to(folder)} in it; remove it to start anew")
@@ -125,6 +125,7 @@ def _check_folder(folder: Path, last: Path, settings: RunSettings, resume: bool)
         raise ValueError(
             f"{folder}: cannot resume with other settings: "
             + ", ".join(f"{name} was {getattr(before, name)!r}, now {getattr(settings, name)!r}" for name in changed)
+            + "; leave these out, or train anew in another folder (--run)"
         )
 
 

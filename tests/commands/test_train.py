@@ -133,7 +133,7 @@ def test_what_is_not_annealed_over_the_training_can_go_on_for_longer(trained, op
 def test_what_is_annealed_over_the_training_cannot(trained, cli_error, tmp_path, options):
     trained(*QUICK, *options)
     told = cli_error("train", "box", "--run", tmp_path / "run", "--resume", "--epochs", 2)
-    assert "cannot resume with other settings: epochs was 1, now 2" in told
+    assert "cannot resume with other settings: epochs was 1, now 2; leave these out" in told
 
 
 def test_a_folder_of_ones_own_trains(trained, landmark_root):

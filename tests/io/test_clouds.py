@@ -237,6 +237,6 @@ def test_bad_files_are_named_with_the_cause(tmp_path, name, content, message):
 
 def test_missing_files_and_folders_are_named(tmp_path):
     (tmp_path / "b.ply").mkdir()
-    for name in ("a.ply", "b.ply"):
-        with pytest.raises(ValueError, match=rf"{name}: no such file"):
+    for name, what in (("a.ply", "no such file"), ("b.ply", "a folder, expected a file")):
+        with pytest.raises(ValueError, match=rf"{name}: {what}"):
             read_cloud(tmp_path / name)

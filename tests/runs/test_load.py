@@ -64,6 +64,7 @@ def broken_checkpoints(good: bytes) -> dict[str, bytes]:
         "numbers": rng.bytes(2000),
         "cut in the middle": good[: len(good) // 2],
         "cut at the end": good[:-100],
+        "cut early": good[:30_000],  # so short a file makes torch seek before its start: an OSError that names no file
         "cut at the start": good[100:],
         "code": pickle.dumps(Payload()),
         "code in protocol 0": pickle.dumps(Payload(), protocol=0),

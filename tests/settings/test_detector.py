@@ -41,7 +41,7 @@ def test_the_defaults_are_the_papers():
         ({"epochs": True}, "epochs True: expected a whole number of at least 1"),
         ({"lr": True}, "lr True: expected a finite number above 0"),
         ({"tensorboard": 1}, "tensorboard 1: expected true or false"),
-        ({"data": 3}, "data 3: expected a text"),
+        ({"data": 3}, "data 3: expected a string"),
         ({"sigma": [0.01]}, "sigma (0.01,): expected 'auto' or a length of at least 0"),
         ({"shares": [2, 1]}, "shares (2, 1): expected three numbers, such as (0.7, 0.1, 0.2)"),
         ({"shares": "2,1,x"}, "shares '2,1,x': expected three numbers separated by commas, such as 0.7,0.1,0.2"),

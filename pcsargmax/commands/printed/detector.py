@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from pcsargmax.commands.shared.alike import alike, data_name, method_label, over_seeds
+from pcsargmax.commands.shared.alike import alike, data_name, method_label, over_seeds, runs_text
 from pcsargmax.settings.detector import UNITS
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def template_warning(error: float | None, template_error: float | None, unit: st
     return [
         f"This detector does not beat the template on the split {split!r}:",
         f"mean error {error:.4f}, template {template_error:.4f} ({UNITS[unit]}).",
-        "Do not use its positions. Train longer (--epochs) or by another recipe",
-        "(--recipe scans), or look for wrong landmarks: pcsargmax data check DATA",
+        "Do not use its positions. Train longer (--epochs), by another recipe (--recipe),",
+        "or look for wrong landmarks: pcsargmax data check DATA",
     ]
 
 
@@ -100,10 +100,10 @@ def _protocol_text(told: dict[str, Any]) -> str:
 
 
 def presence_lines(metrics: dict[str, Any]) -> list[str]:
-    """What the detector knew of which keypoints are there, and how many of its claims were true."""
-    found, pace = metrics["presence"], f"{metrics['seconds_per_cloud'] * 1e3:.0f} ms a shape"
+    """What the detector knew of which keypoints are there, and precision, recall and F1 of its detections."""
+    found, pace = metrics["presence"], f"{metrics['seconds_per_cloud'] * 1e3:.0f} ms/shape"
     if found is None:
-        return [f"presence: not trained, every keypoint is claimed; {pace}"]
+        return [f"presence: not trained, every keypoint counts as detected; {pace}"]
     text = f"presence: {_percent(found['accuracy'])} right"
     if found["average_precision"] is not None:
         text += (
@@ -112,7 +112,7 @@ def presence_lines(metrics: dict[str, Any]) -> list[str]:
         )
     threshold = next(name.removeprefix("f1@") for name in found if name.startswith("f1@"))
     shares = ", ".join(f"{name} {_percent(found[f'{name}@{threshold}'])}" for name in ("precision", "recall", "f1"))
-    return [text, f"claims within {threshold}: {shares}; {pace}"]
+    return [text, f"detections within {threshold}: {shares}; {pace}"]
 
 
 def symmetry_lines(metrics: dict[str, Any]) -> list[str]:
@@ -125,15 +125,15 @@ def symmetry_lines(metrics: dict[str, Any]) -> list[str]:
 
 
 def calibration_lines(metrics: dict[str, Any]) -> list[str]:
-    """Whether confidence kept its word, and what leaving out the least sure would gain."""
+    """How well confidence is calibrated, and what leaving out the least confident would gain."""
     kept, sparse = metrics["calibration"], metrics["sparsification"]
     if kept is None:
         return []
     half = sparse["kept"].index(0.5)
     return [
         f"calibration: ECE {_percent(kept['ece'])}, Brier {kept['brier']:.3f}; "
-        f"said {_percent(kept['mean_confidence'])} on average, was {_percent(kept['share_correct'])}",
-        f"sparsification: mean error {sparse['error'][-1]:.4f}, of the surest half {sparse['error'][half]:.4f} "
+        f"mean confidence {_percent(kept['mean_confidence'])}, accuracy {_percent(kept['share_correct'])}",
+        f"sparsification: mean error {sparse['error'][-1]:.4f}, most confident half {sparse['error'][half]:.4f} "
         f"(at best {sparse['oracle'][half]:.4f})",
     ]
 
@@ -150,7 +150,7 @@ def _percent(share: float | None) -> str:
 
 
 def confidence_text(metrics: dict[str, Any]) -> str:
-    """One line: what confidence and radius were worth."""
+    """The correlation of confidence with correctness, and below it how often the radius covers the true point."""
     found, kept, radius = metrics["confidence"], metrics["calibration"], metrics["radius"]
     told = "–" if kept is None or kept["pearson"] is None else f"{kept['pearson']:.2f}"
     text = f"confidence: r = {told} (error <= {100 * found['threshold']:g}% diagonal)"
@@ -158,7 +158,7 @@ def confidence_text(metrics: dict[str, Any]) -> str:
         return f"{text}; not calibrated: no val split"
     if radius is None:
         return f"{text}; no radius: too few val shapes"
-    return f"{text}; radius {radius['mean']:.3f} holds {radius['coverage']:.0%}, {radius['nominal']:.0%} meant"
+    return f"{text}\nradius {radius['mean']:.3f} covers {radius['coverage']:.0%} (nominal {radius['nominal']:.0%})"
 
 
 def print_comparison(results: list[dict[str, Any]]) -> None:
@@ -176,7 +176,7 @@ def print_comparison(results: list[dict[str, Any]]) -> None:
         for estimate in ("expectation", "snapped"):
             spreads = [over_seeds([one[estimate][name] for one in runs], partial(_text, name)) for name in names]
             named = f"{data_name(runs[0])}\n{method_label(runs[0])}"
-            table.add_row(f"{named}\n{estimate}, {len(runs)} runs", *spreads)
+            table.add_row(f"{named}\n{estimate}, {runs_text(runs)}", *spreads)
     Console().print(table)
 
 

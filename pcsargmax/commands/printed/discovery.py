@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from pcsargmax.commands.shared.alike import alike, data_name, method_label, over_seeds
+from pcsargmax.commands.shared.alike import alike, data_name, method_label, over_seeds, runs_text
 from pcsargmax.settings.detector import UNITS
 
 #: What a table shows of one evaluation: its heading, and the way to the number.
@@ -78,7 +78,10 @@ def print_discovery_comparison(results: list[dict[str, Any]]) -> None:
         ]
         collapsed = sum(one["collapsed"] for one in runs)
         told = f", {collapsed} collapsed" if collapsed else ""
-        table.add_row(f"{data_name(runs[0])}\n{method_label(runs[0])}\n{len(runs)} runs{told}", *spreads)
+        table.add_row(
+            f"{data_name(runs[0])}\n{method_label(runs[0])}\n{runs_text(runs)}{told}",
+            *spreads,
+        )
     Console().print(table)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from pcsargmax.commands.shared.alike import alike, data_name, method_label, over_seeds
+from pcsargmax.commands.shared.alike import alike, data_name, method_label, over_seeds, runs_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -131,7 +131,7 @@ def print_image_comparison(results: list[dict[str, Any]]) -> None:
     also = ("kind", "flip_test", "boxes") if results[0]["kind"] == "image_keypoints" else ("kind",)
     for runs in alike(results, *also):
         cells = [over_seeds([figure.value(one) for one in runs], figure.text) for figure in figures]
-        table.add_row(f"{data_name(runs[0])}, {method_label(runs[0])}\n{len(runs)} runs", *cells)
+        table.add_row(f"{data_name(runs[0])}, {method_label(runs[0])}\n{runs_text(runs)}", *cells)
     _print(table)
 
 

@@ -67,3 +67,8 @@ def over_seeds(values: Sequence[float | None], text: Callable[[float], str], *, 
         return "–"
     mean = text(fmean(known))
     return f"{mean}\n± {text(stdev(known))}" if deviation and len(known) > 1 else mean
+
+
+def runs_text(runs: Sequence[Any]) -> str:
+    """How many runs there are, in words: "1 run", "3 runs"."""
+    return "1 run" if len(runs) == 1 else f"{len(runs)} runs"

@@ -173,7 +173,8 @@ def command(
         check_counts(outputs, len(shapes), "shapes")
         found, others = _found(runs, shapes, look, samples, seed)
         of = ", ".join(Path(text).resolve().name for text in named or [runs[0].settings.data])
-        view = View(found, others, run_titles(runs, of, _method), of, look, same_scale, labels is True)
+        step = "predicting" if runs else "reading"
+        view = View(found, others, run_titles(runs, of, _method), of, look, same_scale, labels is True, step)
         if outputs:
             write_view(view, outputs, camera, first)
         else:

@@ -32,6 +32,7 @@ class View:
         look: how they are drawn.
         same_scale: the colours of two runs, and of all shapes of a sheet, mean the same probabilities.
         sheet_labels: the names of keypoints are on a sheet too, whose legend has them already.
+        step: what the progress calls making the predictions.
     """
 
     predictions: Sequence[Prediction]
@@ -41,10 +42,11 @@ class View:
     look: Look
     same_scale: bool = True
     sheet_labels: bool = False
+    step: str = "predicting"
 
     def made(self, update: Update) -> View:
         """The same with all predictions made."""
-        predictions = _made(self.predictions, "predicting", update)
+        predictions = _made(self.predictions, self.step, update)
         return replace(
             self,
             predictions=predictions,

@@ -1,4 +1,4 @@
-"""Whether confidence keeps its word, as figures by matplotlib: reliability and sparsification."""
+"""How well confidence is calibrated, as figures by matplotlib: reliability and sparsification."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def reliability_curve(
 ) -> Figure:
     """Draw how often a keypoint was right against how sure it was (Niculescu-Mizil and Caruana 2005), a line a method.
 
-    On the dotted line confidence keeps its word; below it, it promises too much. In a panel below stands how the
+    On the dotted line confidence is perfectly calibrated; below it, overconfident. In a panel below stands how the
     keypoints are spread over the bins, where these are of equal width. The legend tells the expected calibration error
     (ECE), of several runs their mean.
 
@@ -101,10 +101,10 @@ def sparsification_curve(
     unit: str = "",
     path: str | Path | None = None,
 ) -> Figure:
-    """Draw how the mean error falls when the least sure keypoints are left out (Ilg et al. 2018), a line a method.
+    """Draw how the mean error falls when the least confident keypoints are left out (Ilg et al. 2018), a line a method.
 
     Dashed is the best there could be, the keypoints of largest error left out first. Dotted is the mean error of all,
-    which confidence that tells nothing would stay at. The area between the two lines of a method (AUSE) is what its
+    which a random ranking would stay at. The area between the two lines of a method (AUSE) is what its
     confidence is short of; the legend tells it, of several runs its mean.
 
     Args:
@@ -141,9 +141,9 @@ def sparsification_curve(
         ax.plot(left_out, oracle, lw=1.2, ls="--", color=keypoint_color(number))
         ax.axhline(mean[-1], lw=0.8, ls=":", color=keypoint_color(number) if not relative else TRUTH_COLOR)
     ax.plot([], [], lw=1.2, ls="--", color=TRUTH_COLOR, label="best possible order")
-    ax.plot([], [], lw=0.8, ls=":", color=TRUTH_COLOR, label="order that tells nothing")
+    ax.plot([], [], lw=0.8, ls=":", color=TRUTH_COLOR, label="random order")
     said = f"share of the mean {error}" if relative else f"mean {error} ({unit})" if unit else f"mean {error}"
-    dress(ax, "", "least sure keypoints left out (%)", said)
+    dress(ax, "", "least confident keypoints left out (%)", said)
     ax.set(xlim=(0, 100))
     ax.set_ylim(bottom=0)
     _legend_above(figure, ax)

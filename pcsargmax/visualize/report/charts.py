@@ -123,22 +123,22 @@ def reliability_chart(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str
     if not known:
         return []
     diagonal = {"color": ABSENT_COLOR, "dash": "dot", "width": 2}
-    traces = [line("as it should be", 0, [0, 100], [0, 100], line=diagonal, hoverinfo="skip")]
+    traces = [line("perfect calibration", 0, [0, 100], [0, 100], line=diagonal, hoverinfo="skip")]
     for number, (name, found) in enumerate(known.items()):
         traces += _reliability_traces(number, name, found, alone=len(known) == 1)
     threshold = next(iter(known.values()))["threshold"]
     alt = "; ".join(
-        f"{name or 'this run'}: calibration error {told(found['ece'], 'share')}, said "
-        f"{told(found['mean_confidence'], 'share')} on average, {told(found['share_correct'], 'share')} were right"
+        f"{name or 'this run'}: calibration error {told(found['ece'], 'share')}, mean "
+        f"confidence {told(found['mean_confidence'], 'share')}, accuracy {told(found['share_correct'], 'share')}"
         for name, found in known.items()
     )
     return [
         chart(
             "chart-reliability",
             "Reliability",
-            f"Of keypoints of like confidence, the share that was right: an error of at most {100 * threshold:g} % of "
-            f"the bounding-box diagonal{up_to(known.values())}. On the dotted line confidence keeps its word; above "
-            "it, it is too modest. Bars show how many keypoints are that sure.",
+            f"Accuracy of keypoints binned by confidence; correct is an error of at most {100 * threshold:g} % of "
+            f"the bounding-box diagonal{up_to(known.values())}. On the dotted line confidence is perfectly calibrated; "
+            "above it, underconfident. Bars show the share of keypoints in each bin.",
             f"Share of right keypoints against confidence. {alt}.",
             traces,
             x={"title": "confidence (%)", "range": [0, 101]},
@@ -171,7 +171,7 @@ def _reliability_traces(number: int, name: str, found: Mapping[str, Any], *, alo
         mode="lines+markers",
         marker={"size": 7},
         customdata=count[some].tolist(),
-        hovertemplate="said %{x:.0f} %, right %{y:.0f} % of %{customdata} keypoints",
+        hovertemplate="confidence %{x:.0f} %, accuracy %{y:.0f} %, %{customdata} keypoints",
     )
     return [bars, curve]
 
@@ -201,18 +201,18 @@ def kept_chart(
     """
     traces, alt = [], []
     for number, (name, (kept, error, oracle)) in enumerate(curves.items()):
-        hover = f"%{{y:{form}}}{sign} of the surest %{{x:.0f}} %"
+        hover = f"%{{y:{form}}}{sign} of the most confident %{{x:.0f}} %"
         traces.append(line(name or "by confidence", number, kept, error, hovertemplate=hover))
         pale = {"color": keypoint_color(number), "dash": "dot", "width": 1.5}
         best, hover = f"{name}: at best" if name else "at best", f"at best %{{y:{form}}}{sign}"
         traces.append(line(best, number, kept, oracle, line=pale, hovertemplate=hover))
         every, half = (f"{float(error[row]):{form}}{sign}" for row in (-1, int(np.abs(kept - 50).argmin())))
-        alt.append(f"{name or 'this run'}: all {every}, the surest half {half}")
+        alt.append(f"{name or 'this run'}: all {every}, the most confident half {half}")
     return chart(
         "chart-sparsification",
         "Sparsification",
-        f"{what} of the keypoints that are kept when the least sure are left out. Dotted: were they left out by their "
-        "true error. A line that falls to the left means that confidence knows what is wrong.",
+        f"{what} of the keypoints that are kept when the least confident are left out. Dotted: left out by their true "
+        "error. A line that falls to the left means that confidence ranks errors well.",
         f"Mean error by the share of keypoints kept. {'; '.join(alt)}.",
         traces,
         x={"title": "surest keypoints kept (%)", "range": [0, 101]},

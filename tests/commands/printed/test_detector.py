@@ -23,10 +23,10 @@ def test_a_line_tells_of_confidence_and_radius(cli, box_copy):
     line = confidence_text(metrics)
     assert line in text
     assert line.startswith("confidence: r = ")
-    assert f"radius {metrics['radius']['mean']:.3f} holds {metrics['radius']['coverage']:.0%}, 90% meant" in line
-    assert len(line) <= 80
+    assert f"radius {metrics['radius']['mean']:.3f} covers {metrics['radius']['coverage']:.0%} (nominal 90%)" in line
+    assert all(len(part) <= 80 for part in line.splitlines())
     metrics["calibration"]["pearson"] = None
-    assert confidence_text(metrics).startswith("confidence: r = – (error <= 2% diagonal); radius")
+    assert confidence_text(metrics).startswith("confidence: r = – (error <= 2% diagonal)\nradius")
     metrics["radius"] = None
     assert confidence_text(metrics).endswith("no radius: too few val shapes")
     metrics["confidence"]["calibrated"] = False
@@ -45,17 +45,17 @@ def test_lines_tell_of_presence_and_calibration(cli, box_copy, monkeypatch):
     found |= {"average_precision": 0.625, "average_precision_absent": 0.5, "chance_absent": 0.25}
     kept |= {"mean_confidence": 0.75, "share_correct": 0.5}
     assert presence_lines(metrics)[0].endswith("of absence 50.0% (25.0%)")
-    assert calibration_lines(metrics)[0].endswith("said 75.0% on average, was 50.0%")
-    assert lines[1].startswith(f"claims within 0.01: precision {found['precision@0.01']:.1%}, recall ")
+    assert calibration_lines(metrics)[0].endswith("mean confidence 75.0%, accuracy 50.0%")
+    assert lines[1].startswith(f"detections within 0.01: precision {found['precision@0.01']:.1%}, recall ")
     assert f"ECE {kept['ece']:.1%}, Brier {kept['brier']:.3f}" in lines[2]
-    assert f"of the surest half {sparse['error'][9]:.4f} (at best {sparse['oracle'][9]:.4f})" in lines[3]
+    assert f"most confident half {sparse['error'][9]:.4f} (at best {sparse['oracle'][9]:.4f})" in lines[3]
     found |= {"average_precision": None, "precision@0.01": None}
     assert presence_lines(metrics)[0] == f"presence: {found['accuracy']:.1%} right"
     assert "precision –, recall" in presence_lines(metrics)[1]
     metrics["calibration"] = None
     assert calibration_lines(metrics) == []
     metrics["presence"] = None
-    assert presence_lines(metrics)[0].startswith("presence: not trained, every keypoint is claimed; ")
+    assert presence_lines(metrics)[0].startswith("presence: not trained, every keypoint counts as detected; ")
 
 
 def test_a_table_of_numbers_that_are_not_there(cli, box_copy, tmp_path, monkeypatch):

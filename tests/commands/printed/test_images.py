@@ -106,7 +106,8 @@ def test_runs_that_differ_in_the_seed_share_a_row(capsys):
     text = words(capsys.readouterr().out)
     assert "faces, uniform basis, N_s = 5 6.64" in text
     assert "2 runs ± 0.71" in text
-    assert "1 runs" in text
+    assert "1 run" in text
+    assert "1 runs" not in text
     print_image_comparison([slices(), slices(1)])
     assert "slices, soft-argmax 0.745" in words(capsys.readouterr().out)
 

@@ -88,7 +88,7 @@ def test_the_sparsification_curve_is_that_of_the_evaluation(tmp_path):
     np.testing.assert_allclose(by_confidence.get_xdata()[[0, -1]], [95, 0])
     np.testing.assert_allclose(oracle.get_ydata(), one["sparsification"]["oracle"])
     assert none.get_ydata()[0] == one["sparsification"]["error"][-1]
-    expected = [f"soft (AUSE {one['sparsification']['ause']:#.3g})", "best possible order", "order that tells nothing"]
+    expected = [f"soft (AUSE {one['sparsification']['ause']:#.3g})", "best possible order", "random order"]
     assert told(figure) == expected
     assert ax.get_ylabel() == "mean error (raw units)"
 

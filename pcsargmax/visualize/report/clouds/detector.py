@@ -82,17 +82,17 @@ def _cards(results: Results, pck: str) -> list[Card]:
         items.append(figure_card("median error", results, "expectation", "median_error", "length", unit))
     if any(one["sparsification"] is not None for one in every):
         random = told(first["sparsification"]["ause_random"], "length")
-        note = f"above the best order; {random} of a confidence that tells nothing"
-        items.append(figure_card("area of sparsification", results, "sparsification", "ause", "length", note))
+        note = f"0 is best; random ranking {random}"
+        items.append(figure_card("sparsification error (AUSE)", results, "sparsification", "ause", "length", note))
     if any(one["radius"] is not None for one in every):
         nominal = next(one["radius"]["nominal"] for one in every if one["radius"] is not None)
-        meant = f"{told(nominal, 'share')} meant"
-        items.append(figure_card("radius holds the true point", results, "radius", "coverage", "share", meant))
+        meant = f"nominal {told(nominal, 'share')}"
+        items.append(figure_card("coverage of the radius", results, "radius", "coverage", "share", meant))
     return items
 
 
 def metric_tables(runs: Runs) -> list[Table]:
-    """PCK, mIoU and error of each way to guess; what presence and confidence were worth; other distances."""
+    """PCK, mIoU and error of each estimator; quality of presence and confidence; other distances."""
     results = results_of(runs)
     first = next(iter(results.values()))
     shares = metric_keys(first, "pck")
@@ -102,7 +102,7 @@ def metric_tables(runs: Runs) -> list[Table]:
         Table(
             ["", *headings, "mean error", "median error"],
             _estimate_rows(results, [*shares, *overlaps, "mean_error", "median_error"]),
-            caption=f"Ways to guess a keypoint: figure and 95 % interval over shapes; lengths in {unit_text(first)}",
+            caption=f"One row per estimator: value and 95 % interval over shapes; lengths in {unit_text(first)}",
         ),
         _trust_table(results),
     ]
@@ -115,7 +115,7 @@ def metric_tables(runs: Runs) -> list[Table]:
 
 
 def _estimate_rows(blocks: Results, keys: Sequence[str]) -> list[list[Cell]]:
-    """A row a way to guess and run; the template is a single one where it is the same for both."""
+    """One row per estimator and run; the template is a single one where it is the same for both."""
     rows = []
     labels = list(blocks)
     for estimate, meaning in ESTIMATES.items():
@@ -141,17 +141,17 @@ def _trust_table(results: Results) -> Table:
         ("presence right", "presence", "accuracy", "share"),
         ("average precision of presence", "presence", "average_precision", "share"),
         ("average precision of absence", "presence", "average_precision_absent", "share"),
-        (f"F1 of claims within {at}", "presence", f"f1@{at}", "share"),
+        (f"F1 of detections within {at}", "presence", f"f1@{at}", "share"),
         (f"mAP@{at}, by {first['map']['score'].replace(' x ', ' × ')}", "map", f"map@{at}", "share"),
         ("mean confidence", "calibration", "mean_confidence", "share"),
-        ("share that was right", "calibration", "share_correct", "share"),
+        ("accuracy", "calibration", "share_correct", "share"),
         ("calibration error (ECE)", "calibration", "ece", "share"),
         ("Brier score", "calibration", "brier", "plain"),
         ("Pearson's r of confidence and being right", "calibration", "pearson", "plain"),
         ("Spearman's r of confidence and small error", "calibration", "spearman", "plain"),
-        ("area above the best order (AUSE)", "sparsification", "ause", "length"),
-        ("the same, of a confidence that tells nothing", "sparsification", "ause_random", "length"),
-        ("radius holds the true point", "radius", "coverage", "share"),
+        ("sparsification error (AUSE)", "sparsification", "ause", "length"),
+        ("AUSE of random ranking", "sparsification", "ause_random", "length"),
+        ("coverage of the radius", "radius", "coverage", "share"),
         ("mean radius", "radius", "mean", "length"),
     ]
     trusts = [one["confidence"] for one in results.values()]

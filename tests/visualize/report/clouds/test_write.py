@@ -88,7 +88,7 @@ def test_what_a_run_was_calibrated_to_is_told(make_report, tmp_path):
     confidence = report.metrics["confidence"] | {"calibrated": True, "symmetry": "all"}
     metrics = report.metrics | {"radius": radius, "confidence": confidence, "seen_in_training": 2}
     text = own_text(write_report(dataclasses.replace(report, metrics=metrics), tmp_path / "r.html"))
-    assert re.search(r"radius holds the true point</div>.*?87\.5 %.*?90\.0 % meant", text)
+    assert re.search(r"coverage of the radius</div>.*?87\.5 %.*?nominal 90\.0 %", text)
     assert "fitted on the validation split" in text
     assert "up to the symmetry of the training" in text
     assert "2 of these shapes were trained on or chose the checkpoint" in text
