@@ -246,7 +246,8 @@ def _find(
     except (ValueError, FileNotFoundError) as error:
         if (Path(settings.root) / "annotations" / f"{text}.json").is_file():
             raise
-        raise ValueError(f"{text}: no such file or folder, and no such category: {error}") from None
+        cause = str(error).removeprefix(f"{text}: no such folder, and no such category: ")
+        raise ValueError(f"{text}: no such file or folder, and no such category: {cause}") from None
     return dataset_shapes(dataset, _meshes(source_of(settings), settings))
 
 

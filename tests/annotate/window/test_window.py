@@ -114,7 +114,7 @@ def screen(tmp_path):
         server.wait(10)
 
 
-def test_hands_annotate_two_scans(screen, tmp_path):
+def test_hands_annotate_two_scans(open3d, screen, tmp_path):
     import time
 
     import trimesh

@@ -259,7 +259,7 @@ def test_resuming_needs_the_same_settings_and_a_run(settings, tmp_path):
     with pytest.raises(ValueError, match="nothing to resume"):
         discover(settings(), tmp_path / "run", resume=True)
     discover(settings(objective="soft"), tmp_path / "run")
-    with pytest.raises(ValueError, match="resume it, or choose another name"):
+    with pytest.raises(ValueError, match="resume it \\(--resume\\), or choose another one"):
         discover(settings(objective="soft"), tmp_path / "run")
     with pytest.raises(ValueError, match=re.escape("lr was 0.001, now 0.002")):
         discover(settings(objective="soft", lr=0.002), tmp_path / "run", resume=True)

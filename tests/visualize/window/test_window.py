@@ -58,7 +58,7 @@ def hung():
 
 
 @pytest.fixture
-def run(screen, tmp_path, hung, request):
+def run(open3d, screen, tmp_path, hung, request):
     """Run a program that opens the window, and return what it printed; pictures are in the folder.
 
     Skips where a window hangs, and from then on, so that a driver that hangs costs the suite `LIMIT` but once.
