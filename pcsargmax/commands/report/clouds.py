@@ -64,7 +64,7 @@ def command(
         for path in paths:
             find_checkpoint(path, checkpoint)
         from pcsargmax.commands.report.images import are_images, report_images
-        from pcsargmax.commands.shared.progress import progress_bars
+        from pcsargmax.commands.report.page import write_page
         from pcsargmax.runs.load import load_run
         from pcsargmax.visualize.report import check_alike, measure_run, write_report
 
@@ -80,17 +80,5 @@ def command(
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
         if symmetry != "none":
             options["symmetry"] = symmetry
-        if data is not None:
-            opened = [one.with_data(data) for one in opened]
-        if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)  # what fails here must not fail after the evaluation
-        names = [one.folder.resolve().name for one in opened]
-        with progress_bars() as bars:
-            found = [
-                measure_run(one, split, seed=seed, progress=partial(bars.update, f"evaluating {name}"), **options)
-                for one, name in zip(opened, names, strict=True)
-            ]
-        first, second = found[0], found[1] if against is not None else None
-        name = "-against-".join([Path(first.metrics["split"]).stem, *names[1:]])
-        path = out or opened[0].folder / f"report-{name}.html"
-        typer.echo(write_report(first, path, against=second, shapes=shapes, seed=seed))
+        measure = partial(measure_run, split=split, seed=seed, **options)
+        write_page(opened, data, out, measure, partial(write_report, shapes=shapes, seed=seed))

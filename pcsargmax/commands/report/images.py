@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from pcsargmax.commands.shared.evaluation_options import parse_thresholds
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ def report_images(
     seed: int,
 ) -> None:
     """Measure one run or two, write the page, and print its path; the arguments are options of `report`."""
-    from pcsargmax.commands.shared.progress import progress_bars
+    from pcsargmax.commands.report.page import write_page
     from pcsargmax.visualize.report.images.write import check_alike, measure_image_run, write_image_report
 
     if symmetry != "none":
@@ -48,17 +46,5 @@ def report_images(
     if thresholds and runs[0].target == "surface":
         raise ValueError("--thresholds only applies to keypoints, got a run on slices; leave it out")
     options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
-    opened = runs if data is None else [run.with_data(data) for run in runs]
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)  # what fails here must not fail after the evaluation
-    names = [run.folder.resolve().name for run in opened]
-    with progress_bars() as bars:
-        found = [
-            measure_image_run(run, split, seed=seed, progress=partial(bars.update, f"evaluating {name}"), **options)
-            for run, name in zip(opened, names, strict=True)
-        ]
-    first, *others = found
-    name = "-against-".join([first.metrics["split"], *names[1:]])
-    path = out or opened[0].folder / f"report-{name}.html"
-    against = others[0] if others else None
-    typer.echo(write_image_report(first, path, against=against, images=images, seed=seed))
+    measure = partial(measure_image_run, split=split, seed=seed, **options)
+    write_page(runs, data, out, measure, partial(write_image_report, images=images, seed=seed))
