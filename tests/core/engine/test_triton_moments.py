@@ -348,7 +348,7 @@ COMPILE = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from pcsargmax import triton_moments
+from pcsargmax.core.engine import triton_moments
 
 types = {"seed": "*i64", "winner": "*i32", "noise_scale": "fp32", "slope": "fp32"}
 integers = ("samples", "groups", "keypoints", "sites", "blocks", "position_stride", "variance_stride")
