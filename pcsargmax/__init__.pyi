@@ -32,10 +32,12 @@ from .metrics import DAS, PCK, Coverage, KeypointIoU, Repeatability
 from .metrics.correspondence import Correspondence, match_keypoints
 from .models.keypoint_detector import KeypointDetector, Scores
 from .models.retina_net import RetinaMaps, RetinaNet
+from .models.second_look import DensePoints, LocalScores, SecondLook
 from .models.shape_prior import ShapePrior
 from .models.simple_pose import SimplePose
 from .models.skeleton_merger import SkeletonMerger, SkeletonScores
 from .models.template import Template
+from .models.template_start import TemplateStart
 from .ops.neighbors import Neighbors, ball_query, farthest_point_order, knn, mean_neighbor_distance
 from .ops.skeleton import CompositeChamfer, SkeletonLoss, composite_chamfer, skeleton_loss
 from .predictions.calibration import Calibration, confidence_measure
@@ -51,6 +53,7 @@ from .settings.detector import TrainSettings
 from .settings.discovery import DiscoverSettings
 from .settings.images import ImageSettings
 from .training.detector.module import DetectorModule
+from .training.detector.recommend import Recommendation, recommend
 from .training.detector.train import train
 from .training.discovery.module import DiscoverModule
 from .training.discovery.train import discover
@@ -70,6 +73,7 @@ __all__ = [
     "Constant",
     "Correspondence",
     "Coverage",
+    "DensePoints",
     "DetectorModule",
     "DiscoverModule",
     "DiscoverRun",
@@ -89,12 +93,14 @@ __all__ = [
     "LandmarkFolder",
     "Level",
     "Linear",
+    "LocalScores",
     "Neighborhoods",
     "Neighbors",
     "PointNet2",
     "PoseModule",
     "Prediction",
     "Published",
+    "Recommendation",
     "Relaxation",
     "Repeatability",
     "ResNetTrunk",
@@ -105,6 +111,7 @@ __all__ = [
     "Scale",
     "Schedule",
     "Scores",
+    "SecondLook",
     "ShapeNetH5",
     "ShapePrior",
     "SimplePose",
@@ -119,6 +126,7 @@ __all__ = [
     "SurfacePrediction",
     "SurfaceRun",
     "Template",
+    "TemplateStart",
     "TrainSettings",
     "Triangular",
     "Uniform",
@@ -141,6 +149,7 @@ __all__ = [
     "make_schedule",
     "match_keypoints",
     "mean_neighbor_distance",
+    "recommend",
     "relaxed_categorical",
     "sampling_argmax",
     "skeleton_loss",

@@ -14,6 +14,7 @@ from pcsargmax.commands.shared.errors import friendly_errors
 from pcsargmax.commands.shared.evaluation_options import (
     BootstrapSeed,
     Checkpoint,
+    Copies,
     Data,
     Device,
     Split,
@@ -41,6 +42,7 @@ def command(
     checkpoint: Checkpoint = "best",
     seed: BootstrapSeed = 0,
     device: Device = "cpu",
+    copies: Copies = 1,
     self_pairs: Annotated[
         bool, typer.Option(help="Count pairs of a shape with itself in the DAS of a discovery, as published.")
     ] = True,
@@ -102,7 +104,13 @@ def command(
         opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]
         check_once(opened)
         own: dict[str, dict[str, Any]] = {
-            "keypoint_detector": {"average": average, "strict": strict, "geodesic": geodesic, "symmetry": symmetry},
+            "keypoint_detector": {
+                "copies": copies,
+                "average": average,
+                "strict": strict,
+                "geodesic": geodesic,
+                "symmetry": symmetry,
+            },
             "skeleton_merger": {"self_pairs": self_pairs, "repeatability": repeatability},
             "image_keypoints": {"flip_test": flip_test, "boxes": boxes},
             "image_surfaces": {},
@@ -129,7 +137,7 @@ def command(
 
 def _check_unused(options: dict[str, Any], kind: str) -> None:
     """Refuse an option that applies to none of the runs: anything but its default, False where none is listed."""
-    defaults = {"average": "pooled", "symmetry": "none", "self_pairs": True, "boxes": None}
+    defaults = {"copies": 1, "average": "pooled", "symmetry": "none", "self_pairs": True, "boxes": None}
     for name, value in options.items():
         if value != defaults.get(name, False):
             option = "--no-self-pairs" if name == "self_pairs" else f"--{name.replace('_', '-')}"

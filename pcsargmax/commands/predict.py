@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from pcsargmax.commands.shared.errors import friendly_errors
-from pcsargmax.commands.shared.evaluation_options import Device
+from pcsargmax.commands.shared.evaluation_options import Copies, Device
 
 if TYPE_CHECKING:
     from pcsargmax.runs.kinds import AnyImageRun, CloudRun
@@ -40,6 +40,7 @@ def command(
     flip_test: Annotated[
         bool, typer.Option("--flip-test", help="Of keypoints in images: look at each image mirrored too, and average.")
     ] = False,
+    copies: Copies = 1,
     device: Device = "cpu",
     as_json: Annotated[
         bool,
@@ -79,9 +80,9 @@ def command(
         opened = load_run(run, device=device)
         folder = output or (None if as_json else opened.folder / "predictions")
         if opened.modality == "cloud":
-            one = _cloud_predictor(opened, format, num_points, seed, flip_test)
+            one = _cloud_predictor(opened, format, num_points, seed, copies, flip_test)
         else:
-            one = _image_predictor(opened, format, num_points, flip_test)
+            one = _image_predictor(opened, format, num_points, copies, flip_test)
         predictions = []
         with progress_bars() as bars:
             for number, file in enumerate(files, start=1):
@@ -95,16 +96,19 @@ def command(
             console.print(f"{len(files)} written to {folder}", highlight=False)
 
 
-def _cloud_predictor(run: CloudRun, format: str, num_points: int, seed: int, flip_test: bool) -> Predictor:
+def _cloud_predictor(run: CloudRun, format: str, num_points: int, seed: int, copies: int, flip_test: bool) -> Predictor:
     """Find the keypoints of a cloud or mesh, and write them where a path is given."""
     from pcsargmax.predictions.cloud import Format
 
     if flip_test:
         raise ValueError("--flip-test only applies to image runs, got one on clouds; leave it out")
+    if copies > 1 and run.kind != "keypoint_detector":
+        raise ValueError("--copies only applies to keypoint detectors, got a discovery run; leave it out")
     frame = run.settings.mesh_frame
+    options: dict[str, Any] = {"copies": copies} if copies > 1 else {}
 
     def predict(file: Path, path: Path | None) -> dict[str, Any]:
-        found = run.predict_file(file, num_points=num_points or None, seed=seed)
+        found = run.predict_file(file, num_points=num_points or None, seed=seed, **options)
         if path is not None:
             found.save(path, format=cast(Format, format), frame=frame)
         return found.to_dict()
@@ -112,7 +116,7 @@ def _cloud_predictor(run: CloudRun, format: str, num_points: int, seed: int, fli
     return predict
 
 
-def _image_predictor(run: AnyImageRun, format: str, num_points: int, flip_test: bool) -> Predictor:
+def _image_predictor(run: AnyImageRun, format: str, num_points: int, copies: int, flip_test: bool) -> Predictor:
     """Find the keypoints or surfaces of an image, and write them where a path is given."""
     from pcsargmax.predictions.image import IMAGE_FORMATS, ImageFormat
 
@@ -120,6 +124,8 @@ def _image_predictor(run: AnyImageRun, format: str, num_points: int, flip_test: 
         raise ValueError(f"format must be one of {', '.join(IMAGE_FORMATS)} of a run on images, got {format!r}")
     if num_points:
         raise ValueError("--num-points only applies to runs on clouds, got one on images; leave it out")
+    if copies > 1:
+        raise ValueError("--copies only applies to keypoint detectors on clouds, got a run on images; leave it out")
     if flip_test and run.target == "surface":
         raise ValueError("--flip-test only applies to keypoints in images, got a run on slices; leave it out")
     options: dict[str, Any] = {"flip_test": True} if flip_test else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import typer
 from pcsargmax.commands.printed.detector import template_warning
 from pcsargmax.commands.shared.errors import friendly_errors
 from pcsargmax.commands.shared.options import chosen_settings, make_run, resumed, run_options, with_settings
-from pcsargmax.runs.sources import check_source, is_folder
+from pcsargmax.runs.sources import check_source
 from pcsargmax.settings.detector import RECIPES, TrainSettings
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ def train_command(
     """Train a keypoint detector for one category of point clouds.
 
     DATA is a category of KeypointNet (below --root) or a folder of your own scans with landmarks beside them.
-    Without --recipe, a folder is trained by the recipe scans, a category as in the paper. The run folder gets
-    settings, checkpoints and a log; look at it with `evaluate`, `predict` and `view`.
+    Without --recipe, the settings are chosen by what is measured on the data, and printed with the reasons; options
+    given here win. --recipe paper trains as in the paper. The run folder gets settings, checkpoints and a log; look at
+    it with `evaluate`, `predict` and `view`.
 
     Examples:
 
@@ -33,27 +35,44 @@ def train_command(
         pcsargmax train ~/scans --mirror x
     """
     with friendly_errors():
-        if recipe == "auto":
-            recipe = "scans" if is_folder(TrainSettings(data=options["data"], root=options["root"])) else "paper"
-        settings, given = chosen_settings(TrainSettings, context, options, RECIPES, recipe, "auto")
+        recipes = {"auto": {}} | RECIPES
+        settings, given = chosen_settings(TrainSettings, context, options, recipes, recipe)
         folder = run or Path("runs") / f"{Path(settings.data).name}-{settings.objective}-seed{settings.seed}"
         if resume:
             settings = resumed(TrainSettings, folder, given)
         check_source(settings)
         from pcsargmax.training.detector.train import train
 
+        if recipe == "auto" and not resume:
+            settings = _recommended(settings, given, as_json)
+
         make_run(train, "Trained", settings, folder, resume, as_json, notes=_notes)
 
 
+def _recommended(settings: TrainSettings, given: Collection[str], as_json: bool) -> TrainSettings:
+    """Choose what is not given by the data, and print the reasons."""
+    from pcsargmax.commands.shared.progress import console, progress_bars
+    from pcsargmax.training.detector.recommend import recommend
+
+    with progress_bars() as bars:
+        chosen = recommend(settings, given, bars.update)
+    if not as_json:
+        for reason in chosen.reasons:
+            console.print(f"- {reason}", highlight=False, markup=False)
+    return chosen.settings
+
+
 def _notes(run: Run) -> list[str]:
-    """Say so where the detector does not beat the template on the validation split."""
+    """Say whether the shape prior is used, and so where the detector does not beat the template on shapes held out."""
     if run.validation is None:
         return []
-    return template_warning(*run.validation, run.unit, run.settings.val_split)
+    held_out = "shapes held out" if run.settings.folds else f"the split {run.settings.val_split!r}"
+    notes = template_warning(*run.validation, run.unit, held_out)
+    if run.settings.shape_prior == "auto":
+        notes.insert(0, f"Shape prior: {'used' if run.prior_use else 'not used, it does not help'} on {held_out}.")
+    return notes
 
 
-_OWN = run_options(
-    "runs/DATA-OBJECTIVE-seedSEED", ["auto", *RECIPES], more="auto is scans for a folder of your own, else paper; "
-)
+_OWN = run_options("runs/DATA-OBJECTIVE-seedSEED", ["auto", *RECIPES], more="auto chooses the settings by the data; ")
 
 command = with_settings(train_command, TrainSettings, _OWN)

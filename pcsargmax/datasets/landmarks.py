@@ -40,6 +40,7 @@ class LandmarkFolder(InMemoryDataset):
 
         pos               (N, 3) float64      points in farthest-point order (`farthest_order` is True)
         color             (N, 3) uint8        where all files have colours
+        dense_pos         (D, 3) float64      where asked for: random points of the surface or cloud
         keypoint_pos      (1, K, 3) float64   the landmarks' own positions, zeros where absent
         keypoint_visible  (1, K) bool
         keypoint_site     (1, K) long         row of pos nearest to the landmark, -1 where absent
@@ -60,6 +61,7 @@ class LandmarkFolder(InMemoryDataset):
         root: the folder.
         split: "train", "val", "test", "trainval", "all", or another name that the split file has.
         num_points: N; a surface is sampled evenly, a cloud with fewer points keeps them all.
+        dense_points: D, at most; 0 for none.
         seed: of the surface samples and of the split.
         shares: of train, val and test, where no file tells the split; their proportion counts.
         split_file: see above.
@@ -99,6 +101,7 @@ class LandmarkFolder(InMemoryDataset):
         split: str = "train",
         *,
         num_points: int = 2048,
+        dense_points: int = 0,
         seed: int = 0,
         shares: Sequence[float] = (0.7, 0.1, 0.2),
         split_file: str | Path | None = None,
@@ -121,6 +124,7 @@ class LandmarkFolder(InMemoryDataset):
         def make() -> dict[str, Any]:
             options = {
                 "num_points": num_points,
+                "dense_points": dense_points,
                 "seed": seed,
                 "max_distance": max_distance,
                 "unlabelled": unlabelled,
@@ -129,7 +133,7 @@ class LandmarkFolder(InMemoryDataset):
 
         files = sorted([*clouds.values(), *sources])
         stamps = [[str(path.resolve()), *source_stamp(path)] for path in files]
-        options = [num_points, seed, mesh_frame, max_distance, unlabelled]
+        options = [num_points, dense_points, seed, mesh_frame, max_distance, unlabelled]
         key = cache_key(_FORMAT, folder.resolve(), *options, stamps)
         stored = cached(cache_folder() / "landmarks" / f"{self.category}-{key}.pt", make)
         self._data, self.slices = Data.from_dict(stored["data"]), stored["slices"]
@@ -281,7 +285,7 @@ def _process(
     names = sorted({name for stem in stems for name in table.get(stem, {})}, key=_natural)
     items = []
     for number, stem in enumerate(stems, 1):
-        item = read_item(clouds[stem], options["num_points"], options["seed"])
+        item = read_item(clouds[stem], options["num_points"], options["seed"], dense_points=options["dense_points"])
         _add_landmarks(item, table.get(stem, {}), names, options["max_distance"], f"{origin.get(stem)}: {stem}")
         items.append(item)
         if progress is not None:

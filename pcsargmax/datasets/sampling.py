@@ -10,6 +10,7 @@ import torch
 from torch_geometric.data import Data
 
 from pcsargmax.io.clouds import Cloud, read_cloud
+from pcsargmax.ops.seeds import mix_seed
 
 CANDIDATES_PER_POINT = 4  # random surface points drawn for each one that farthest-point thinning keeps
 MOST_CANDIDATES = 20_000  # a larger cloud is thinned at random to this many first
@@ -64,7 +65,9 @@ def sample_surface(cloud: Cloud, n: int, seed: int = 0, *, name: str = "cloud") 
     return _take(sample, order.numpy())
 
 
-def read_item(path: str | Path, num_points: int = 2048, seed: int = 0, *, normals: bool = False) -> Data:
+def read_item(
+    path: str | Path, num_points: int = 2048, seed: int = 0, *, normals: bool = False, dense_points: int = 0
+) -> Data:
     r"""Read a file into a cloud item, ready for a detector.
 
     Args:
@@ -72,10 +75,12 @@ def read_item(path: str | Path, num_points: int = 2048, seed: int = 0, *, normal
         num_points: how many points to sample, see `sample_surface`; a cloud with fewer gives all that it has.
         seed: of the sample.
         normals: keep normals, where there are any.
+        dense_points: how many points for a second look to sample besides; 0 for none.
 
     Returns:
         Data with `pos (N, 3)` float64 in farthest-point order, raw units and frame; `color (N, 3)` uint8
-        where the file has colours; `normal (N, 3)` float64 where asked for; `farthest_order` True;
+        where the file has colours; `normal (N, 3)` float64 where asked for; `dense_pos (D, 3)` float64 where
+        asked for, at random, D = `dense_points` for a mesh and at most that for a cloud; `farthest_order` True;
         `model_id` the file's stem; `category` empty.
 
     Raises:
@@ -90,15 +95,19 @@ def read_item(path: str | Path, num_points: int = 2048, seed: int = 0, *, normal
         ('scan', torch.Size([3, 3]))
     """
     path = Path(path)
-    item = cloud_item(read_cloud(path), num_points, seed, name=str(path), normals=normals)
+    item = cloud_item(read_cloud(path), num_points, seed, name=str(path), normals=normals, dense_points=dense_points)
     item.model_id = path.stem
     return item
 
 
-def cloud_item(cloud: Cloud, num_points: int = 2048, seed: int = 0, *, name: str, normals: bool = False) -> Data:
+def cloud_item(
+    cloud: Cloud, num_points: int = 2048, seed: int = 0, *, name: str, normals: bool = False, dense_points: int = 0
+) -> Data:
     """What `read_item` returns, of a cloud that has been read already; `name` is for its errors and its `model_id`."""
     sample = sample_surface(cloud, num_points, seed, name=name)
     item = Data(pos=torch.from_numpy(sample.points), farthest_order=True, model_id=name, category="")
+    if dense_points:
+        item.dense_pos = torch.from_numpy(_dense_points(cloud, dense_points, seed, name))
     if sample.color is not None:
         item.color = torch.from_numpy(sample.color)
     if normals:
@@ -106,6 +115,14 @@ def cloud_item(cloud: Cloud, num_points: int = 2048, seed: int = 0, *, name: str
             raise ValueError(f"{name}: normals were asked for, but the file has neither normals nor faces")
         item.normal = torch.from_numpy(sample.normal)
     return item
+
+
+def _dense_points(cloud: Cloud, count: int, seed: int, name: str) -> np.ndarray:
+    """Random points (D, 3) of a surface, or of a cloud, which gives all its points where it has no more."""
+    generator = torch.Generator().manual_seed(mix_seed(seed, count))
+    if cloud.faces is not None:
+        return _random_surface(cloud, count, generator, name).points
+    return cloud.points[torch.randperm(len(cloud.points), generator=generator)[:count].numpy()]
 
 
 def _take(sample: SurfaceSample, rows: np.ndarray) -> SurfaceSample:

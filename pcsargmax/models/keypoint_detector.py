@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch_geometric.utils import to_dense_batch
 
@@ -17,6 +18,8 @@ from pcsargmax.backbones.pointnet2 import (
     multi_scale,
 )
 from pcsargmax.models.presence import PresenceHead
+from pcsargmax.models.second_look import DensePoints, LocalScores, SecondLook
+from pcsargmax.models.template_start import TemplateStart
 from pcsargmax.ops.neighbors import ragged_farthest_point_order
 
 
@@ -72,6 +75,7 @@ class Scores(NamedTuple):
         sites: (B, L, 3) the points, unit frame; zeros in the padding.
         mask: (B, L) True at real points.
         presence: (B, K) logit that the keypoint exists on the shape.
+        features: (B, L, C) of the points, for a second look.
 
     Example:
         >>> import torch
@@ -89,6 +93,7 @@ class Scores(NamedTuple):
     sites: Tensor
     mask: Tensor
     presence: Tensor
+    features: Tensor | None = None
 
 
 class KeypointDetector(nn.Module):
@@ -100,6 +105,12 @@ class KeypointDetector(nn.Module):
         in_channels: input features per point besides the position.
         dropout: share of features dropped before the scores.
         presence: "maps", a `PresenceHead`; "pooled", one linear layer on the pooled feature, as earlier runs have it.
+        template_start: (K, 3) keypoints relative to the bounding box, see `TemplateStart`; None: maps start flat.
+        look_points: how many points the second look takes; 0 for a detector without one. It is not part of `forward`,
+            as it needs a center for each keypoint: see `second_look`.
+
+    Attributes:
+        second_look: a `SecondLook`, or None.
 
     Example:
         >>> import torch
@@ -118,6 +129,8 @@ class KeypointDetector(nn.Module):
         in_channels: int = 0,
         dropout: float = 0.0,
         presence: str = "maps",
+        template_start: Tensor | None = None,
+        look_points: int = 0,
     ) -> None:
         super().__init__()
         if num_keypoints < 1:
@@ -137,6 +150,8 @@ class KeypointDetector(nn.Module):
             if presence == "maps"
             else nn.Linear(backbone.global_channels, num_keypoints)
         )
+        self.template_start = None if template_start is None else TemplateStart(template_start)
+        self.second_look = SecondLook(num_keypoints, width, num_points=look_points) if look_points else None
 
     def forward(
         self,
@@ -163,10 +178,30 @@ class KeypointDetector(nn.Module):
         logits, mask = to_dense_batch(self.head(features).float(), batch)
         logits = logits.transpose(1, 2)
         sites, _ = to_dense_batch(pos, batch)
+        if self.template_start is not None:
+            logits = logits + self.template_start(sites, mask)
+        dense_features, _ = to_dense_batch(features, batch)
         # Presence reads features without shaping them: localisation is the same with and without it.
         if isinstance(self.presence, PresenceHead):
-            seen, _ = to_dense_batch(features.detach(), batch)
-            presence = self.presence(seen, logits.detach(), mask, pooled.detach())
+            presence = self.presence(dense_features.detach(), logits.detach(), mask, pooled.detach())
         else:
             presence = self.presence(pooled.detach())
-        return Scores(logits, sites, mask, presence)
+        return Scores(logits, sites, mask, presence, dense_features)
+
+    def look_again(self, scores: Scores, center: Tensor, dense: DensePoints | None = None) -> LocalScores:
+        """Take the second look around each center.
+
+        Args:
+            scores: of the first look.
+            center: (B, K, 3) unit frame.
+            dense: the points to look at; None takes the sites of the first look.
+
+        Raises:
+            ValueError: the detector has no second look.
+        """
+        if self.second_look is None:
+            raise ValueError("this detector has no second look; build it with look_points > 0")
+        if dense is None:
+            rows = torch.arange(scores.sites.shape[1], device=scores.sites.device)
+            dense = DensePoints(scores.sites, rows.expand(len(scores.sites), -1), scores.mask)
+        return self.second_look(center, dense, scores.features)

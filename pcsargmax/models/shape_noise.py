@@ -1,5 +1,7 @@
 """How far a detector is to be trusted beside the shape prior: the noise of its keypoints, by cross-validation."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,20 @@ from pcsargmax.models.shape_prior import ShapePrior
 _LEVELS = (0.0, *(2 ** (step / 2) for step in range(-5, 5)))
 #: With fewer shapes than this all keypoints share one level: errors of each would be too few to tell.
 _PER_KEYPOINT_SHAPES = 20
+
+
+class FittedNoise(NamedTuple):
+    """The noise of a detector beside the shape prior, and what the prior makes of shapes held out.
+
+    Attributes:
+        noise: (K,) float64 standard deviations per axis in the unit of the positions, for `with_noise`.
+        mean: (M, K, 3) posterior of each shape, given a prior of the shapes of other folds.
+        covariance: (M, K, 3, 3) of it.
+    """
+
+    noise: Tensor
+    mean: Tensor
+    covariance: Tensor
 
 
 def with_noise(covariance: Tensor, noise: Tensor) -> Tensor:
@@ -26,7 +42,7 @@ def fit_noise(
     *,
     others: tuple[Tensor, Tensor] | None = None,
     folds: int = 5,
-) -> Tensor | None:
+) -> FittedNoise | None:
     """Return the noise with which the shape prior's posterior errs least on shapes held out, or None if none helps.
 
     Each fold is predicted with a prior of the other folds' true shapes. The noise adds to the covariances of the maps,
@@ -44,8 +60,8 @@ def fit_noise(
         folds: into how many parts the M shapes are divided.
 
     Returns:
-        (K,) float64 standard deviations per axis in the unit of the positions, for `with_noise`; None where the prior
-        does not help, or where there are too few shapes to fit it or to tell.
+        The noise, and what comes of it on shapes held out; None where the prior does not help, or where there are too
+        few shapes to fit it or to tell.
 
     Raises:
         ValueError: as of `ShapePrior.fit` (but for too few shapes) and `ShapePrior.posterior`, or one fold.
@@ -60,6 +76,8 @@ def fit_noise(
     profiles = _profiles(predicted, truth, visible, each)
     fold = torch.arange(len(predicted), device=predicted.device) % min(folds, len(predicted))
     errors = raw.new_zeros(len(profiles), len(_LEVELS), len(predicted))
+    means = predicted.new_zeros(len(profiles), len(_LEVELS), *predicted.shape)
+    covariances = predicted.new_zeros(len(profiles), len(_LEVELS), *covariance.shape)
     for number in fold.unique():
         held, rest = fold == number, fold != number
         try:
@@ -71,11 +89,13 @@ def fit_noise(
             for j, level in enumerate(_LEVELS):
                 found = prior.posterior(predicted[held], with_noise(covariance[held], level * profile), visible[held])
                 errors[i, j, held] = _errors(found.mean, truth[held], visible[held])
+                means[i, j, held], covariances[i, j, held] = found.mean, found.covariance
     best = int(errors.mean(dim=2).argmin())
     gain = raw - errors.flatten(0, 1)[best]
     if not gain.mean() > gain.std() / len(gain) ** 0.5:
         return None
-    return _LEVELS[best % len(_LEVELS)] * profiles[best // len(_LEVELS)]
+    profile, level = divmod(best, len(_LEVELS))
+    return FittedNoise(_LEVELS[level] * profiles[profile], means[profile, level], covariances[profile, level])
 
 
 def _errors(predicted: Tensor, truth: Tensor, visible: Tensor) -> Tensor:

@@ -35,7 +35,11 @@ COVERAGE = 0.9
 
 
 def confidence_measure(
-    maps: KeypointDistribution, measure: Measure = "threshold_mass", threshold: float = THRESHOLD
+    maps: KeypointDistribution,
+    measure: Measure = "threshold_mass",
+    threshold: float = THRESHOLD,
+    *,
+    center: Tensor | None = None,
 ) -> Tensor:
     """Return the confidence in the mean of each probability map, from the map alone; higher is better.
 
@@ -58,6 +62,8 @@ def confidence_measure(
         maps: of B clouds in the unit frame.
         measure: one of the above.
         threshold: a distance in the unit frame, for "threshold_mass".
+        center: (B, K, 3) positions in place of the mean, where others were made of the maps; for "threshold_mass" and
+            "mass".
 
     Returns:
         (B, K).
@@ -74,9 +80,9 @@ def confidence_measure(
         (tensor([[0.9800]]), tensor([[0.6000]]))
     """
     if measure == "threshold_mass":
-        return maps.mass_within(threshold)
+        return maps.mass_within(threshold, center)
     if measure == "mass":
-        return maps.mass_within(3 * maps.basis_width.unsqueeze(1))
+        return maps.mass_within(3 * maps.basis_width.unsqueeze(1), center)
     if measure == "peak":
         return maps.peak
     if measure == "entropy":

@@ -46,12 +46,29 @@ class CalibrationSamples(Metric):
         self.threshold = threshold
         self.add_state("samples", default=[], dist_reduce_fx="cat")
 
-    def update(self, maps: KeypointDistribution, target: Tensor, visible: Tensor) -> None:
-        """Add clouds: their maps and targets (B, K, D) in the unit frame, visible (B, K) bool."""
-        error = torch.linalg.vector_norm(maps.mean - target, dim=-1)
-        measured = confidence_measure(maps, self.measure, self.threshold)
+    def update(
+        self,
+        maps: KeypointDistribution,
+        target: Tensor,
+        visible: Tensor,
+        *,
+        mean: Tensor | None = None,
+        spread: Tensor | None = None,
+    ) -> None:
+        """Add clouds.
+
+        Args:
+            maps: of the clouds, in the unit frame.
+            target: (B, K, D).
+            visible: (B, K) bool.
+            mean: (B, K, D) what was made of the maps; None: their mean.
+            spread: (B, K) root mean square distance that is expected of it; None: that of the maps.
+        """
+        error = torch.linalg.vector_norm((maps.mean if mean is None else mean) - target, dim=-1)
+        measured = confidence_measure(maps, self.measure, self.threshold, center=mean)
+        spread = maps.spread if spread is None else spread
         # Flat, so that a process without any can still be gathered.
-        self.samples.append(torch.stack([measured, maps.spread, error], dim=-1)[visible].detach().flatten())
+        self.samples.append(torch.stack([measured, spread, error], dim=-1)[visible].detach().flatten())
 
     def compute(self) -> Tensor:
         """Return (n, 3): measure, spread and error of each keypoint."""

@@ -131,6 +131,11 @@ class Prediction:
     """(S, K, 3) float64: draws from the distribution of each keypoint; None where none were drawn."""
     surface: Surface | None = None
     """The mesh that the points were sampled from; None of a cloud."""
+    stages: tuple[str, ...] = ()
+    """What placed the keypoints, stage by stage: "map" (the maps), "prior" (the shape prior), "look" (the second look);
+    empty where nothing is known of it."""
+    stage_positions: np.ndarray | None = None
+    """(S, K, 3) float64: where they were after each of the S stages; None without stages. The last is `position`."""
     symmetries: tuple[SymmetryMark, ...] = ()
     """Groups of keypoints that symmetries of the shape exchange."""
     annotated: bool = False
@@ -155,9 +160,13 @@ class Prediction:
             "color": (np.uint8, (n, 3)),
             "file_index": (np.int64, (k,)),
             "radius": (np.float64, (k,)),
+            "stage_positions": (np.float64, (len(self.stages), k, 3)),
             "samples": (np.float64, (0 if self.samples is None else len(self.samples), k, 3)),
         }
-        take_arrays(self, f"Prediction {self.name!r}", shapes, finite=["points", "position", "samples"])
+        take_arrays(
+            self, f"Prediction {self.name!r}", shapes, finite=["points", "position", "stage_positions", "samples"]
+        )
+        object.__setattr__(self, "stages", tuple(str(stage) for stage in self.stages))
         object.__setattr__(self, "symmetries", tuple(self.symmetries))
         object.__setattr__(self, "annotated", bool(self.annotated))
         self._check_coverage()
@@ -237,7 +246,15 @@ class Prediction:
                 for k, name in enumerate(self.keypoint_names)
             ],
             **skeleton,
+            **self._stages_dict(),
         }
+
+    def _stages_dict(self) -> dict[str, Any]:
+        """Name and positions of each stage, where there are several."""
+        if self.stage_positions is None or len(self.stages) < 2:
+            return {}
+        pairs = zip(self.stages, self.stage_positions, strict=True)
+        return {"stages": [{"name": name, "positions": plain(positions)} for name, positions in pairs]}
 
     def save(self, path: str | Path, format: Format = "json", *, frame: Frame = "LPS") -> Path:
         """Write one file, whole or not at all; see `write_predictions` for the formats."""
@@ -279,7 +296,8 @@ def load_prediction(path: str | Path) -> Prediction:
     """
 
     def make(content: dict[str, Any]) -> Prediction:
-        content["keypoint_names"] = tuple(content["keypoint_names"].tolist())
+        for field in {"keypoint_names", "stages"} & content.keys():
+            content[field] = tuple(content[field].tolist())
         for field, kind in _PARTS.items():
             parts = _take_out(content, f"{field}_")
             content[field] = kind(**parts) if parts else None

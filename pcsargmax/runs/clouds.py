@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,11 +13,16 @@ from scipy.spatial import cKDTree
 from torch_geometric.data import Data
 
 from pcsargmax.core.distribution import KeypointDistribution
-from pcsargmax.datasets.sampling import cloud_item
+from pcsargmax.datasets.sampling import CANDIDATES_PER_POINT, cloud_item
 from pcsargmax.io.clouds import read_cloud
 from pcsargmax.metrics.geodesic import nearest_index
+from pcsargmax.ops.neighbors import farthest_point_order
+from pcsargmax.ops.seeds import mix_seed
 from pcsargmax.predictions.cloud import Prediction, Surface
 from pcsargmax.runs.base import BaseRun
+from pcsargmax.runs.prepare import reorder
+from pcsargmax.runs.sources import dense_pool
+from pcsargmax.runs.stages import Stage
 from pcsargmax.settings.common import CloudSettings
 from pcsargmax.transforms.frames import to_raw
 
@@ -27,7 +33,7 @@ def predict_cloud_file(
     *,
     num_points: int | None = None,
     seed: int = 0,
-    num_samples: int = 0,
+    **options: Any,
 ) -> Prediction:
     """Predict the keypoints of a mesh or cloud file, in its own units and frame; of a mesh with its surface.
 
@@ -35,37 +41,67 @@ def predict_cloud_file(
         path: see `pcsargmax.io.read_cloud`.
         num_points: sampled from the file; None takes as many as in training.
         seed: of the sampling, and of the draws.
-        num_samples: how many draws of each keypoint's distribution the prediction carries.
+        options: of `predict`.
     """
     cloud = read_cloud(path)
     settings = cast(CloudSettings, self.settings)
-    item = cloud_item(cloud, num_points or settings.num_points, seed, name=str(path))
+    dense_points = dense_pool(settings, options.get("copies", 1))
+    item = cloud_item(cloud, num_points or settings.num_points, seed, name=str(path), dense_points=dense_points)
     generator = torch.Generator().manual_seed(seed)
-    prediction = self.predict(item, Path(path).name, num_samples=num_samples, generator=generator)
+    prediction = self.predict(item, Path(path).name, generator=generator, **options)
     nearest = cKDTree(cloud.points).query(prediction.position)[1]
     surface = None if cloud.faces is None else Surface(cloud.points, cloud.faces)
     return dataclasses.replace(prediction, file_index=nearest, surface=surface)
 
 
-def cloud_prediction(maps: KeypointDistribution, prepared: Data, **own: Any) -> Prediction:
-    """Return the prediction, in raw units, that the maps of one cloud make: the expectation of each map.
+def cloud_prediction(
+    maps: KeypointDistribution, prepared: Data, *, stages: Sequence[Stage] = (), **own: Any
+) -> Prediction:
+    """Return the prediction, in raw units, that the maps of one cloud make.
 
     Args:
         maps: over the points of the prepared cloud.
         prepared: the cloud in its frame.
+        stages: in which the keypoints were placed, the last of which is the result; none: the expectation of each map.
         own: fields of the prediction that depend on the kind of run.
     """
     center, scale = prepared.frame_center, prepared.frame_scale
-    points, position = to_raw(prepared.pos, center, scale), to_raw(maps.mean[0], center, scale)
+    stages = stages or [Stage("map", maps.mean, maps.covariance)]
+    points = to_raw(prepared.pos, center, scale)
+    positions = torch.stack([to_raw(stage.mean[0], center, scale) for stage in stages])
+    position = positions[-1]
     return Prediction(
         points=points.numpy(),
         position=position.numpy(),
-        covariance=(maps.covariance[0].double() * scale.square()).numpy(),
+        covariance=(stages[-1].covariance[0].double() * scale.square()).numpy(),
+        stages=tuple(stage.name for stage in stages),
+        stage_positions=positions.numpy(),
         point_index=nearest_index(points, position).numpy(),
         probability=maps.probabilities[0].float().numpy(),
         color=prepared.color.numpy() if "color" in prepared else None,
         **own,
     )
+
+
+def cloud_copies(item: Data, count: int) -> Iterator[Data]:
+    """Yield copies of a cloud item that are other samples of the same shape; deterministic.
+
+    Where it has dense points each takes others of them, thinned to as many points as the item has; else the same
+    points in the farthest-point order from another start.
+    """
+    if count < 0:
+        raise ValueError(f"copies: expected 1 or more, got {count + 1}")
+    for number in range(count):
+        generator = torch.Generator().manual_seed(mix_seed(number, item.num_nodes))
+        if "dense_pos" not in item:
+            start = int(torch.randint(item.num_nodes, (1,), generator=generator))
+            yield reorder(item, farthest_point_order(item.pos, start=start))
+            continue
+        rows = torch.randperm(len(item.dense_pos), generator=generator)
+        pool = item.dense_pos[rows]
+        thin = pool[: CANDIDATES_PER_POINT * item.num_nodes]
+        pos = thin[farthest_point_order(thin, count=min(item.num_nodes, len(thin)))]
+        yield Data(pos=pos, dense_pos=pool, farthest_order=True)
 
 
 def draw_samples(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 from torch_geometric.data import Data
 
 from pcsargmax.backbones.pointnet2 import Neighborhoods, PointNet2
+from pcsargmax.models.keypoint_detector import Scores
+from pcsargmax.models.second_look import DensePoints
 from pcsargmax.ops.neighbors import farthest_point_order, mean_neighbor_distance
 from pcsargmax.runs.sources import source_of
 from pcsargmax.runs.symmetry import carry_labelings
@@ -23,13 +26,28 @@ def prepare(
     """Put a cloud item into its frame and farthest-point order and find its neighbourhoods.
 
     The item gains `sigma (1,)`, the mean neighbour distance in that frame: the unit frame, or the one that
-    `normalize` makes.
+    `normalize` makes. One with `dense_pos (D, 3)` gains `dense_site (D,)`, the nearest of its points to each of these.
     """
     item = carry_labelings(normalize or NormalizeFrame(), item)
     if not item.get("farthest_order"):
         item = reorder(item, farthest_point_order(item.pos))
     item.sigma = mean_neighbor_distance(item.pos)
+    find_dense_sites(item)
     return item, backbone.neighborhoods(item.pos)
+
+
+def find_dense_sites(item: Data) -> None:
+    """Set `dense_site` of an item, where it has dense points, which are float32 then as the others are."""
+    if "dense_pos" in item:
+        nearest = cKDTree(item.pos.numpy()).query(item.dense_pos.numpy())[1]
+        item.dense_site = torch.from_numpy(nearest)
+
+
+def dense_points(item: Data, most: int) -> DensePoints | None:
+    """Return the first dense points, at most so many, of one prepared cloud as a batch; None where it has none."""
+    if "dense_pos" not in item:
+        return None
+    return DensePoints(item.dense_pos[:most].float()[None], item.dense_site[:most][None])
 
 
 def reorder(item: Data, order: Tensor) -> Data:
@@ -62,3 +80,12 @@ def basis_sigma(settings: CloudSettings, neighbor_distance: Tensor, frame_scale:
     if settings.sigma == "auto":
         return neighbor_distance
     return (settings.sigma / frame_scale.squeeze(1)).to(neighbor_distance.dtype)
+
+
+def dense_sigma(sigma: Tensor, scores: Scores, dense: DensePoints | None) -> Tensor:
+    """Width of the basis around dense points (B,): that of the sites at the density of the dense points."""
+    if dense is None:
+        return sigma
+    count = scores.sites.shape[1] if scores.mask is None else scores.mask.sum(dim=1)
+    dense_count = dense.pos.shape[1] if dense.mask is None else dense.mask.sum(dim=1)
+    return sigma * (count / dense_count) ** 0.5

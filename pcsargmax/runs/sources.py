@@ -11,6 +11,9 @@ from pcsargmax.settings.common import CloudSettings
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.settings.discovery import DiscoverSettings
 
+#: Dense points kept of a surface for each one that a second look, or each copy, chooses from.
+_DENSE_POOL = 4
+
 
 def check_source(settings: CloudSettings) -> None:
     """Refuse data that are not there, before anything slow is imported.
@@ -29,7 +32,19 @@ def check_source(settings: CloudSettings) -> None:
             raise FileNotFoundError(f"{settings.data}: no such folder, and no such category: {error}") from None
 
 
-def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, int], None] | None = None) -> Any:
+def dense_pool(settings: CloudSettings, copies: int = 1) -> int:
+    """Number of dense points to take of a surface: none unless the run has a second look, or looks at several copies.
+
+    They are more than a second look takes, so that a training, or a copy, takes others every time.
+    """
+    if isinstance(settings, TrainSettings) and (settings.looks == 2 or copies > 1):
+        return _DENSE_POOL * settings.dense_points
+    return 0
+
+
+def open_dataset(
+    settings: TrainSettings, split: str, progress: Callable[[int, int], None] | None = None, *, copies: int = 1
+) -> Any:
     """Open a split of what `settings.data` names: a LandmarkFolder where it is a folder, else a KeypointNet category.
 
     Raises:
@@ -46,7 +61,7 @@ def open_dataset(settings: TrainSettings, split: str, progress: Callable[[int, i
                 f"symmetry {settings.symmetry!r} is for KeypointNet's annotated symmetries; {settings.data} is a "
                 "folder of landmarks"
             )
-        return open_folder(settings, split, progress)
+        return open_folder(settings, split, progress, dense_points=dense_pool(settings, copies))
     return KeypointNet(settings.root, settings.data, split, ids=settings.ids, progress=progress)
 
 
@@ -56,6 +71,7 @@ def open_folder(
     progress: Callable[[int, int], None] | None = None,
     *,
     unlabelled: bool = False,
+    dense_points: int = 0,
 ) -> Any:
     """Open a split of the folder `settings.data` as a LandmarkFolder, whose clouds may lack landmarks if unlabelled."""
     from pcsargmax.datasets.landmarks import LandmarkFolder
@@ -64,6 +80,7 @@ def open_folder(
         settings.data,
         split,
         num_points=settings.num_points,
+        dense_points=dense_points,
         seed=settings.split_seed,
         shares=settings.shares,
         mesh_frame=settings.mesh_frame,

@@ -35,8 +35,16 @@ RECIPES: dict[str, dict[str, Any]] = {
     "paper": {},
     # One cycle to a higher rate; the moving average of the weights is what is evaluated.
     "onecycle": {"epochs": 120, "lr": 4.5e-3, "lr_schedule": "onecycle", "ema": 0.99},
-    # The same for landmarks that lie between the points of a cloud, as those of scans do.
-    "scans": {"epochs": 120, "lr": 4.5e-3, "lr_schedule": "onecycle", "ema": 0.99, "expectation_weight": 1.0},
+    # Two looks and the shape prior. `recommend` adds what depends on the data.
+    "accurate": {
+        "looks": 2,
+        "epochs": 60,
+        "lr": 4.5e-3,
+        "lr_schedule": "onecycle",
+        "ema": 0.99,
+        "expectation_weight": 1.0,
+        "shape_prior": "auto",
+    },
     # A small network, trained in minutes on one core; for comparing methods on procedural shapes, and for a first look.
     "light": {"backbone": "light", "epochs": 60, "lr": 6e-3, "lr_schedule": "onecycle", "ema": 0.99},
 }
@@ -69,7 +77,23 @@ class TrainSettings(CloudSettings):
         "Unit of PCK's thresholds: 'raw' units, or 'diagonal' of the bounding box; auto takes raw for KeypointNet.",
     )
 
+    dense_points: int = data_setting(
+        8192,
+        "Points of a mesh or cloud that the second look chooses from; in training others in every epoch.",
+        at_least=1,
+    )
+
     backbone: Literal["fine", "light", "ssg", "msg"] = network_setting("fine", "PointNet++ variant: {choices}.")
+    looks: int = network_setting(
+        1,
+        "1: maps over the points, as in the paper; 2: then a second look at the points near each keypoint.",
+        at_least=1,
+        at_most=2,
+    )
+    look_points: int = network_setting(128, "Points near each keypoint that the second look takes.", at_least=1)
+    template_start: bool = network_setting(
+        False, "Start the maps at the template, for shapes that share an orientation."
+    )
 
     objective: Objective = setting(
         "sampling",
@@ -81,6 +105,17 @@ class TrainSettings(CloudSettings):
         0.01, "Error per axis below which smooth_l1 is a parabola, in the unit frame.", above=0
     )
     expectation_weight: float = objective_setting(0.0, EXPECTATION_WEIGHT_HELP, at_least=0)
+    look_objective: Literal["same", Objective] = objective_setting(
+        "same", "Objective of the second look: that of the first (same), or another one."
+    )
+    look_noise: float = objective_setting(
+        0.008,
+        "Standard deviation of the centers around which the second look is trained, in the unit frame.",
+        at_least=0,
+    )
+    shape_prior: Literal["auto", "none"] = objective_setting(
+        "none", "auto: combine the keypoints with the shape prior where cross-validation says that it helps; none."
+    )
     symmetry: Symmetry = objective_setting(
         "none",
         "Learn, of each shape, the labelling of least loss among those that its annotated symmetries allow: none, "
@@ -94,12 +129,21 @@ class TrainSettings(CloudSettings):
         "halving", "halving (every --lr-period epochs), onecycle or constant."
     )
     lr_period: int = training_setting(10, "Epochs after which the learning rate is halved.", at_least=1)
+    folds: int = training_setting(
+        0,
+        "Without a validation split: train as many times more, without a part of the shapes each, and fit shape prior, "
+        "confidence and radius to these; 0: do not.",
+        at_least=0,
+    )
     weight_decay: float = training_setting(0.0, WEIGHT_DECAY_HELP, at_least=0)
     patience: int = setting(0, "Stop after this many epochs without a better validation PCK; 0 never stops early.")
 
     rotate: float = setting(10.0)
     scale: float = augmentation_setting(0.1, "Random scale of the whole cloud, 1 ± this.", at_least=0, below=1)
     stretch: float = augmentation_setting(0.1, "Random scale of each axis by itself, 1 ± this.", at_least=0, below=1)
+    warp: float = augmentation_setting(
+        0.0, "Random smooth bending: standard deviation of its bumps, in the unit frame.", at_least=0
+    )
     jitter: float = setting(0.003, "Standard deviation of the noise on each point, in the unit frame.")
     mirror: Literal["none", "x", "y", "z"] = augmentation_setting(
         "none", "Reflect at random along x, y or z, exchanging the keypoints that the annotation pairs; none."

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import Compose
 
 from pcsargmax.backbones.pointnet2 import Neighborhoods, PointNet2
+from pcsargmax.models.second_look import DensePoints
 from pcsargmax.ops.neighbors import mean_neighbor_distance
 from pcsargmax.ops.seeds import mix_seed
+from pcsargmax.runs.prepare import find_dense_sites
 from pcsargmax.runs.symmetry import carry_labelings, pad_labelings
 from pcsargmax.training.loop import Progress
 
@@ -21,10 +25,17 @@ PreparedCloud: TypeAlias = tuple[Data, Neighborhoods]
 
 
 class DetectorBatch(NamedTuple):
-    """A ragged batch of clouds in the unit frame, and the geometry of its points."""
+    """A ragged batch of clouds in the unit frame, the geometry of its points, and the dense points where all have some.
+
+    Attributes:
+        clouds: of the batch.
+        neighborhoods: of their points.
+        dense: (B, N, 3) dense points, (B, N) the nearest point of each, and their mask (B, N); None: there are none.
+    """
 
     clouds: Batch
     neighborhoods: Neighborhoods
+    dense: DensePoints | None = None
 
 
 class PreparedClouds(Dataset[PreparedCloud]):
@@ -42,8 +53,10 @@ class PreparedClouds(Dataset[PreparedCloud]):
         backbone: PointNet2,
         augment: Compose | None = None,
         seed: int = 0,
+        dense_points: int = 0,
     ) -> None:
         self.items, self.backbone, self.augment, self.seed = items, backbone, augment, seed
+        self.dense_points = dense_points
 
     def __len__(self) -> int:
         """Return the number of clouds."""
@@ -52,19 +65,33 @@ class PreparedClouds(Dataset[PreparedCloud]):
     def __getitem__(self, index: int | tuple[int, int]) -> PreparedCloud:
         """Return (cloud, neighbourhoods)."""
         if isinstance(index, int):
-            return self.items[index]
+            item, neighborhoods = self.items[index]
+            return self._thinned(item, None), neighborhoods
         epoch, number = index
         item, neighborhoods = self.items[number]
         if self.augment is None:
-            return item, neighborhoods
+            return self._thinned(item, None), neighborhoods
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, number))
+        item = self._thinned(item, generator)
         for step in self.augment.transforms:
             step.generator = generator
         augmented = carry_labelings(self.augment, item)
         if augmented.num_nodes != item.num_nodes:
             neighborhoods = self.backbone.neighborhoods(augmented.pos)
             augmented.sigma = mean_neighbor_distance(augmented.pos)
+            find_dense_sites(augmented)
         return augmented, neighborhoods
+
+    def _thinned(self, item: Data, generator: torch.Generator | None) -> Data:
+        """The item with `dense_points` of its dense points."""
+        if "dense_pos" not in item or len(item.dense_pos) <= self.dense_points:
+            return item
+        count, item = len(item.dense_pos), copy(item)
+        rows = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+        item.dense_pos, item.dense_site = (
+            part[rows[: self.dense_points]] for part in (item.dense_pos, item.dense_site)
+        )
+        return item
 
     def collate(self, items: Sequence[PreparedCloud]) -> DetectorBatch:
         """Join items into a batch."""
@@ -94,4 +121,16 @@ def collate(items: Sequence[PreparedCloud]) -> DetectorBatch:
     batch = Batch.from_data_list(clouds)
     if all("keypoint_labelings" in item for item, _ in items):
         batch.keypoint_labelings = pad_labelings([item.keypoint_labelings for item, _ in items])
-    return DetectorBatch(batch, Neighborhoods.collate([n for _, n in items]))
+    return DetectorBatch(batch, Neighborhoods.collate([n for _, n in items]), _dense([item for item, _ in items]))
+
+
+def _dense(items: Sequence[Data]) -> DensePoints | None:
+    """Dense points of a batch, padded to the largest."""
+    if not all("dense_pos" in item for item in items):
+        return None
+    pos = pad_sequence([item.dense_pos.float() for item in items], batch_first=True)
+    site = pad_sequence([item.dense_site for item in items], batch_first=True)
+    counts = torch.tensor([len(item.dense_pos) for item in items])
+    if (counts == counts[0]).all():
+        return DensePoints(pos, site)
+    return DensePoints(pos, site, torch.arange(pos.shape[1]) < counts[:, None])

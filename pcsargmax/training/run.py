@@ -39,7 +39,7 @@ def train_run(
     callbacks: Sequence[Callback],
     progress: Progress | None,
     workers: int = 0,
-    finish: Callable[[Path, Any], None] | None = None,
+    finish: Callable[[Path, Task, Progress], None] | None = None,
 ) -> RunT:
     """Train a run of any kind, leave its folder, and open it at its best checkpoint; see `train`.
 
@@ -48,15 +48,16 @@ def train_run(
         prepare: opens and prepares the data and builds the network.
         best: what chooses the best checkpoint where there is a validation split.
         workers: as of `Loop.fit`.
-        finish: called with the folder and the training items when the training is over.
+        finish: called with the folder, the task and `progress` when the training is over.
         settings, folder, resume, callbacks, progress: as of `train`.
     """
     folder = Path(folder)
     loop = Loop(settings, folder, None if settings.val_split == "none" else best, resume, callbacks)
-    task = prepare(progress or (lambda *_: None))
+    progress = progress or (lambda *_: None)
+    task = prepare(progress)
     loop.fit(task.module, task.training, task.validation, workers=workers)
     if finish is not None:
-        finish(folder, task.training)
+        finish(folder, task, progress)
     return kind.from_checkpoint(open_checkpoint(folder), torch.device("cpu"))
 
 

@@ -42,7 +42,7 @@ class RandomRotation(BaseTransform):
     def forward(self, data: Data) -> Data:
         """Return `data` rotated."""
         matrix = self._draw().to(positions(data).device)
-        for key in ("pos", "normal", "keypoint_pos"):
+        for key in ("pos", "dense_pos", "normal", "keypoint_pos"):
             if key in data:
                 data[key] = (data[key].double() @ matrix.T).to(data[key].dtype)
         return data
@@ -86,7 +86,7 @@ class RandomScale(BaseTransform):
         """Return `data` scaled."""
         draw = torch.rand(3 if self.per_axis else 1, generator=self.generator, dtype=torch.float64)
         factor = (self.low + (self.high - self.low) * draw).to(positions(data).device)
-        for key in ("pos", "keypoint_pos"):
+        for key in ("pos", "dense_pos", "keypoint_pos"):
             if key in data:
                 data[key] = (data[key].double() * factor).to(data[key].dtype)
         if self.per_axis and "normal" in data:
@@ -118,16 +118,65 @@ class RandomJitter(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Return `data` with its points jittered."""
-        pos = positions(data)
+        data.pos = self._jittered(positions(data))
+        if "dense_pos" in data:
+            data.dense_pos = self._jittered(data.dense_pos)
+        return data
+
+    def _jittered(self, pos: Tensor) -> Tensor:
         noise = self.sigma * torch.randn(pos.shape, generator=self.generator, dtype=torch.float64)
         if self.clip is not None:
             noise = noise.clamp(-self.clip, self.clip)
-        data.pos = (pos.double() + noise.to(pos.device)).to(pos.dtype)
-        return data
+        return (pos.double() + noise.to(pos.device)).to(pos.dtype)
 
     def __repr__(self) -> str:
         """Return the call that makes an equal transform."""
         return f"RandomJitter({self.sigma:g}, clip={self.clip})"
+
+
+class RandomWarp(BaseTransform):
+    """Bend space smoothly: each point moves by a sum of Gaussian bumps, keypoints and dense points with it.
+
+    A few shapes thereby stand for many. The bumps are centred uniformly in the cube of side 1 about the origin, which
+    holds the unit frame; normals stay as they are.
+
+    Args:
+        amplitude: standard deviation of the height of a bump along each axis, in the unit of the frame.
+        width: standard deviation of a bump.
+        bumps: how many there are.
+        generator: the source of randomness.
+    """
+
+    def __init__(
+        self, amplitude: float, width: float = 0.25, bumps: int = 8, generator: torch.Generator | None = None
+    ) -> None:
+        """Check and keep the settings; see the class."""
+        if not 0 <= amplitude < math.inf:
+            raise ValueError(f"amplitude: expected a finite number of 0 or more, got {amplitude}")
+        if not 0 < width < math.inf:
+            raise ValueError(f"width: expected a finite number above 0, got {width}")
+        if bumps < 1:
+            raise ValueError(f"bumps: expected at least 1, got {bumps}")
+        self.amplitude, self.width, self.bumps, self.generator = float(amplitude), float(width), bumps, generator
+
+    def forward(self, data: Data) -> Data:
+        """Return `data` bent."""
+        center = torch.rand(self.bumps, 3, generator=self.generator, dtype=torch.float64) - 0.5
+        height = self.amplitude * torch.randn(self.bumps, 3, generator=self.generator, dtype=torch.float64)
+        center, height = center.to(positions(data).device), height.to(positions(data).device)
+        for key in ("pos", "dense_pos", "keypoint_pos"):
+            if key in data:
+                place = data[key].double()
+                away = torch.cdist(place.reshape(-1, 3), center).square() / (2 * self.width**2)
+                moved = place + ((-away).exp() @ height).reshape(place.shape)
+                if key == "keypoint_pos" and "keypoint_visible" in data:
+                    moved = moved.where(data.keypoint_visible[..., None], place)
+                data[key] = moved.to(data[key].dtype)
+        return data
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal transform."""
+        return f"RandomWarp({self.amplitude:g}, width={self.width:g}, bumps={self.bumps})"
 
 
 class PointDropout(BaseTransform):
@@ -233,7 +282,7 @@ class RandomMirror(BaseTransform):
         if torch.rand((), generator=self.generator) < 0.5:
             return data
         signs = 1 - 2 * torch.tensor(_AXES[self.axis], device=positions(data).device)
-        for key in ("pos", "normal", "keypoint_pos"):
+        for key in ("pos", "dense_pos", "normal", "keypoint_pos"):
             if key in data:
                 data[key] = data[key] * signs.to(data[key].dtype)
         for key in ("keypoint_pos", "keypoint_visible", "keypoint_site"):

@@ -31,6 +31,23 @@ class NormalizeFrame(BaseTransform):
         return _into_frame(data, low + (high - low) / 2, (high - low).norm())
 
 
+class IntoFrame(BaseTransform):
+    """Move a cloud into a given frame, such as that of another cloud of the same shape.
+
+    Args:
+        center: (1, 3) raw position of the origin.
+        scale: (1, 1) raw length of one unit.
+    """
+
+    def __init__(self, center: Tensor, scale: Tensor) -> None:
+        """Keep the frame; see the class."""
+        self.center, self.scale = center[0], scale[0, 0]
+
+    def forward(self, data: Data) -> Data:
+        """Return `data` in the frame."""
+        return _into_frame(data, self.center, self.scale)
+
+
 class NormalizeMinMax(BaseTransform):
     """Move a cloud into the frame of Skeleton Merger: one minimum and one maximum over all axes go to −1 and 1.
 
@@ -79,7 +96,9 @@ def _finite_positions(data: Data) -> Tensor:
 def _into_frame(data: Data, center: Tensor, scale: Tensor) -> Data:
     """Move points and keypoints to (x − center) / scale, 1 in place of a scale of 0, and record the frame."""
     scale = scale if scale > 0 else torch.ones_like(scale)
-    data.pos = ((data.pos.double() - center) / scale).float()
+    for key in ("pos", "dense_pos"):
+        if key in data:
+            data[key] = ((data[key].double() - center) / scale).float()
     if "keypoint_pos" in data:
         data.keypoint_pos = _visible_only((data.keypoint_pos.double() - center) / scale, data).float()
     if "frame_scale" in data:

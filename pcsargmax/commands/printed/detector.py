@@ -57,12 +57,12 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         typer.echo(line)
 
 
-def template_warning(error: float | None, template_error: float | None, unit: str, split: str) -> list[str]:
-    """Return lines that say so where a detector does not beat the template on a split, else none."""
+def template_warning(error: float | None, template_error: float | None, unit: str, shapes: str) -> list[str]:
+    """Return lines that say so where a detector does not beat the template on some shapes, else none."""
     if error is None or template_error is None or error < template_error:
         return []
     return [
-        f"This detector does not beat the template on the split {split!r}:",
+        f"This detector does not beat the template on {shapes}:",
         f"mean error {error:.4f}, template {template_error:.4f} ({UNITS[unit]}).",
         "Do not use its positions. Train longer (--epochs), by another recipe (--recipe),",
         "or look for wrong landmarks: pcsargmax data check DATA",
@@ -73,7 +73,7 @@ def _template_warning(metrics: dict[str, Any]) -> list[str]:
     if metrics["settings"].get("symmetry", "none") != "none":
         return []  # such a detector may rightly have learnt another labelling than the annotated one
     error, template = (metrics[estimate]["mean_error"] for estimate in ("expectation", "template"))
-    return template_warning(error, template, metrics["unit"], metrics["split"])
+    return template_warning(error, template, metrics["unit"], f"the split {metrics['split']!r}")
 
 
 def _table(title: str, values: dict[str, Any], names: list[str]) -> Table:

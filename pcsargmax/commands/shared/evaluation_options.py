@@ -19,6 +19,12 @@ Thresholds = Annotated[
 Symmetry = Annotated[
     str, typer.Option(help="Measure a detector up to annotated symmetries too: reflection, rotation or all; none.")
 ]
+Copies = Annotated[
+    int,
+    typer.Option(
+        min=1, help="Samples of each cloud that a detector looks at and averages; more are more precise, and slower."
+    ),
+]
 Checkpoint = Annotated[str, typer.Option(help="best or last.")]
 BootstrapSeed = Annotated[int, typer.Option(help="Seed of the bootstrap.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]

@@ -15,6 +15,7 @@ from pcsargmax.transforms.augment import (
     RandomMirror,
     RandomRotation,
     RandomScale,
+    RandomWarp,
     find_mirror_pairs,
 )
 
@@ -32,6 +33,8 @@ def augmentation(settings: TrainSettings, items: Sequence[Data]) -> Compose:
         steps.append(RandomScale(1 - settings.scale, 1 + settings.scale))
     if settings.stretch:
         steps.append(RandomScale(1 - settings.stretch, 1 + settings.stretch, per_axis=True))
+    if settings.warp:
+        steps.append(RandomWarp(settings.warp))
     if settings.jitter:
         steps.append(RandomJitter(settings.jitter, clip=3 * settings.jitter))
     if settings.drop_points:

@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pcsargmax.core.bases import Gaussian
-from pcsargmax.core.distribution import KeypointDistribution
+from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.metrics import PCK
 from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling
 from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
 from pcsargmax.predictions.calibration import Calibration
 from pcsargmax.predictions.calibration_samples import CalibrationSamples
-from pcsargmax.runs.prepare import basis_sigma
+from pcsargmax.runs.prepare import basis_sigma, dense_sigma
+from pcsargmax.runs.stages import locate, view_of
 from pcsargmax.runs.symmetry import choose_labeling
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training.clouds import DetectorBatch
-from pcsargmax.training.detector.objective import make_comparison, make_objective
+from pcsargmax.training.detector.objective import make_comparison, make_look_objective, make_objective
 from pcsargmax.training.module import RunModule
 
 
@@ -67,6 +67,7 @@ class DetectorModule(RunModule):
         self.detector, self.length_unit, self.template_error = detector, length_unit, template_error
         self.validation_error: float | None = None
         self.objective, self.comparison = make_objective(settings), make_comparison(settings)
+        self.look_objective = make_look_objective(settings)
         self.val_pck = PCK(num_bootstrap=0)
         self.val_symmetric_pck = PCK(num_bootstrap=0)
         self.val_samples = CalibrationSamples()
@@ -90,25 +91,40 @@ class DetectorModule(RunModule):
         errors = self.objective(scores, target, sigma, self.progress, self.step_generator())
         location = errors.where(visible, 0).sum() / visible.sum().clamp_min(1)
         presence = functional.binary_cross_entropy_with_logits(scores.presence.float(), visible.float())
+        if self.detector.second_look is not None:
+            location = location + self._second_loss(batch, scores, target, sigma)
         self.log_mean("train/loss", location, len(visible), prog_bar=True)
         self.log_mean("train/presence", presence, len(visible))
         return location + self.settings.presence_weight * presence
 
+    def _second_loss(self, batch: DetectorBatch, scores: Scores, target: Tensor, sigma: Tensor) -> Tensor:
+        """Loss of the second look around the first estimate or the truth, each with noise."""
+        visible, generator = batch.clouds.keypoint_visible, self.step_generator()
+        estimate = soft_argmax(scores.logits, scores.sites, mask=scores.mask).detach()
+        use_truth = torch.rand(visible.shape, generator=generator, device=self.device) < 0.5
+        center = torch.where((use_truth & visible)[..., None], target, estimate)
+        center = center + self.settings.look_noise * torch.randn(center.shape, generator=generator, device=self.device)
+        look = self.detector.look_again(scores, center, batch.dense)
+        errors = self.look_objective(look, target, dense_sigma(sigma, scores, batch.dense), self.progress, generator)
+        loss = errors.where(visible, 0).sum() / visible.sum().clamp_min(1)
+        self.log_mean("train/look", loss, len(visible))
+        return loss
+
     def validation_step(self, batch: DetectorBatch, batch_idx: int) -> None:
         """Collect the errors of a batch, and how sure its maps are."""
         clouds = batch.clouds
-        scores = self(batch)
         sigma = basis_sigma(self.settings, clouds.sigma, clouds.frame_scale)
-        maps = KeypointDistribution(scores.logits, scores.sites, scores.mask, Gaussian(sigma))
+        view = view_of(self(batch), sigma, batch.dense)
+        last = locate(self.detector, [view])[-1]
         # Distances do not depend on where the frame lies, only on its scale.
         length = clouds.frame_scale[..., None] if self.length_unit == "raw" else 1.0
-        self.val_pck.update(maps.mean * length, clouds.keypoint_pos * length, clouds.keypoint_visible)
+        self.val_pck.update(last.mean * length, clouds.keypoint_pos * length, clouds.keypoint_visible)
         target = clouds.keypoint_pos
         if self.settings.symmetry != "none":
-            best = nearest_labeling(maps.mean, clouds.keypoint_labelings, clouds.keypoint_visible)
+            best = nearest_labeling(last.mean, clouds.keypoint_labelings, clouds.keypoint_visible)
             target = choose_labeling(clouds.keypoint_labelings, best)
-            self.val_symmetric_pck.update(maps.mean * length, target * length, clouds.keypoint_visible)
-        self.val_samples.update(maps, target, clouds.keypoint_visible)
+            self.val_symmetric_pck.update(last.mean * length, target * length, clouds.keypoint_visible)
+        self.val_samples.update(view.maps, target, clouds.keypoint_visible, mean=last.mean, spread=last.spread)
 
     def on_validation_epoch_end(self) -> None:
         """Log what was collected, and calibrate by it."""

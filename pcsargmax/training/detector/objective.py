@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from pcsargmax.core.distances import distance, gaussian_expected_distance
 from pcsargmax.core.engine.sampler import Sampler
 from pcsargmax.core.losses import error_of_expectation
 from pcsargmax.models.keypoint_detector import Scores
+from pcsargmax.models.second_look import LocalScores
 from pcsargmax.settings.common import SAMPLED
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training.objective import PLAIN, MapObjective, expectation_weight, map_distance, sampling_arguments
@@ -34,6 +36,29 @@ def make_objective(settings: TrainSettings) -> Objective:
         basis = Gaussian(sigma) if sampled else None  # it looks at the values of sigma
         maps = scores.logits, scores.sites
         return objective(*maps, target, basis, progress, generator, mask=scores.mask, spacing=sigma)
+
+    return of_scores
+
+
+#: As `Objective`, of a second look, sigma being that of the dense points.
+LookObjective = Callable[[LocalScores, Tensor, Tensor, float, torch.Generator | None], Tensor]
+
+
+def make_look_objective(settings: TrainSettings) -> LookObjective:
+    """Return the objective of the second look: that which the settings name, over the local sites of each keypoint."""
+    name = settings.objective if settings.look_objective == "same" else settings.look_objective
+    settings = replace(settings, objective=name)
+    objective, sampled = MapObjective(settings), name in SAMPLED
+
+    def of_scores(
+        look: LocalScores, target: Tensor, sigma: Tensor, progress: float, generator: torch.Generator | None
+    ) -> Tensor:
+        logits, sites, mask = look.maps()
+        width = sigma.repeat_interleave(target.shape[1])
+        basis = Gaussian(width) if sampled else None
+        place = target.flatten(0, 1)[:, None]
+        errors = objective(logits, sites, place, basis, progress, generator, mask=mask, spacing=width)
+        return errors.unflatten(0, target.shape[:2])[..., 0]
 
     return of_scores
 

@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import torch
 from lightning.pytorch.callbacks import Callback
 from torch_geometric.data import Data
 
-from pcsargmax.models.keypoint_detector import KeypointDetector
+from pcsargmax.io.atomic import atomic_path
 from pcsargmax.models.template import Template
 from pcsargmax.ops.seeds import seeded_weights
-from pcsargmax.runs.detector import Run
+from pcsargmax.runs.checkpoint import find_checkpoint, open_checkpoint, read_checkpoint
+from pcsargmax.runs.detector import Run, build_detector
 from pcsargmax.runs.prepare import prepare
 from pcsargmax.runs.sources import is_folder, open_dataset
 from pcsargmax.runs.symmetry import with_labelings
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training.clouds import PreparedCloud, PreparedClouds, prepare_all
 from pcsargmax.training.detector.data import augmentation
+from pcsargmax.training.detector.folds import see_by_folds
+from pcsargmax.training.detector.held_out import fit_held_out, see_held_out
 from pcsargmax.training.detector.module import DetectorModule
-from pcsargmax.training.loop import Progress, Selection
+from pcsargmax.training.loop import Progress, Selection, is_rank_zero
 from pcsargmax.training.run import Task, metadata_of, train_run
 from pcsargmax.training.splits import open_splits
 
@@ -63,15 +67,19 @@ def train(
         ('best.ckpt', ('0', '1', '2'))
     """
     prepare, best = partial(_prepare, settings), Selection("val/score", "max")
-    return train_run(Run, settings, folder, prepare, best, resume=resume, callbacks=callbacks, progress=progress)
+    finish = partial(_fit_held_out, settings) if settings.shape_prior == "auto" or settings.folds else None
+    return train_run(
+        Run, settings, folder, prepare, best, resume=resume, callbacks=callbacks, progress=progress, finish=finish
+    )
 
 
 def _prepare(settings: TrainSettings, progress: Progress) -> Task:
     """Open and prepare the data; build the network."""
     splits = open_splits(settings, lambda split: open_dataset(settings, split, lambda i, n: progress("reading", i, n)))
     raw, held_out = splits.training, splits.validation
+    template = Template.fit(raw[i] for i in range(len(raw)))
     with seeded_weights(settings.seed):
-        detector = KeypointDetector(raw.num_keypoints, settings.backbone)
+        detector = build_detector(settings, raw.num_keypoints, template)
 
     def prepared(dataset: Any, what: str, split: str, num_angles: int) -> list[PreparedCloud]:
         def prepare_one(item: Data) -> PreparedCloud:
@@ -91,13 +99,12 @@ def _prepare(settings: TrainSettings, progress: Progress) -> Task:
             f"split {settings.train_split!r} of {settings.data}"
         )
     augment = augmentation(settings, [item for item, _ in items])
-    training = PreparedClouds(items, detector.backbone, augment, settings.seed)
+    training = PreparedClouds(items, detector.backbone, augment, settings.seed, settings.dense_points)
     validation = None
     if held_out is not None:
         clouds = prepared(held_out, "preparing validation clouds", settings.val_split, 360)
-        validation = PreparedClouds(clouds, detector.backbone)
+        validation = PreparedClouds(clouds, detector.backbone, dense_points=settings.dense_points)
     unit = settings.unit if settings.unit != "auto" else "diagonal" if is_folder(settings) else "raw"
-    template = Template.fit(raw[i] for i in range(len(raw)))
     template_error = None
     if held_out is not None and settings.symmetry == "none":
         template_error = template.mean_error((held_out[i] for i in range(len(held_out))), unit)
@@ -110,3 +117,29 @@ def _prepare(settings: TrainSettings, progress: Progress) -> Task:
         template=template.to_dict(),
     )
     return Task(DetectorModule(detector, settings, unit, metadata, template_error), training, validation)
+
+
+def _fit_held_out(settings: TrainSettings, folder: Path, task: Task, progress: Progress) -> None:
+    """Fit the use of the shape prior and the calibration to shapes held out, and keep them in the checkpoint."""
+    if not is_rank_zero():
+        return
+    file = find_checkpoint(folder)
+    run = Run.from_checkpoint(open_checkpoint(file), torch.device("cpu"))
+    training, validation = cast(PreparedClouds, task.training), cast(PreparedClouds | None, task.validation)
+    others = [torch.cat([item[name] for item, _ in training.items]) for name in ("keypoint_pos", "keypoint_visible")]
+    if settings.folds:
+        held = see_by_folds(settings, training.items, run.unit, folder, partial(progress, "training folds"))
+        others = [part[:0] for part in others]  # they are the shapes held out
+    elif validation is not None:
+        held = list(see_held_out(run.detector, settings, validation, run.template, run.unit))
+    else:
+        return
+    fitted = fit_held_out(held, (others[0], others[1]), use_prior=settings.shape_prior == "auto")
+    content = read_checkpoint(file)
+    content["pcsargmax"] |= {
+        "calibration": fitted.calibration.to_dict(),
+        "prior_use": None if fitted.use is None else fitted.use.to_dict(),
+        "validation": {"mean_error": fitted.mean_error, "template_mean_error": fitted.template_mean_error},
+    }
+    with atomic_path(file) as temporary:
+        torch.save(content, temporary)

@@ -71,7 +71,7 @@ def discover(
         resume=resume,
         callbacks=callbacks,
         progress=progress,
-        finish=name_keypoints,
+        finish=lambda folder, task, _: name_keypoints(folder, task.training),
     )
 
 

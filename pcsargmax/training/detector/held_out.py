@@ -1,0 +1,158 @@
+"""What is fitted to shapes held out once a detector has been trained: use of the shape prior, and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pcsargmax.models.keypoint_detector import KeypointDetector
+from pcsargmax.models.shape_noise import FittedNoise, fit_noise
+from pcsargmax.models.shape_prior import ShapePrior
+from pcsargmax.models.template import Template
+from pcsargmax.predictions.calibration import Calibration
+from pcsargmax.predictions.calibration_samples import CalibrationSamples
+from pcsargmax.runs.prepare import basis_sigma
+from pcsargmax.runs.stages import PriorUse, Stage, View, look_stage, map_stage, view_of
+from pcsargmax.settings.detector import TrainSettings
+from pcsargmax.training.clouds import PreparedClouds
+
+
+class HeldOut(NamedTuple):
+    """A shape that a detector was not trained on, as it sees it, in the unit frame.
+
+    Attributes:
+        detector: that sees it.
+        view: of the shape.
+        template: (K, 3) where the template of the training shapes is on it.
+        truth: (1, K, 3).
+        visible: (1, K) bool.
+        length: of one unit of the unit frame, in the unit of the results of the run.
+    """
+
+    detector: KeypointDetector
+    view: View
+    template: Tensor
+    truth: Tensor
+    visible: Tensor
+    length: float
+
+
+class Fitted(NamedTuple):
+    """What was fitted to M shapes held out.
+
+    Attributes:
+        use: of the shape prior; None where it does not help.
+        calibration: of confidence and radius of the last stage.
+        mean_error: of that stage, each shape with a prior of other shapes, in the unit of the results of the run.
+        template_mean_error: of the template.
+    """
+
+    use: PriorUse | None
+    calibration: Calibration
+    mean_error: float
+    template_mean_error: float
+
+
+@torch.inference_mode()
+def see_held_out(
+    detector: KeypointDetector, settings: TrainSettings, clouds: PreparedClouds, template: Template, unit: str
+) -> Iterator[HeldOut]:
+    """Look at prepared clouds that the detector was not trained on, one by one.
+
+    Args:
+        detector: and the template of the shapes that it was trained on.
+        settings: of the run.
+        clouds: prepared.
+        template: see above.
+        unit: "raw" or "diagonal", of the results of the run.
+    """
+    detector = detector.eval()
+    for number in range(len(clouds)):
+        batch = clouds.collate([clouds[number]])
+        scores = detector(batch.clouds.pos, None, None, batch.neighborhoods)
+        sigma = basis_sigma(settings, batch.clouds.sigma, batch.clouds.frame_scale)
+        yield HeldOut(
+            detector,
+            view_of(scores, sigma, batch.dense),
+            template.predict(batch.clouds.pos),
+            batch.clouds.keypoint_pos,
+            batch.clouds.keypoint_visible,
+            float(batch.clouds.frame_scale) if unit == "raw" else 1.0,
+        )
+
+
+@torch.inference_mode()
+def fit_held_out(held: Sequence[HeldOut], others: tuple[Tensor, Tensor], *, use_prior: bool) -> Fitted:
+    """Choose where the shape prior is used, how far the detector is trusted beside it, and calibrate the result.
+
+    The prior may follow the maps, the second look, both or neither: taken is what errs least on the shapes held out,
+    each given a prior of other shapes.
+
+    Args:
+        held: the shapes.
+        others: keypoints (N, K, 3) and visible (N, K) of further shapes for the prior.
+        use_prior: whether it is tried at all.
+    """
+    truth, visible = torch.cat([one.truth for one in held]), torch.cat([one.visible for one in held])
+
+    def fitted(stage: Stage) -> FittedNoise | None:
+        if not use_prior:
+            return None
+        return fit_noise(stage.mean, stage.covariance, truth, visible, others=others)
+
+    maps = _joined(held, lambda one, _: map_stage([one.view]))
+    noise = fitted(maps)
+    starts = [(None, maps)] if noise is None else [(None, maps), (noise.noise, _held_out_stage(noise))]
+    tried: list[tuple[Tensor | None, Tensor | None, Stage]] = []
+    for map_noise, start in starts:
+        if held[0].detector.second_look is None:
+            tried.append((map_noise, None, start))
+            continue
+        look = _looked(held, start)
+        tried.append((map_noise, None, look))
+        noise = fitted(look)
+        if noise is not None:
+            tried.append((map_noise, noise.noise, _held_out_stage(noise)))
+    map_noise, look_noise, last = min(tried, key=lambda one: float(_mean_error(one[2], truth, visible)))
+    use = None
+    if map_noise is not None or look_noise is not None:
+        shapes = [torch.cat(parts) for parts in zip((truth, visible), others, strict=True)]
+        use = PriorUse(prior=ShapePrior.fit(*shapes), map_noise=map_noise, look_noise=look_noise)
+    template = torch.stack([one.template for one in held])
+    lengths = torch.tensor([one.length for one in held])[:, None]
+
+    def mean_error(guess: Tensor) -> float:
+        return float(((guess - truth).norm(dim=-1) * lengths)[visible].mean())
+
+    return Fitted(use, _calibrated(held, last), mean_error(last.mean), mean_error(template))
+
+
+def _held_out_stage(noise: FittedNoise) -> Stage:
+    return Stage("prior", noise.mean, noise.covariance)
+
+
+def _looked(held: Sequence[HeldOut], start: Stage) -> Stage:
+    return _joined(held, lambda one, row: look_stage(one.detector, [one.view], start.mean[row][None]))
+
+
+def _joined(held: Sequence[HeldOut], stage: Callable[[HeldOut, int], Stage]) -> Stage:
+    """The stage of each shape, joined."""
+    stages = [stage(one, row) for row, one in enumerate(held)]
+    mean, covariance = torch.cat([one.mean for one in stages]), torch.cat([one.covariance for one in stages])
+    return Stage(stages[0].name, mean, covariance)
+
+
+def _mean_error(stage: Stage, truth: Tensor, visible: Tensor) -> Tensor:
+    return (stage.mean - truth).norm(dim=-1)[visible].mean()
+
+
+def _calibrated(held: Sequence[HeldOut], last: Stage) -> Calibration:
+    """Fit confidence and radius to the last stage."""
+    samples = CalibrationSamples()
+    for row, one in enumerate(held):
+        mean, spread = last.mean[row][None].to(one.truth), last.spread[row][None].to(one.truth)
+        samples.update(one.view.maps, one.truth, one.visible, mean=mean, spread=spread)
+    return samples.fit()
