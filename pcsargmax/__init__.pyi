@@ -41,7 +41,7 @@ from .models.template_start import TemplateStart
 from .ops.neighbors import Neighbors, ball_query, farthest_point_order, knn, mean_neighbor_distance
 from .ops.skeleton import CompositeChamfer, SkeletonLoss, composite_chamfer, skeleton_loss
 from .predictions.calibration import Calibration, confidence_measure
-from .predictions.cloud import Prediction, Skeleton, Surface
+from .predictions.cloud import Prediction, Skeleton, Surface, SurfacePoints
 from .predictions.image import ImagePrediction, SurfacePrediction
 from .runs.detector import Run
 from .runs.discovery import DiscoverRun
@@ -123,6 +123,7 @@ __all__ = [
     "SmoothL1",
     "Surface",
     "SurfaceModule",
+    "SurfacePoints",
     "SurfacePrediction",
     "SurfaceRun",
     "Template",

@@ -49,6 +49,9 @@ def command(
 ) -> None:
     """Find the keypoints of files: position, confidence, radius, covariance, visibility and nearest point.
 
+    For a mesh each keypoint also gets the nearest point on the surface: its face and that face's vertices (numbered
+    from 0), its barycentric coordinates, position and distance. The predicted position itself is not moved.
+
     Lengths are in the units and the frame of each file. Confidence is the probability of an error of at most 2 % of the
     cloud's bounding-box diagonal, and the true point lies within the radius with a probability of 90 %, both as found
     on the run's validation split. A run without one gives no radius and the confidence of the map itself. A discovery

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,6 +19,7 @@ from pcsargmax.predictions.parts import (
     ArrayShapes,
     Skeleton,
     Surface,
+    SurfacePoints,
     SymmetryMark,
     chosen_number,
     mean_known,
@@ -32,6 +33,7 @@ __all__ = [
     "Prediction",
     "Skeleton",
     "Surface",
+    "SurfacePoints",
     "SymmetryMark",
     "load_prediction",
     "write_predictions",
@@ -62,6 +64,17 @@ _CSV_HEADER = [
     "cov_zz",
     "radius",
     "radius_coverage",
+    "face",
+    "vertex_a",
+    "vertex_b",
+    "vertex_c",
+    "barycentric_a",
+    "barycentric_b",
+    "barycentric_c",
+    "surface_x",
+    "surface_y",
+    "surface_z",
+    "surface_distance",
 ]
 
 
@@ -210,6 +223,12 @@ class Prediction:
         """(K,) the nearest point as a reader of the file counts: `file_index`, else `point_index`."""
         return self.point_index if self.file_index is None else self.file_index
 
+    @cached_property
+    def on_surface(self) -> SurfacePoints | None:
+        """The point of the surface nearest to each position; None for a cloud, and for a mesh without any area."""
+        surface = self.surface
+        return None if surface is None or not surface.has_area.any() else surface.closest(self.position)
+
     @property
     def error(self) -> np.ndarray | None:
         """(K,) distance of each position to its truth, NaN where absent; None without truth."""
@@ -226,9 +245,11 @@ class Prediction:
     def to_dict(self) -> dict[str, Any]:
         """The keypoints as plain numbers and texts, without cloud and maps; None for what is not finite.
 
-        Where there is a skeleton, its edges and their points are with them.
+        For a mesh each has its nearest point on it as "surface", see `SurfacePoints`; for a cloud that is None. Where
+        there is a skeleton, its edges and their points are with them.
         """
         skeleton = {} if self.skeleton is None else {"skeleton": self.skeleton.to_dict(self.keypoint_names)}
+        on_surface = self.on_surface
         return {
             "name": self.name,
             "units": "as in the file",
@@ -242,6 +263,7 @@ class Prediction:
                     "radius": None if self.radius is None else plain(self.radius[k]),
                     "visibility": plain(self.visibility[k]),
                     "point_index": int(self.exported_index[k]),
+                    "surface": None if on_surface is None else on_surface.to_dict(k),
                 }
                 for k, name in enumerate(self.keypoint_names)
             ],
@@ -316,8 +338,16 @@ def _csv(path: Path, predictions: Sequence[Prediction]) -> None:
             row = [repr(float(number)) for number in numbers] + [str(one.exported_index[k])]
             row += [repr(float(value)) for value in one.covariance[k][upper]]
             row += ["", ""] if one.radius is None else [repr(float(one.radius[k])), repr(one.radius_coverage)]
-            rows.append([one.name, name, *row])
+            rows.append([one.name, name, *row, *_surface_cells(one.on_surface, k)])
     write_rows(path, rows)
+
+
+def _surface_cells(points: SurfacePoints | None, k: int) -> list[str]:
+    """The last cells of a row: the keypoint's point on the mesh; empty for a cloud."""
+    if points is None:
+        return [""] * (len(_CSV_HEADER) - _CSV_HEADER.index("face"))
+    numbers = [*points.barycentric[k], *points.position[k], points.distance[k]]
+    return [str(points.face[k]), *map(str, points.vertices[k]), *(repr(float(number)) for number in numbers)]
 
 
 def _npz(path: Path, predictions: Sequence[Prediction]) -> None:
@@ -373,6 +403,7 @@ def _slicer(path: Path, predictions: Sequence[Prediction], frame: Frame) -> None
     told = [
         f"confidence {prediction.confidence[k]:.3f}, {_radius_text(prediction, k)}"
         f"visibility {prediction.visibility[k]:.3f}, nearest point {prediction.exported_index[k]}"
+        f"{_distance_text(prediction, k)}"
         for k in range(prediction.num_keypoints)
     ]
     present = prediction.visibility >= 0.5  # the others are written as undefined
@@ -385,3 +416,9 @@ def _radius_text(prediction: Prediction, k: int) -> str:
     if prediction.radius is None or prediction.radius_coverage is None:
         return ""
     return f"within {prediction.radius[k]:.4g} ({100 * prediction.radius_coverage:g} %), "
+
+
+def _distance_text(prediction: Prediction, k: int) -> str:
+    """The distance of a keypoint from the mesh, after a comma; empty for a cloud."""
+    points = prediction.on_surface
+    return "" if points is None else f", {points.distance[k]:.4g} from the surface"

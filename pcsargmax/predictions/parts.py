@@ -1,12 +1,15 @@
-"""What a prediction may carry beside its keypoints: a skeleton, the surface of a mesh, marks of symmetries."""
+"""What a prediction may carry beside its keypoints: a skeleton, a mesh and its points nearest to them, symmetries."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
+
+from pcsargmax.ops.triangle_tree import TriangleTree
 
 SymmetryKind = Literal["reflection", "rotation"]
 
@@ -63,6 +66,43 @@ class Skeleton:
         }
 
 
+class SurfacePoints(NamedTuple):
+    """Points of a mesh, each the nearest to one of K positions; `Surface.closest` finds them. All numbers are finite.
+
+    Faces are numbered as `pcsargmax.io.read_cloud` returns them. In a file of triangles that is the file's own order.
+    Larger polygons are split into triangles, in place in an .obj, after all triangles in a .ply or .off; there a face
+    number differs from the file's. Vertices always keep the file's order, so `vertices` and `barycentric` identify the
+    point in any program.
+
+    Attributes:
+        face: (K,) int64 triangle that each lies on: row of `Surface.triangles`, 0-based, all of them counted.
+        vertices: (K, 3) int64 corners of that triangle: rows of `Surface.vertices`, 0-based.
+        barycentric: (K, 3) float64 weights of the corners, nonnegative; their sum is 1.
+        position: (K, 3) float64, units of the file: the weighted mean of the corners.
+        distance: (K,) float64, units of the file: to the position that was given.
+
+    Example:
+        >>> import numpy as np
+        >>> from pcsargmax import Surface
+        >>> surface = Surface(vertices=[[0, 0, 0], [4, 0, 0], [0, 4, 0]], triangles=[[0, 1, 2]])
+        >>> found = surface.closest([[1, 2, 0.5]])
+        >>> found.face, found.barycentric, found.distance
+        (array([0]), array([[0.25, 0.25, 0.5 ]]), array([0.5]))
+        >>> np.einsum("kc,kcd->kd", found.barycentric, surface.vertices[found.vertices])
+        array([[1., 2., 0.]])
+    """
+
+    face: np.ndarray
+    vertices: np.ndarray
+    barycentric: np.ndarray
+    position: np.ndarray
+    distance: np.ndarray
+
+    def to_dict(self, k: int) -> dict[str, Any]:
+        """Row k as plain numbers."""
+        return {name: rows[k].tolist() for name, rows in self._asdict().items()}
+
+
 @dataclass(frozen=True, eq=False)
 class Surface:
     """The V vertices and T triangles of a mesh.
@@ -88,6 +128,58 @@ class Surface:
         shapes: ArrayShapes = {"vertices": (np.float64, (v, 3)), "triangles": (np.int64, (t, 3))}
         take_arrays(self, "Surface", shapes, finite=["vertices"])
         _check_numbers("Surface: triangles", self.triangles, v)
+
+    @cached_property
+    def has_area(self) -> np.ndarray:
+        """(T,) bool: whether each triangle has an area: its corners are not on a line, up to rounding."""
+        corners = self.vertices[self.triangles]
+        edges = corners - np.roll(corners, 1, axis=1)
+        size = np.abs(edges).max(axis=(1, 2), keepdims=True)
+        edges /= np.maximum(size, np.finfo(np.float64).tiny)
+        return np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) > 1e-12
+
+    def closest(self, positions: Any) -> SurfacePoints:
+        """Return the points of the surface that are nearest to some positions.
+
+        Only triangles that have an area, and so a normal, are considered. Where several are equally near, as at an
+        edge, the result is one of them. The first call builds a tree of the triangles, which later calls use.
+
+        Args:
+            positions: (K, 3) finite, units of the file.
+
+        Raises:
+            ValueError: positions of another shape or not finite, or no triangle has an area.
+        """
+        positions = np.asarray(positions, dtype=np.float64)
+        if positions.ndim != 2 or positions.shape[1] != 3:
+            raise ValueError(f"positions: expected shape (K, 3), got {positions.shape}")
+        if not np.isfinite(positions).all():
+            raise ValueError("positions: expected finite numbers, got NaN or infinity")
+        if not self.has_area.any():
+            told = f"got {len(self.triangles)} without; repair the mesh, or use its vertices as a cloud"
+            raise ValueError(f"Surface: triangles: expected at least one with an area, {told}")
+        tree, center, scale = self._tree
+        found = [tree.closest(row) for row in (positions - center) / scale]
+        face = np.flatnonzero(self.has_area)[np.array([one.face for one in found], dtype=np.int64)]
+        weights = np.array([one.weights for one in found]).reshape(-1, 3)
+        vertices = self.triangles[face]
+        places = np.einsum("kc,kcd->kd", weights, self.vertices[vertices])
+        distance = scale * np.linalg.norm((positions - places) / scale, axis=1)
+        return SurfacePoints(face, vertices, weights, places, distance)
+
+    @cached_property
+    def _tree(self) -> tuple[TriangleTree, np.ndarray, float]:
+        """The triangles that have an area in the frame of their corners, with its center (3,) and scale.
+
+        There the squares of lengths neither vanish nor overflow. Vertices of no such triangle do not count.
+        """
+        triangles = self.triangles[self.has_area]
+        used = np.zeros(len(self.vertices), dtype=bool)
+        used[triangles] = True
+        corners = self.vertices[used]
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        center, scale = (low + high) / 2, float((high - low).max())
+        return TriangleTree((corners - center) / scale, (np.cumsum(used) - 1)[triangles]), center, scale
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,10 @@ def predict_cloud_file(
     seed: int = 0,
     **options: Any,
 ) -> Prediction:
-    """Predict the keypoints of a mesh or cloud file, in its own units and frame; of a mesh with its surface.
+    """Predict the keypoints of a mesh or cloud file, in its own units and frame.
+
+    For a mesh the prediction carries the surface, and so, as `on_surface`, the point on it nearest to each keypoint.
+    Its faces and vertices are numbered as `read_cloud` returns them.
 
     Args:
         path: see `pcsargmax.io.read_cloud`.

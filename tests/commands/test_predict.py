@@ -39,6 +39,15 @@ def test_all_predictions_are_printed_as_json(cli, box_copy, clouds):
     assert not (box_copy / "predictions").exists()
 
 
+def test_keypoints_of_a_mesh_are_printed_with_their_point_on_it(cli, box_copy, landmark_root, clouds):
+    result = cli("predict", box_copy, landmark_root / "scan0.ply", clouds[0], "--json", "--num-points", 512)
+    assert result.exit_code == 0, result.output
+    mesh, cloud = json.loads(result.stdout)
+    expected = load_run(box_copy).predict_file(landmark_root / "scan0.ply", num_points=512).on_surface
+    assert [k["surface"] for k in mesh["keypoints"]] == [expected.to_dict(k) for k in range(5)]
+    assert [k["surface"] for k in cloud["keypoints"]] == [None] * 5
+
+
 def test_a_run_without_calibration_is_said(cli, box_copy, clouds):
     import torch
 

@@ -52,6 +52,27 @@ def test_meshes_keep_order_and_all_digits(tmp_path, kind):
     assert mesh.color is None
 
 
+@pytest.mark.parametrize("kind", [".ply", ".obj", ".off"])
+def test_polygons_are_split_in_place_or_after_the_triangles(tmp_path, kind):
+    points = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0.5, 0.5, 1]])
+    polygons = [(0, 1, 4), (0, 1, 2, 3), (1, 2, 4), (2, 2, 2)]  # the last has no area
+    lines = [f"{x} {y} {z}\n" for x, y, z in points]
+    text = "".join(f"v {line}" for line in lines) if kind == ".obj" else ""
+    text += "OFF\n5 4 0\n" + "".join(lines) if kind == ".off" else ""
+    text += ply_text("double", points, faces=4) if kind == ".ply" else ""
+    for polygon in polygons:
+        first, one_based = ("f", 1) if kind == ".obj" else (str(len(polygon)), 0)
+        text += " ".join([first, *(str(corner + one_based) for corner in polygon)]) + "\n"
+    (tmp_path / f"a{kind}").write_text(text)
+    mesh, quad = read_cloud(tmp_path / f"a{kind}"), [(0, 1, 2), (2, 3, 0)]
+    triangles = [polygons[0], polygons[2], polygons[3]]
+    assert np.array_equal(mesh.points, points)
+    assert (
+        mesh.faces.tolist()
+        == np.array([triangles[0], *quad, *triangles[1:]] if kind == ".obj" else [*triangles, *quad]).tolist()
+    )
+
+
 def test_stl_has_the_corners_of_its_triangles(tmp_path):
     corners = TRIANGLES[FACES].astype("<f4")
     body = b"".join(struct.pack("<3f", 0, 0, 1) + triangle.tobytes() + b"\0\0" for triangle in corners)

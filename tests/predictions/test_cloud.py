@@ -5,7 +5,19 @@ import json
 import numpy as np
 import pytest
 
-from pcsargmax.predictions.cloud import Prediction, Skeleton, Surface, SymmetryMark, load_prediction, write_predictions
+from pcsargmax.predictions.cloud import (
+    FORMATS,
+    Prediction,
+    Skeleton,
+    Surface,
+    SymmetryMark,
+    load_prediction,
+    write_predictions,
+)
+
+#: What the CSV says of the point on a mesh, behind all that older readers know.
+SURFACE_COLUMNS = ["face", "vertex_a", "vertex_b", "vertex_c", "barycentric_a", "barycentric_b", "barycentric_c"]
+SURFACE_COLUMNS += ["surface_x", "surface_y", "surface_z", "surface_distance"]
 
 
 def test_fields_become_arrays_of_their_types(prediction):
@@ -107,6 +119,7 @@ def test_json_holds_every_keypoint_exactly(prediction, tmp_path):
         "radius": None,
         "visibility": 1.0,
         "point_index": 1,
+        "surface": None,
     }
     assert read["radius_coverage"] is None
 
@@ -266,6 +279,56 @@ def test_samples_surface_and_symmetries_are_kept(prediction, tmp_path):
     np.testing.assert_array_equal(again.symmetries[1].center, [1, 2, 3])
     np.testing.assert_array_equal(again.symmetries[1].normal, [0, 1, 0])
     assert again.symmetries[2].normal is None
+
+
+def on_a_mesh(prediction, triangles=((2, 2, 1), (0, 1, 2))):
+    """The prediction with a mesh of which its three points are the corners."""
+    return dataclasses.replace(prediction, surface=Surface(prediction.points, triangles))
+
+
+def test_keypoints_of_a_mesh_have_a_point_on_it(prediction):
+    points = on_a_mesh(prediction).on_surface
+    assert (points.face.tolist(), points.vertices.tolist()) == ([1, 1], [[0, 1, 2]] * 2)
+    # 1/8 above z = 0; seen from above, one is beside the edge from (1, 0) to (0, 2), the other beside its end
+    places = np.array([[0.975, 0.05, 0], [0, 2, 0]])
+    np.testing.assert_allclose(points.position, places + 1e6, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(points.barycentric, [[0, 0.975, 0.025], [0, 0, 1]], atol=1e-9)
+    np.testing.assert_allclose(points.distance, np.linalg.norm(points.position - prediction.position, axis=1))
+    moved = dataclasses.replace(on_a_mesh(prediction), position=prediction.points[[1, 2]])
+    np.testing.assert_allclose(moved.on_surface.distance, 0, atol=1e-9)
+
+
+def test_a_cloud_and_a_mesh_without_area_have_no_surface_to_be_on(prediction, tmp_path):
+    assert prediction.on_surface is None
+    flat = on_a_mesh(prediction, [[2, 2, 1]])
+    assert flat.on_surface is None
+    assert [keypoint["surface"] for keypoint in flat.to_dict()["keypoints"]] == [None, None]
+    for format in FORMATS:
+        assert flat.save(tmp_path / f"a.{format}", format).is_file()
+
+
+def test_the_point_on_a_mesh_is_in_every_format(prediction, tmp_path):
+    whole = on_a_mesh(prediction)
+    points, names = whole.on_surface, ("face", "vertices", "barycentric", "position", "distance")
+    read = json.loads(whole.save(tmp_path / "a.json").read_text(encoding="utf-8"))
+    for k, keypoint in enumerate(read["keypoints"]):
+        assert keypoint["surface"] == {name: getattr(points, name)[k].tolist() for name in names}
+        assert keypoint["position"] == prediction.position[k].tolist()
+    for one, mesh in ((whole, True), (prediction, False)):
+        lines = one.save(tmp_path / "a.csv", "csv").read_text(encoding="utf-8").splitlines()
+        header, *rows = csv.reader(lines)
+        assert header[15:] == ["radius_coverage", *SURFACE_COLUMNS]
+        for k, row in enumerate(rows):
+            numbers = np.concatenate([np.ravel(part[k]) for part in points]).tolist()
+            assert [float(cell) for cell in row[16:] if cell] == (numbers if mesh else [])
+            assert len(row) == len(header)
+    (node,) = json.loads(whole.save(tmp_path / "a.mrk.json", "mrk.json").read_text())["markups"]
+    (told, _) = (point["description"] for point in node["controlPoints"])
+    assert told == f"confidence 0.750, visibility 1.000, nearest point 1, {points.distance[0]:.4g} from the surface"
+    assert node["controlPoints"][0]["position"] == prediction.position[0].tolist()
+    loaded = load_prediction(whole.save(tmp_path / "a.npz", "npz")).on_surface
+    for name in names:
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(points, name))
 
 
 def test_an_npz_from_before_there_were_samples_loads(prediction, tmp_path):

@@ -5,7 +5,9 @@ from torch_geometric.data import Data
 
 from pcsargmax.core.bases import Gaussian
 from pcsargmax.core.distribution import KeypointDistribution
+from pcsargmax.io.clouds import Cloud, read_cloud, write_cloud
 from pcsargmax.runs.clouds import draw_samples
+from pcsargmax.runs.load import load_run
 
 SITES = torch.tensor([[0.0, 0, 0], [0.4, 0, 0], [0, 0.4, 0]])
 
@@ -38,3 +40,20 @@ def test_draws_go_by_their_generator():
     assert draw_samples(*given, 0) is None
     with pytest.raises(ValueError, match="num_samples: expected 0 or more, got -1"):
         draw_samples(*given, -1)
+
+
+def test_keypoints_of_a_mesh_file_lie_on_its_faces_too(box_run, landmark_root, box_cloud, tmp_path):
+    """A face without area before the others counts as a face of the file, and no point is on it."""
+    run, box = load_run(box_run), read_cloud(landmark_root / "scan0.ply")
+    write_cloud(tmp_path / "scan.ply", Cloud(box.points, faces=np.concatenate([[[1, 1, 1]], box.faces])))
+    found = run.predict_file(tmp_path / "scan.ply", num_points=512)
+    mesh, points = read_cloud(tmp_path / "scan.ply"), found.on_surface
+    again = np.einsum("kc,kcd->kd", points.barycentric, mesh.points[mesh.faces[points.face]])
+    np.testing.assert_allclose(again, points.position, rtol=0, atol=1e-9)
+    assert points.face.min() > 0
+    half = box.points.max(axis=0)
+    outside, inside = np.maximum(np.abs(found.position) - half, 0), np.min(half - np.abs(found.position), axis=1)
+    expected = np.where(inside > 0, inside, np.linalg.norm(outside, axis=1))  # of a box about the origin
+    np.testing.assert_allclose(points.distance, expected, rtol=0, atol=1e-6)
+    assert points.distance.max() > 0
+    assert run.predict_file(box_cloud).on_surface is None

@@ -86,6 +86,14 @@ def test_files_are_predicted_and_kept_whole(run, box_cloud, tmp_path):
         assert found.save(tmp_path / f"found.{form}", form).is_file()
 
 
+def test_keypoints_of_a_mesh_have_a_point_on_it(run, landmark_root, box_cloud):
+    found = run.predict_file(landmark_root / "scan0.ply", num_points=512)
+    assert (found.on_surface.face < 12).all()  # of a box
+    away = np.linalg.norm(found.position - found.on_surface.position, axis=1)
+    np.testing.assert_allclose(found.on_surface.distance, away)
+    assert run.predict_file(box_cloud).on_surface is None
+
+
 def test_the_evaluation_is_that_of_the_metrics(run):
     metrics = run.evaluate("test", thresholds=(0.05, 0.5))
     json.dumps(metrics, allow_nan=False)

@@ -33,10 +33,11 @@ def prediction_html(prediction: Prediction) -> str:
     picture = thumbnail.drawing_picture(drawing, prediction.keypoint_names)
     there, error = set(drawing.shown.tolist()), prediction.error
     errors, radii = _alike(error), _alike(prediction.radius)
+    away = _alike(None if prediction.on_surface is None else prediction.on_surface.distance)
     decimals = _decimals(float(np.linalg.norm(np.ptp(prediction.points, axis=0))))
     header = ["keypoint", "x", "y", "z", "" if prediction.annotated else "confidence"]
     header += [] if prediction.radius is None else [f"within ({100 * (prediction.radius_coverage or 0):g} %)"]
-    header += [] if error is None else ["error"]
+    header += [*["to surface"] * bool(away), *["error"] * bool(errors)]
     rows = []
     for k, name in enumerate(prediction.keypoint_names[:MOST_ROWS]):
         if k not in there:
@@ -44,7 +45,7 @@ def prediction_html(prediction: Prediction) -> str:
             continue
         cells = [f"{x:.{decimals}f}" for x in prediction.position[k]]
         cells.append("annotated" if prediction.annotated else decimals_text(prediction.confidence[k]))
-        rows.append(Row(name, keypoint_color(k), [*cells, *radii[k : k + 1], *errors[k : k + 1]]))
+        rows.append(Row(name, keypoint_color(k), [*cells, *radii[k : k + 1], *away[k : k + 1], *errors[k : k + 1]]))
     points, count = len(prediction.points), prediction.num_keypoints
     about = f"{count} keypoint{'s' * (count != 1)} on {points} point{'s' * (points != 1)}"
     title = prediction.name or "Prediction"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pcsargmax import Gaussian, Grid, KeypointDistribution, Triangular, Uniform
-from pcsargmax.predictions.cloud import Prediction
+from pcsargmax.predictions.cloud import Prediction, Surface
 from pcsargmax.visualize.notebook.clouds import distribution_html, prediction_html
 
 
@@ -78,6 +78,15 @@ def test_radius_and_no_truth(mug):
     header, *rows = Table(prediction_html(one)).rows
     assert header == ["keypoint", "x", "y", "z", "confidence", "within (90 %)"]
     assert [row[-1] for row in rows] == ["0.100", "0.200", "0.300", ""]
+
+
+def test_the_distance_to_a_mesh_stands_before_the_error(mug):
+    one = mug()
+    header, *rows = Table(prediction_html(dataclasses.replace(one, surface=Surface(np.eye(3), [[0, 1, 2]])))).rows
+    assert header == ["keypoint", "x", "y", "z", "confidence", "to surface", "error"]
+    plane = np.abs(one.position.sum(axis=1) - 1) / 3**0.5  # of the triangle, which all are below
+    assert all(float(row[5]) >= bound - 0.005 for row, bound in zip(rows[:3], plane, strict=False))
+    assert rows[3][1:] == ["absent", *[""] * 5]
 
 
 def test_positions_far_from_the_origin_keep_their_digits(mug):
