@@ -35,7 +35,7 @@ def train_command(
         pcsargmax train ~/scans --mirror x
     """
     with friendly_errors():
-        recipes = {"auto": {}} | RECIPES
+        recipes: dict[str, dict[str, Any]] = {"auto": {}, **RECIPES}
         settings, given = chosen_settings(TrainSettings, context, options, recipes, recipe)
         folder = run or Path("runs") / f"{Path(settings.data).name}-{settings.objective}-seed{settings.seed}"
         if resume:

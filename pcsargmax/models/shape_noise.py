@@ -76,8 +76,8 @@ def fit_noise(
     profiles = _profiles(predicted, truth, visible, each)
     fold = torch.arange(len(predicted), device=predicted.device) % min(folds, len(predicted))
     errors = raw.new_zeros(len(profiles), len(_LEVELS), len(predicted))
-    means = predicted.new_zeros(len(profiles), len(_LEVELS), *predicted.shape)
-    covariances = predicted.new_zeros(len(profiles), len(_LEVELS), *covariance.shape)
+    means = raw.new_zeros(len(profiles), len(_LEVELS), *predicted.shape)
+    covariances = raw.new_zeros(len(profiles), len(_LEVELS), *covariance.shape)
     for number in fold.unique():
         held, rest = fold == number, fold != number
         try:
@@ -94,8 +94,8 @@ def fit_noise(
     gain = raw - errors.flatten(0, 1)[best]
     if not gain.mean() > gain.std() / len(gain) ** 0.5:
         return None
-    profile, level = divmod(best, len(_LEVELS))
-    return FittedNoise(_LEVELS[level] * profiles[profile], means[profile, level], covariances[profile, level])
+    row, column = divmod(best, len(_LEVELS))
+    return FittedNoise(_LEVELS[column] * profiles[row], means[row, column], covariances[row, column])
 
 
 def _errors(predicted: Tensor, truth: Tensor, visible: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch.callbacks import Callback
 from torch_geometric.data import Data
@@ -71,7 +71,7 @@ def discover(
         resume=resume,
         callbacks=callbacks,
         progress=progress,
-        finish=lambda folder, task, _: name_keypoints(folder, task.training),
+        finish=lambda folder, task, _: name_keypoints(folder, cast(PreparedClouds, task.training)),
     )
 
 
