@@ -86,6 +86,10 @@ def cloud_prediction(
     )
 
 
+#: What an item knows of each of its points.
+_OF_POINTS = ("pos", "color", "normal", "keypoint_site")
+
+
 def cloud_copies(item: Data, count: int) -> Iterator[Data]:
     """Yield copies of a cloud item that are other samples of the same shape; deterministic.
 
@@ -100,11 +104,13 @@ def cloud_copies(item: Data, count: int) -> Iterator[Data]:
             start = int(torch.randint(item.num_nodes, (1,), generator=generator))
             yield reorder(item, farthest_point_order(item.pos, start=start))
             continue
-        rows = torch.randperm(len(item.dense_pos), generator=generator)
-        pool = item.dense_pos[rows]
+        pool = item.dense_pos[torch.randperm(len(item.dense_pos), generator=generator)]
         thin = pool[: CANDIDATES_PER_POINT * item.num_nodes]
-        pos = thin[farthest_point_order(thin, count=min(item.num_nodes, len(thin)))]
-        yield Data(pos=pos, dense_pos=pool, farthest_order=True)
+        # What belongs to the points of the item does not belong to these.
+        other = Data(**{key: value for key, value in item.to_dict().items() if key not in _OF_POINTS})
+        other.pos = thin[farthest_point_order(thin, count=min(item.num_nodes, len(thin)))]
+        other.dense_pos, other.farthest_order = pool, True
+        yield other
 
 
 def draw_samples(

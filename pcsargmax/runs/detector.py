@@ -247,6 +247,7 @@ class Run(BaseRun[Data, Prediction]):
             JSON-able:
 
             - what `BaseRun.evaluate` says, "unit", "copies", and "protocol" (of what follows);
+            - "stages", the same values, and its "name", of each stage but the last, which is the "expectation";
             - for each of `ESTIMATES` the values of `PCK.compute` and `KeypointIoU.compute`;
             - "confidence", "radius", "calibration" and "sparsification", see `ConfidenceScorer.compute`: of the errors
               that confidence was fitted to, up to the symmetry of the training, their "symmetry";

@@ -77,6 +77,9 @@ class TrainSettings(CloudSettings):
         "Unit of PCK's thresholds: 'raw' units, or 'diagonal' of the bounding box; auto takes raw for KeypointNet.",
     )
 
+    samples: int = data_setting(
+        1, "Samples of each training surface or cloud; every epoch takes the next one.", at_least=1
+    )
     dense_points: int = data_setting(
         8192,
         "Points of a mesh or cloud that the second look chooses from; in training others in every epoch.",

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _AVERAGES = {"pooled": "over keypoints", "model": "over shapes", "id": "over keypoint ids"}
 
 
+#: The estimates before the last stage, by what made them.
+_STAGES = {"map": "after the maps", "prior": "after the prior", "look": "after the look"}
+
+
 def metric_names(metrics: dict[str, Any]) -> list[str]:
     """The numbers that a table shows, in order: PCK and mIoU at their thresholds, the mean error."""
     shares = [key for key in metrics["expectation"] if key.startswith(("pck@", "iou@")) and "/" not in key]
@@ -87,9 +91,13 @@ def _table(title: str, values: dict[str, Any], names: list[str]) -> Table:
     table.add_column("")
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
+    stages = values.get("stages", [])
+    for stage in stages:
+        table.add_row(_STAGES[stage["name"]], *(_cell(stage, name) for name in names))
     for estimate in ESTIMATES:
         if estimate in values:
-            table.add_row(estimate.replace("_", " "), *(_cell(values[estimate], name) for name in names))
+            label = "result" if stages and estimate == "expectation" else estimate.replace("_", " ")
+            table.add_row(label, *(_cell(values[estimate], name) for name in names))
     return table
 
 

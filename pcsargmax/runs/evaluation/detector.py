@@ -114,6 +114,7 @@ class Evaluation:
         for metric in (self.presence, self.precision, self.snapped_iou):
             if metric is not None:
                 metric.set_dtype(torch.float64)
+        self.stages: list[tuple[str, Scorer]] = []
         self.shapes = Shapes(trust_errors=None if trained == "none" else [], presence=[] if presence else None)
 
     def update(self, item: Data, found: Prediction, length: float) -> None:
@@ -126,6 +127,7 @@ class Evaluation:
             claimed = self.template.usual[None] if name.startswith("template") else exists
             self.scorers[name].update(guess[None] / length, target / length, visible, claimed)
             errors[name] = keypoint_errors(guess[None], target, visible)[0] / length
+        self._score_stages(found, target / length, visible, exists, length)
         if self.symmetric is not None:
             self.symmetric.update(item, guesses, length)
         if self.geodesic is not None:
@@ -140,6 +142,16 @@ class Evaluation:
             score = score * there
         self.precision.update_errors(errors["expectation"][None], score)
         self.shapes.update(item, found, errors, length)
+
+    def _score_stages(
+        self, found: Prediction, target: Tensor, visible: Tensor, exists: Tensor | None, length: float
+    ) -> None:
+        """Score the keypoints after each stage but the last, which is the result; a run has the same on all shapes."""
+        if found.stage_positions is None or len(found.stages) < 2:
+            return
+        self.stages = self.stages or [(name, self.protocol.scorer()) for name in found.stages[:-1]]
+        for (_, scorer), positions in zip(self.stages, found.stage_positions, strict=False):
+            scorer.update(torch.from_numpy(positions)[None] / length, target, visible, exists)
 
     def _trust(self, item: Data, found: Prediction, guess: Tensor, length: float) -> None:
         """Score how far to trust a guess (K, 3), by the errors that confidence and radius were fitted to."""
@@ -157,6 +169,7 @@ class Evaluation:
         presence = None if self.presence is None else {"estimate": "expectation", **computed(self.presence)}
         score = "confidence" if presence is None else "confidence x presence"
         result: dict[str, Any] = {name: scorer.compute() for name, scorer in self.scorers.items()}
+        result["stages"] = [{"name": name, **scorer.compute()} for name, scorer in self.stages]
         result |= self.trust.compute()
         return result | {
             "protocol": self.protocol.conventions(),

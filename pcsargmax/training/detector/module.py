@@ -22,6 +22,9 @@ from pcsargmax.training.clouds import DetectorBatch
 from pcsargmax.training.detector.objective import make_comparison, make_look_objective, make_objective
 from pcsargmax.training.module import RunModule
 
+#: How many keypoints of a batch, drawn at random, a step trains the second look on: its time grows with them.
+_LOOKED_AT = 12
+
 
 class DetectorModule(RunModule):
     """Train a KeypointDetector; validation PCK is in the unit that `length_unit` names.
@@ -104,7 +107,9 @@ class DetectorModule(RunModule):
         use_truth = torch.rand(visible.shape, generator=generator, device=self.device) < 0.5
         center = torch.where((use_truth & visible)[..., None], target, estimate)
         center = center + self.settings.look_noise * torch.randn(center.shape, generator=generator, device=self.device)
-        look = self.detector.look_again(scores, center, batch.dense)
+        few = torch.randperm(center.shape[1], generator=generator, device=self.device)[:_LOOKED_AT]
+        target, visible = target[:, few], visible[:, few]
+        look = self.detector.look_again(scores, center[:, few], batch.dense, few)
         errors = self.look_objective(look, target, dense_sigma(sigma, scores, batch.dense), self.progress, generator)
         loss = errors.where(visible, 0).sum() / visible.sum().clamp_min(1)
         self.log_mean("train/look", loss, len(visible))

@@ -100,6 +100,8 @@ def _prepare(settings: TrainSettings, progress: Progress) -> Task:
         )
     augment = augmentation(settings, [item for item, _ in items])
     training = PreparedClouds(items, detector.backbone, augment, settings.seed, settings.dense_points)
+    if settings.samples > 1:
+        training.add_samples([raw[i] for i in range(len(raw))], settings.samples - 1, progress)
     validation = None
     if held_out is not None:
         clouds = prepared(held_out, "preparing validation clouds", settings.val_split, 360)
