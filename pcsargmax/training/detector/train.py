@@ -118,7 +118,11 @@ def _prepare(settings: TrainSettings, progress: Progress) -> Task:
         source="folder" if is_folder(settings) else "category",
         template=template.to_dict(),
     )
-    return Task(DetectorModule(detector, settings, unit, metadata, template_error), training, validation)
+    hopeless = None
+    if settings.symmetry == "none":
+        hopeless = template.mean_error((item for item, _ in items), "raw")  # the items are in the unit frame
+    module = DetectorModule(detector, settings, unit, metadata, template_error, hopeless)
+    return Task(module, training, validation)
 
 
 def _fit_held_out(settings: TrainSettings, folder: Path, task: Task, progress: Progress) -> None:
