@@ -40,6 +40,8 @@ def predict_cloud_file(
     For a mesh the prediction carries the surface, and so, as `on_surface`, the point on it nearest to each keypoint.
     Its faces and vertices are numbered as `read_cloud` returns them.
 
+    The file names no unit of length: the prediction has that of the scans of the training, if they had one.
+
     Args:
         path: see `pcsargmax.io.read_cloud`.
         num_points: sampled from the file; None takes as many as in training.
@@ -54,7 +56,7 @@ def predict_cloud_file(
     prediction = self.predict(item, Path(path).name, generator=generator, **options)
     nearest = cKDTree(cloud.points).query(prediction.position)[1]
     surface = None if cloud.faces is None else Surface(cloud.points, cloud.faces)
-    return dataclasses.replace(prediction, file_index=nearest, surface=surface)
+    return dataclasses.replace(prediction, file_index=nearest, surface=surface, length_unit=self.length_unit)
 
 
 def cloud_prediction(
@@ -82,6 +84,7 @@ def cloud_prediction(
         point_index=nearest_index(points, position).numpy(),
         probability=maps.probabilities[0].float().numpy(),
         color=prepared.color.numpy() if "color" in prepared else None,
+        length_unit=prepared.get("length_unit"),
         **own,
     )
 
