@@ -251,6 +251,7 @@ class Run(BaseRun[Data, Prediction]):
             - for each of `ESTIMATES` the values of `PCK.compute` and `KeypointIoU.compute`;
             - "confidence", "radius", "calibration" and "sparsification", see `ConfidenceScorer.compute`: of the errors
               that confidence was fitted to, up to the symmetry of the training, their "symmetry";
+            - "lengths": errors and radius in the unit of the files, see `LengthScorer.compute`; only where it is known;
             - "presence", what `KeypointPresence` computes; "map", what `KeypointAP` does, the score being confidence
               times presence; "snapped_iou", the mIoU as Skeleton Merger has it. A head that was not trained
               (`presence_weight` 0) counts for nothing: "presence" is None, and every keypoint is claimed;
@@ -273,6 +274,7 @@ class Run(BaseRun[Data, Prediction]):
             getattr(dataset, "semantic_ids", None),
             trained=self.settings.symmetry,
             presence=self.settings.presence_weight > 0,
+            length_unit=getattr(dataset, "length_unit", None),
         )
 
         def update(item: Data, prediction: Prediction) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,11 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     title = (
         f"{metrics['data']}, {metrics['split']} split, trained by {metrics['objective']}: "
         f"{found['num_models']} shapes, {found['num_keypoints']} keypoints\n"
-        f"lengths in {UNITS[metrics['unit']]}, 95 % intervals over shapes{_protocol_text(metrics['protocol'])}"
+        f"lengths in {_unit_text(metrics)}, 95 % intervals over shapes{_protocol_text(metrics['protocol'])}"
     )
     Console().print(_table(title, metrics, metric_names(metrics)))
+    if "lengths" in metrics:
+        Console().print(_lengths_table(metrics["lengths"]))
     shares = [name for name in metric_names(metrics) if not name.startswith("iou@")]
     if metrics["geodesic"] is not None:
         told = metrics["geodesic"]
@@ -78,6 +81,39 @@ def _template_warning(metrics: dict[str, Any]) -> list[str]:
         return []  # such a detector may rightly have learnt another labelling than the annotated one
     error, template = (metrics[estimate]["mean_error"] for estimate in ("expectation", "template"))
     return template_warning(error, template, metrics["unit"], f"the split {metrics['split']!r}")
+
+
+def _unit_text(metrics: dict[str, Any]) -> str:
+    """What the lengths of a result are in: raw units are those of the files, where these are known."""
+    known = metrics["unit"] == "raw" and "lengths" in metrics
+    return str(metrics["lengths"]["unit"]) if known else UNITS[metrics["unit"]]
+
+
+def _lengths_table(lengths: dict[str, Any]) -> Table:
+    """The errors in the unit of the files, a row an estimate, all to the place of the third digit of the first."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from pcsargmax.runs.evaluation.estimates import ESTIMATES
+
+    table = Table(
+        title=f"errors in {lengths['unit']}, the unit of the landmark files", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for heading in ("", "mean error", "95 % interval", "median error"):
+        table.add_column(heading, justify="right" if heading else "left")
+    places = _places(lengths["expectation"]["mean_error"])
+    for name in ESTIMATES:
+        mean, low, high, median = (
+            f"{lengths[name][key]:.{places}f}"
+            for key in ("mean_error", "mean_error/low", "mean_error/high", "median_error")
+        )
+        table.add_row(name.replace("_", " "), mean, f"{low}–{high}", median)
+    return table
+
+
+def _places(length: float) -> int:
+    """How many decimals show three digits of a length."""
+    return min(max(2 - math.floor(math.log10(length)), 0), 9) if length > 0 else 2
 
 
 def _table(title: str, values: dict[str, Any], names: list[str]) -> Table:
@@ -166,7 +202,11 @@ def confidence_text(metrics: dict[str, Any]) -> str:
         return f"{text}; not calibrated: no val split"
     if radius is None:
         return f"{text}; no radius: too few val shapes"
-    return f"{text}\nradius {radius['mean']:.3f} covers {radius['coverage']:.0%} (nominal {radius['nominal']:.0%})"
+    mean = f"{radius['mean']:.3f}"
+    if "lengths" in metrics:
+        length, unit = metrics["lengths"]["radius"], metrics["lengths"]["unit"]
+        mean += f" ({length:.{_places(length)}f} {unit})"
+    return f"{text}\nradius {mean} covers {radius['coverage']:.0%} (nominal {radius['nominal']:.0%})"
 
 
 def print_comparison(results: list[dict[str, Any]]) -> None:

@@ -20,6 +20,7 @@ from pcsargmax.models.template import Template
 from pcsargmax.predictions.calibration import Calibration
 from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.runs.evaluation.estimates import ESTIMATES, ConfidenceScorer, Scorer, estimates
+from pcsargmax.runs.evaluation.lengths import LengthScorer
 from pcsargmax.runs.evaluation.plain import computed, diagonal, plain, rounded
 from pcsargmax.runs.evaluation.shapes import Shapes
 from pcsargmax.runs.symmetry import SYMMETRY_KINDS
@@ -87,6 +88,7 @@ class Evaluation:
         semantic_ids: that of each channel; None where the data have none, nor symmetries.
         trained: the symmetry of the training, up to which confidence and radius were fitted, and are scored here.
         presence: whether the presence head was trained; if not, every keypoint is claimed.
+        length_unit: of the data, such as "mm"; None where it is not known.
 
     Raises:
         ValueError: symmetries are asked for and the data have none.
@@ -101,12 +103,14 @@ class Evaluation:
         *,
         trained: str = "none",
         presence: bool = True,
+        length_unit: str | None = None,
     ) -> None:
         self.protocol, self.template, self.semantic_ids, self.trained = protocol, template, semantic_ids, trained
         seed, strict = protocol.seed, protocol.strict
         self.scorers = {name: protocol.scorer() for name in ESTIMATES}
         self.symmetric = None if protocol.symmetry == "none" else SymmetricScorer(protocol, semantic_ids)
         self.geodesic = GeodesicScorer(protocol, presence=presence) if protocol.geodesic else None
+        self.lengths = None if length_unit is None else LengthScorer(length_unit, protocol.pck)
         self.trust = ConfidenceScorer(calibration, seed=seed, symmetry=trained)
         self.presence = KeypointPresence(protocol.thresholds, strict=strict, seed=seed) if presence else None
         self.precision = KeypointAP(protocol.thresholds, strict=strict, seed=seed)
@@ -122,12 +126,15 @@ class Evaluation:
         target, visible = item.keypoint_pos.double(), item.keypoint_visible
         guesses = estimates(found, self.template)
         exists = None if self.presence is None else torch.from_numpy(found.visibility)[None] >= 0.5
-        errors = {}
+        away, errors = {}, {}
         for name, guess in guesses.items():
             claimed = self.template.usual[None] if name.startswith("template") else exists
             self.scorers[name].update(guess[None] / length, target / length, visible, claimed)
-            errors[name] = keypoint_errors(guess[None], target, visible)[0] / length
+            away[name] = keypoint_errors(guess[None], target, visible)[0]
+            errors[name] = away[name] / length
         self._score_stages(found, target / length, visible, exists, length)
+        if self.lengths is not None:
+            self.lengths.update(away, found)
         if self.symmetric is not None:
             self.symmetric.update(item, guesses, length)
         if self.geodesic is not None:
@@ -171,6 +178,8 @@ class Evaluation:
         result: dict[str, Any] = {name: scorer.compute() for name, scorer in self.scorers.items()}
         result["stages"] = [{"name": name, **scorer.compute()} for name, scorer in self.stages]
         result |= self.trust.compute()
+        if self.lengths is not None:
+            result["lengths"] = self.lengths.compute()
         return result | {
             "protocol": self.protocol.conventions(),
             "presence": presence,
