@@ -37,6 +37,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "onecycle": {"epochs": 120, "lr": 4.5e-3, "lr_schedule": "onecycle", "ema": 0.99},
     # Two looks and the shape prior. `recommend` adds what depends on the data.
     "accurate": {
+        "samples": 4,
+        "backbone": "light",
         "looks": 2,
         "epochs": 60,
         "lr": 4.5e-3,
@@ -44,6 +46,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "ema": 0.99,
         "expectation_weight": 1.0,
         "shape_prior": "auto",
+        "warp": 0.03,
     },
     # A small network, trained in minutes on one core; for comparing methods on procedural shapes, and for a first look.
     "light": {"backbone": "light", "epochs": 60, "lr": 6e-3, "lr_schedule": "onecycle", "ema": 0.99},

@@ -15,8 +15,8 @@ from pcsargmax.runs.sources import open_dataset
 from pcsargmax.settings.detector import RECIPES, TrainSettings
 from pcsargmax.training.loop import Progress
 
-#: Optimizer steps of a training.
-STEPS = 1200
+#: Optimizer steps of a training, if they are no more than so many epochs.
+STEPS, MOST_EPOCHS = 1000, 400
 #: With fewer validation shapes than this nothing is chosen by them: folds are held out instead.
 MIN_VALIDATION = 20
 #: Into how many folds the shapes are divided then.
@@ -75,10 +75,11 @@ def recommend(settings: TrainSettings, fixed: Collection[str] = (), progress: Pr
         raw = _splits(chosen, fixed, choose, lambda i, n: progress("reading", i, n) if progress else None)
     items = [raw[i] for i in range(len(raw))]
     batches = math.ceil(len(items) / chosen.batch_size)
-    epochs = math.ceil(STEPS / batches)
+    epochs = min(MOST_EPOCHS, math.ceil(STEPS / batches))
     choose(f"{epochs} epochs: {len(items)} shapes are {batches} steps an epoch", epochs=epochs)
     if all("dense_pos" not in item for item in items):
-        choose("the second look takes 64 points: the clouds have no more than the first look sees", look_points=64)
+        reason = "each cloud is taken as it is, and the second look takes 64 points: it has no more than are seen first"
+        choose(reason, samples=1, look_points=64)
     if chosen.rotate <= MOST_ROTATION and explained_by_template(items) > MIN_EXPLAINED:
         choose("maps start at the template: the shapes share an orientation", template_start=True)
     return Recommendation(chosen, reasons)
