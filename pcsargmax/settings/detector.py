@@ -106,7 +106,9 @@ class TrainSettings(CloudSettings):
     )
     expectation_weight: float = objective_setting(0.0, EXPECTATION_WEIGHT_HELP, at_least=0)
     look_objective: Literal["same", Objective] = objective_setting(
-        "same", "Objective of the second look: that of the first (same), or another one."
+        "same",
+        "Objective of the second look: same (that of the first), sampling, closed_form, soft, discrete, soft_vr or "
+        "soft_dr.",
     )
     look_noise: float = objective_setting(
         0.008,

@@ -9,12 +9,12 @@ def test_the_noise_found_is_about_that_simulated():
     truth = torch.stack([shape / shape.std() for shape in truly_similar(40, spread=0.1)])
     deviation = torch.tensor([0.02, 0.02, 0.02, 0.1, 0.1, 0.1, 0.1]).double()
     zero = torch.zeros(*truth.shape, 3)
-    common = fit_noise(truth + 0.1 * randn(40, 7, 3, seed=1), zero, truth, everywhere(truth))
+    common = fit_noise(truth + 0.1 * randn(40, 7, 3, seed=1), zero, truth, everywhere(truth)).noise
     assert common.shape == (7,)
     assert 0.05 < common.mean() < 0.2
-    own = fit_noise(truth + deviation[:, None] * randn(40, 7, 3, seed=1), zero, truth, everywhere(truth))
+    own = fit_noise(truth + deviation[:, None] * randn(40, 7, 3, seed=1), zero, truth, everywhere(truth)).noise
     assert own[:3].mean() < 0.4 * own[3:].mean()
-    few = fit_noise(truth[:12] + 0.1 * randn(12, 7, 3, seed=1), zero[:12], truth[:12], everywhere(truth[:12]))
+    few = fit_noise(truth[:12] + 0.1 * randn(12, 7, 3, seed=1), zero[:12], truth[:12], everywhere(truth[:12])).noise
     assert few.unique().numel() == 1
     assert 0.05 < few[0] < 0.2
 
@@ -22,10 +22,10 @@ def test_the_noise_found_is_about_that_simulated():
 def test_shapes_of_the_training_set_join_the_prior():
     truth = torch.stack([shape / shape.std() for shape in truly_similar(40, spread=0.1)])
     predicted = truth[:4] + 0.1 * randn(4, 7, 3, seed=1)
-    noise = fit_noise(
+    found = fit_noise(
         predicted, torch.zeros(4, 7, 3, 3), truth[:4], everywhere(predicted), others=(truth, everywhere(truth))
     )
-    assert 0.03 < noise[0] < 0.3
+    assert 0.03 < found.noise[0] < 0.3
 
 
 def test_no_noise_where_the_prior_does_not_help():
