@@ -53,7 +53,10 @@ def _recommended(settings: TrainSettings, given: Collection[str], as_json: bool)
     """Choose what is not given by the data, and print the reasons."""
     from pcsargmax.commands.shared.progress import console, progress_bars
     from pcsargmax.training.detector.recommend import recommend
+    from pcsargmax.training.loop import is_rank_zero
 
+    if not is_rank_zero():  # the first process tells what there is to tell
+        return recommend(settings, given).settings
     with progress_bars() as bars:
         chosen = recommend(settings, given, bars.update)
     if not as_json:
@@ -65,7 +68,8 @@ def _recommended(settings: TrainSettings, given: Collection[str], as_json: bool)
 def _notes(run: Run) -> list[str]:
     """Say whether the shape prior is used, and so where the detector does not beat the template on shapes held out."""
     if run.validation is None:
-        return []
+        unused = run.settings.shape_prior == "auto"
+        return ["Shape prior: not used, no shapes were held out (--folds)."] if unused else []
     held_out = "shapes held out" if run.settings.folds else f"the split {run.settings.val_split!r}"
     notes = template_warning(*run.validation, run.unit, held_out)
     if run.settings.shape_prior == "auto":

@@ -21,6 +21,13 @@ class DensePoints(NamedTuple):
         pos: (B, N, 3) unit frame.
         nearest_site: (B, N) long, the row of the nearest site of the first look.
         mask: (B, N) True at real points; None: all are real.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import DensePoints
+        >>> sites, pos = torch.rand(1, 100, 3), torch.rand(1, 500, 3)
+        >>> DensePoints(pos, nearest_site=torch.cdist(pos, sites).argmin(dim=2)).nearest_site.shape
+        torch.Size([1, 500])
     """
 
     pos: Tensor
@@ -41,6 +48,15 @@ class LocalScores(NamedTuple):
         sites: (B, K, M, 3) the points near each center, unit frame.
         offset: (B, K, 3) to be added to what the map gives.
         mask: (B, K, M) True at real sites; None: all are real.
+
+    Example:
+        >>> import torch
+        >>> from pcsargmax import LocalScores, soft_argmax
+        >>> sites = torch.tensor([[[[0.0, 0, 0], [0.2, 0, 0]]]])  # one cloud, one keypoint, two local sites
+        >>> look = LocalScores(torch.zeros(1, 1, 2), sites, offset=torch.tensor([[[0.0, 0, 0.5]]]))
+        >>> logits, moved, mask = look.maps()
+        >>> soft_argmax(logits, moved, mask=mask)
+        tensor([[[0.1000, 0.0000, 0.5000]]])
     """
 
     logits: Tensor

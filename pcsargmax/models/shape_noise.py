@@ -1,5 +1,6 @@
 """How far a detector is to be trusted beside the shape prior: the noise of its keypoints, by cross-validation."""
 
+import warnings
 from typing import NamedTuple
 
 import torch
@@ -115,7 +116,9 @@ def _profiles(predicted: Tensor, truth: Tensor, visible: Tensor, each: bool) -> 
 
 
 def _prior(truth: Tensor, visible: Tensor, others: tuple[Tensor, Tensor] | None) -> ShapePrior:
-    if others is None:
+    if others is not None:
+        keypoints, seen = (part.to(truth.device) for part in others)
+        truth, visible = torch.cat([truth, keypoints.double()]), torch.cat([visible, seen])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the prior of all shapes, which is the one that is used, gives them once
         return ShapePrior.fit(truth, visible)
-    keypoints, seen = (part.to(truth.device) for part in others)
-    return ShapePrior.fit(torch.cat([truth, keypoints.double()]), torch.cat([visible, seen]))

@@ -84,14 +84,17 @@ class Run(BaseRun[Data, Prediction]):
     @classmethod
     def _fields(cls, settings: TrainSettings, metadata: dict[str, Any]) -> dict[str, Any]:
         calibration, validation = metadata["calibration"], metadata.get("validation")
-        prior_use = metadata.get("prior_use")
+        kept = metadata.get("prior_use")
+        prior_use, names = None if kept is None else PriorUse.from_dict(kept), metadata["keypoint_names"]
+        if prior_use is not None and len(prior_use.prior.mean) != len(names):
+            raise ValueError(f"a shape prior of {len(prior_use.prior.mean)} keypoints, expected {len(names)}")
         return {
             "unit": metadata["unit"],
             "source": metadata["source"],
             "template": Template.from_dict(metadata["template"]),
             "calibration": None if calibration is None else Calibration.from_dict(calibration),
             "validation": None if validation is None else Validation(**validation),
-            "prior_use": None if prior_use is None else PriorUse.from_dict(prior_use),
+            "prior_use": prior_use,
         }
 
     @torch.inference_mode()

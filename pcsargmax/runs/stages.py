@@ -84,12 +84,29 @@ class PriorUse:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return what `to_dict` wrote."""
+        """Return what `to_dict` wrote.
+
+        Raises:
+            ValueError: keys that are missing or unknown, noise that is not of the prior's keypoints or no standard
+                deviation, or as `ShapePrior.from_dict`.
+        """
+        if set(values) != {"prior", "map_noise", "look_noise"}:
+            raise ValueError(
+                f"the use of a shape prior must have the keys prior, map_noise and look_noise, got {sorted(values)}"
+            )
+        prior = ShapePrior.from_dict(values["prior"])
 
         def noise(name: str) -> Tensor | None:
-            return None if values[name] is None else torch.tensor(values[name], dtype=torch.float64)
+            if values[name] is None:
+                return None
+            found = torch.tensor(values[name], dtype=torch.float64)
+            if found.shape != prior.num_seen.shape or not (found.isfinite() & (found >= 0)).all():
+                raise ValueError(
+                    f"{name}: expected {len(prior.num_seen)} finite numbers of at least 0, one per keypoint of the "
+                    f"shape prior, got {values[name]}"
+                )
+            return found
 
-        prior = ShapePrior.from_dict(values["prior"])
         return cls(prior=prior, map_noise=noise("map_noise"), look_noise=noise("look_noise"))
 
 

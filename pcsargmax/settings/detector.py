@@ -112,7 +112,9 @@ class TrainSettings(CloudSettings):
     )
     expectation_weight: float = objective_setting(0.0, EXPECTATION_WEIGHT_HELP, at_least=0)
     look_objective: Literal["same", Objective] = objective_setting(
-        "same", "Objective of the second look: that of the first (same), or another one."
+        "same",
+        "Objective of the second look: same (that of the first), sampling, closed_form, soft, discrete, soft_vr or "
+        "soft_dr.",
     )
     look_noise: float = objective_setting(
         0.008,
@@ -155,3 +157,20 @@ class TrainSettings(CloudSettings):
         "none", "Reflect at random along x, y or z, exchanging the keypoints that the annotation pairs; none."
     )
     drop_points: float = augmentation_setting(0.0, "Share of the points dropped at random.", at_least=0, below=1)
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without data."""
+        super().__post_init__()
+        if self.folds == 1:
+            raise ValueError("folds 1: expected 0, or at least 2, as one training is made without each fold")
+        if self.folds and self.val_split != "none":
+            raise ValueError(
+                f"folds {self.folds}: expected val_split 'none', got {self.val_split!r}, which serves in their place; "
+                "set val_split to 'none', or folds to 0"
+            )
+        if self.symmetry != "none" and (self.folds or self.shape_prior != "none"):
+            name, off = ("folds", 0) if self.folds else ("shape_prior", "none")
+            raise ValueError(
+                f"{name} {getattr(self, name)!r}: expected symmetry 'none', got {self.symmetry!r}; set {name} to "
+                f"{off!r}, or symmetry to 'none'"
+            )

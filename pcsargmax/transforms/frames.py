@@ -45,7 +45,15 @@ class IntoFrame(BaseTransform):
 
     def forward(self, data: Data) -> Data:
         """Return `data` in the frame."""
-        return _into_frame(data, self.center, self.scale)
+        positions(data)
+        center, scale = self.center, self.scale
+        if "frame_scale" in data:  # of a cloud that is not in raw units any more
+            center, scale = (center - data.frame_center[0]) / data.frame_scale[0, 0], scale / data.frame_scale[0, 0]
+        return _into_frame(data, center, scale)
+
+    def __repr__(self) -> str:
+        """Return the call that makes an equal transform."""
+        return f"IntoFrame({self.center[None]!r}, {self.scale[None, None]!r})"
 
 
 class NormalizeMinMax(BaseTransform):

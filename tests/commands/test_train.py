@@ -11,7 +11,20 @@ from pcsargmax.settings.common import OBJECTIVES
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.settings.texts import as_texts
 
-QUICK = ("--backbone", "light", "--epochs", 1, "--batch-size", 4, "--num-samples", 1, "--device", "cpu")
+QUICK = (
+    "--recipe",
+    "paper",
+    "--backbone",
+    "light",
+    "--epochs",
+    1,
+    "--batch-size",
+    4,
+    "--num-samples",
+    1,
+    "--device",
+    "cpu",
+)
 
 
 @pytest.fixture
@@ -136,15 +149,9 @@ def test_what_is_annealed_over_the_training_cannot(trained, cli_error, tmp_path,
     assert "cannot resume with other settings: epochs was 1, now 2; leave these out" in told
 
 
-def test_a_folder_of_ones_own_trains(trained, landmark_root):
-    _, settings = trained(*QUICK, "--num-points", 100, data=landmark_root)
-    assert settings.data == str(landmark_root)
-    assert (settings.lr_schedule, settings.expectation_weight) == ("onecycle", 1.0)  # the recipe scans
-
-
-def test_a_category_is_trained_as_in_the_paper(trained):
+def test_the_recipe_paper_trains_as_in_the_paper(trained):
     _, settings = trained(*QUICK)
-    assert (settings.lr_schedule, settings.expectation_weight) == ("halving", 0.0)
+    assert (settings.lr_schedule, settings.expectation_weight, settings.looks) == ("halving", 0.0, 1)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +168,7 @@ def test_a_category_is_trained_as_in_the_paper(trained):
         (("box", "--objective", "soft_vr", "--sigma", "0"), "sigma 0.0: expected a width above 0, the unit of length"),
         (
             ("box", "--recipe", "slow"),
-            "--recipe 'slow': unknown recipe; choose from auto, paper, onecycle, scans, light",
+            "--recipe 'slow': unknown recipe; choose from auto, paper, onecycle, accurate, light",
         ),
         (("box", "--backbone", "dgcnn"), "--backbone 'dgcnn': choose from fine, light, ssg, msg"),
         (("box", "--device", "tpu"), "--device 'tpu': choose from auto, cpu, cuda, mps"),
@@ -187,7 +194,7 @@ def test_a_mistake_of_usage_has_exit_code_2(cli, options):
 
 
 def test_an_existing_run_is_refused(cli_error, box_root, box_run):
-    assert "the run folder exists" in cli_error("train", "box", "--root", box_root, "--run", box_run)
+    assert "the run folder exists" in cli_error("train", "box", "--root", box_root, "--run", box_run, *QUICK)
 
 
 @pytest.mark.slow

@@ -295,7 +295,7 @@ def test_confidence_is_calibrated_on_the_nearest_labelling(make, monkeypatch):
     module, batch, _ = make()
     module.eval()
     given = []
-    monkeypatch.setattr(module.val_samples, "update", lambda maps, target, visible: given.append((maps.mean, target)))
+    monkeypatch.setattr(module.val_samples, "update", lambda maps, target, *_, mean, **__: given.append((mean, target)))
     with torch.no_grad():
         module.validation_step(batch, 0)
     ((found, target),) = given

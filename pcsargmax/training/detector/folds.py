@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
+from torch import distributed as dist
 
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.models.template import Template
 from pcsargmax.ops.seeds import mix_seed, seeded_weights
+from pcsargmax.runs.base import usable_device
 from pcsargmax.runs.detector import build_detector
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training.clouds import PreparedCloud, PreparedClouds
@@ -27,6 +32,9 @@ from pcsargmax.training.loop import Loop
 #: A fold is trained for this share of the epochs: it only has to err about as the detector itself does.
 EPOCH_SHARE = 0.5
 
+#: Of a detector, by name, on the CPU.
+Weights: TypeAlias = dict[str, Tensor]
+
 
 def see_by_folds(
     settings: TrainSettings,
@@ -37,35 +45,28 @@ def see_by_folds(
 ) -> list[HeldOut]:
     """Train on all folds but one, for each, and look at the shapes of that one.
 
-    Folds are trained side by side where there are several cores.
+    Folds are trained side by side, in processes of their own, where there are several cores and no accelerator.
 
     Args:
         settings: of the run; `folds` says how many.
-        items: that the run was trained on.
+        items: that the run was trained on, at least two.
         unit: of its results, "raw" or "diagonal".
         folder: where the trainings leave their files while they last.
         progress: called with (folds trained, folds).
 
     Returns:
         The shapes, in an order of their own.
+
+    Raises:
+        RuntimeError: a process ended before its training did.
     """
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(mix_seed(settings.seed, len(items))))
     parts = [part.tolist() for part in order.tensor_split(min(settings.folds, len(items)))]
-    workers = 1 if settings.device in ("cuda", "mps") else min(len(parts), os.cpu_count() or 1)
-    threads = max(1, torch.get_num_threads() // workers)
-    weights: dict[int, dict[str, Tensor]] = {}
+    weights: dict[int, Weights] = {}
     with TemporaryDirectory(dir=folder, prefix="folds-") as place:
-        file = Path(place) / "items.pt"
-        torch.save(list(items), file)
-        # Not forked: threads of torch do not survive that.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            jobs = {
-                pool.submit(_train_fold, settings, file, part, Path(place) / str(number), threads): number
-                for number, part in enumerate(parts)
-            }
-            for done, job in enumerate(as_completed(jobs), 1):
-                weights[jobs[job]] = job.result()
-                progress(done, len(parts))
+        for number, trained in _train_folds(settings, items, parts, Path(place)):
+            weights[number] = trained
+            progress(len(weights), len(parts))
     held: list[HeldOut] = []
     for number, part in enumerate(parts):
         template = Template.fit(item for row, (item, _) in enumerate(items) if row not in part)
@@ -76,17 +77,58 @@ def see_by_folds(
     return held
 
 
-def _train_fold(
-    settings: TrainSettings, file: Path, part: Sequence[int], folder: Path, threads: int
-) -> dict[str, Tensor]:
-    """Train without a part of the items, in a process of its own, and return the weights of the detector."""
+def _train_folds(
+    settings: TrainSettings, items: Sequence[PreparedCloud], parts: Sequence[list[int]], place: Path
+) -> Iterator[tuple[int, Weights]]:
+    """Train without each part of the items, and yield the number of the part and the weights when one is done."""
+    cpu = usable_device(settings.device).type == "cpu"
+    workers = min(len(parts), os.cpu_count() or 1) if cpu else 1
+    # Where several processes have trained together, this one would go on waiting for the others.
+    if workers == 1 and not (dist.is_available() and dist.is_initialized()):
+        for number, part in enumerate(parts):
+            yield number, _train_fold(settings, items, part, place / str(number))
+        return
+    file, threads = place / "items.pt", max(1, torch.get_num_threads() // workers)
+    torch.save(list(items), file)
+    # Not forked: threads of torch do not survive that.
+    with ProcessPoolExecutor(workers, get_context("spawn"), _begin, (threads,)) as pool:
+        jobs = {
+            pool.submit(_train_stored, settings, file, part, place / str(number)): number
+            for number, part in enumerate(parts)
+        }
+        try:
+            for job in as_completed(jobs):
+                yield jobs[job], job.result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "folds: a process that trained one of them ended. A script that calls `train` must do so below "
+                '`if __name__ == "__main__":`, as each process imports it; else the memory may be too small. The '
+                "detector itself is trained; `resume` goes on with the folds"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _begin(threads: int) -> None:
+    """Prepare a process that trains folds: its share of the threads, and no notes of Lightning on the terminal."""
     torch.set_num_threads(threads)
-    items: list[PreparedCloud] = torch.load(file, weights_only=False)  # written by the parent a moment ago
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+
+
+def _train_stored(settings: TrainSettings, file: Path, part: Sequence[int], folder: Path) -> Weights:
+    items = torch.load(file, weights_only=False)  # written by the parent a moment ago
+    return _train_fold(settings, items, part, folder)
+
+
+def _train_fold(settings: TrainSettings, items: Sequence[PreparedCloud], part: Sequence[int], folder: Path) -> Weights:
+    """Train without a part of the items and return the weights of the detector."""
     rest = [item for row, item in enumerate(items) if row not in part]
     epochs = max(1, round(EPOCH_SHARE * settings.epochs))
-    settings = replace(settings, epochs=epochs, val_split="none", folds=0, shape_prior="none")
+    alone = {"val_split": "none", "folds": 0, "shape_prior": "none", "devices": 1, "nodes": 1, "tensorboard": False}
+    settings = replace(settings, epochs=epochs, **alone)
     detector = _built(settings, rest, Template.fit(item for item, _ in rest))
-    augment = augmentation(settings, [item for item, _ in rest])
+    augment = augmentation(settings, [item for item, _ in items])  # which keypoints a mirror exchanges, as for the run
     training = PreparedClouds(rest, detector.backbone, augment, settings.seed, settings.dense_points)
     Loop(settings, folder, None, False, []).fit(DetectorModule(detector, settings, "diagonal", {}), training, None)
     return {name: value.cpu() for name, value in detector.state_dict().items()}

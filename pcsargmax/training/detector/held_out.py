@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -95,13 +96,20 @@ def fit_held_out(held: Sequence[HeldOut], others: tuple[Tensor, Tensor], *, use_
         held: the shapes.
         others: keypoints (N, K, 3) and visible (N, K) of further shapes for the prior.
         use_prior: whether it is tried at all.
+
+    Warns:
+        UserWarning: no shape prior can be fitted to the shapes; and as `ShapePrior.fit`.
     """
     truth, visible = torch.cat([one.truth for one in held]), torch.cat([one.visible for one in held])
 
     def fitted(stage: Stage) -> FittedNoise | None:
         if not use_prior:
             return None
-        return fit_noise(stage.mean, stage.covariance, truth, visible, others=others)
+        try:
+            return fit_noise(stage.mean, stage.covariance, truth, visible, others=others)
+        except ValueError as error:  # the training is not to be lost for it
+            warnings.warn(f"the shape prior is not used: {error}", stacklevel=2)
+            return None
 
     maps = _joined(held, lambda one, _: map_stage([one.view]))
     noise = fitted(maps)
@@ -151,7 +159,7 @@ def _mean_error(stage: Stage, truth: Tensor, visible: Tensor) -> Tensor:
 
 def _calibrated(held: Sequence[HeldOut], last: Stage) -> Calibration:
     """Fit confidence and radius to the last stage."""
-    samples = CalibrationSamples()
+    samples = CalibrationSamples(sync_on_compute=False)  # other processes of the training do not come here
     for row, one in enumerate(held):
         mean, spread = last.mean[row][None].to(one.truth), last.spread[row][None].to(one.truth)
         samples.update(one.view.maps, one.truth, one.visible, mean=mean, spread=spread)

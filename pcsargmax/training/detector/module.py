@@ -197,6 +197,8 @@ class DetectorModule(RunModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up what the last validation left, in case the weights are saved again without another validation."""
+        if self.settings.folds:
+            return  # what was fitted by folds is of the end of the training that was
         kept = checkpoint["pcsargmax"].get("calibration")
         self.calibration = None if kept is None else Calibration.from_dict(kept)
         self.validation_error = (checkpoint["pcsargmax"].get("validation") or {}).get("mean_error")

@@ -33,6 +33,12 @@ class Recommendation(NamedTuple):
     Attributes:
         settings: of a training.
         reasons: what was chosen and why.
+
+    Example:
+        >>> from pcsargmax import Recommendation, TrainSettings
+        >>> chosen = Recommendation(TrainSettings(looks=2), ["two looks, as the meshes are dense"])
+        >>> chosen.settings.looks
+        2
     """
 
     settings: TrainSettings
@@ -60,6 +66,8 @@ def recommend(settings: TrainSettings, fixed: Collection[str] = (), progress: Pr
         'maps start at the template: the shapes share an orientation'
     """
     values: dict[str, Any] = dict(RECIPES["accurate"])
+    if settings.symmetry != "none":  # they are not for one another
+        values["shape_prior"] = "none"
     reasons: list[str] = []
     chosen = replace(settings, **{name: value for name, value in values.items() if name not in fixed})
 
@@ -77,7 +85,7 @@ def recommend(settings: TrainSettings, fixed: Collection[str] = (), progress: Pr
     batches = math.ceil(len(items) / chosen.batch_size)
     epochs = min(MOST_EPOCHS, math.ceil(STEPS / batches))
     choose(f"{epochs} epochs: {len(items)} shapes are {batches} steps an epoch", epochs=epochs)
-    if all("dense_pos" not in item for item in items):
+    if chosen.looks == 2 and all("dense_pos" not in item for item in items):
         reason = "each cloud is taken as it is, and the second look takes 64 points: it has no more than are seen first"
         choose(reason, samples=1, look_points=64)
     if chosen.rotate <= MOST_ROTATION and explained_by_template(items) > MIN_EXPLAINED:
@@ -101,18 +109,24 @@ def _splits(
         return training
     if {"train_split", "val_split"}.isdisjoint(fixed):
         training = open_dataset(settings, "trainval", progress)
-        held = min(FOLDS, len(training)) if len(training) > 1 else 0
+        held = _folds(settings, fixed, len(training))
         choose(
             f"{validation} validation shapes are too few to choose by: all {len(training)} are trained on, and "
-            f"{held} shorter trainings hold out a part each",
+            + (f"{held} shorter trainings hold out a part each" if held else "nothing is held out"),
             train_split="trainval",
             val_split="none",
             folds=held,
         )
-    elif settings.val_split == "none" and len(training) > 1:
-        held = min(FOLDS, len(training))
+    elif settings.val_split == "none" and (held := _folds(settings, fixed, len(training))):
         choose(f"no validation split: {held} shorter trainings hold out a part of the shapes each", folds=held)
     return training
+
+
+def _folds(settings: TrainSettings, fixed: Collection[str], count: int) -> int:
+    """Into how many folds so many shapes are divided; 0 where nothing can be held out."""
+    if "folds" in fixed:
+        return settings.folds
+    return min(FOLDS, count) if count > 1 else 0
 
 
 def _validation_size(settings: TrainSettings) -> int:

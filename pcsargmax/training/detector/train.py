@@ -77,6 +77,11 @@ def _prepare(settings: TrainSettings, progress: Progress) -> Task:
     """Open and prepare the data; build the network."""
     splits = open_splits(settings, lambda split: open_dataset(settings, split, lambda i, n: progress("reading", i, n)))
     raw, held_out = splits.training, splits.validation
+    if settings.folds and len(raw) < 2:
+        raise ValueError(
+            f"folds {settings.folds}: the split {settings.train_split!r} of {settings.data} has 1 shape, and nothing is "
+            "left to train on without it; set folds to 0, or annotate more"
+        )
     template = Template.fit(raw[i] for i in range(len(raw)))
     with seeded_weights(settings.seed):
         detector = build_detector(settings, raw.num_keypoints, template)
