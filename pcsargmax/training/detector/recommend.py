@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
+from torch_geometric.data import Data
 
 from pcsargmax.models.template import Template, bounding_box
 from pcsargmax.runs.sources import open_dataset
 from pcsargmax.settings.detector import RECIPES, TrainSettings
 from pcsargmax.training.loop import Progress
+from pcsargmax.transforms.augment import find_mirror_pairs
+from pcsargmax.transforms.frames import NormalizeFrame
 
 #: Optimizer steps of a training, if they are no more than so many epochs.
 STEPS, MOST_EPOCHS = 1000, 400
@@ -90,7 +93,18 @@ def recommend(settings: TrainSettings, fixed: Collection[str] = (), progress: Pr
         choose(reason, samples=1, look_points=64)
     if chosen.rotate <= MOST_ROTATION and explained_by_template(items) > MIN_EXPLAINED:
         choose("maps start at the template: the shapes share an orientation", template_start=True)
+    if chosen.mirror != "none":
+        reasons.append(f"reflected copies exchange {_mirrored(items, raw.keypoint_names, chosen.mirror)} (mirror)")
     return Recommendation(chosen, reasons)
+
+
+def _mirrored(items: list[Data], names: Sequence[str], axis: str) -> str:
+    """The names of the keypoints that a reflection exchanges, as text."""
+    framed = [NormalizeFrame()(item) for item in items]
+    keypoints, visible = (torch.cat([item[key] for item in framed]) for key in ("keypoint_pos", "keypoint_visible"))
+    pairs = find_mirror_pairs(keypoints, visible, axis).tolist()
+    swapped = [f"{names[one]} and {names[other]}" for one, other in enumerate(pairs) if one < other]
+    return ", ".join(swapped) if swapped else "no keypoints"
 
 
 def _splits(
