@@ -180,6 +180,8 @@ class Prediction:
             self, f"Prediction {self.name!r}", shapes, finite=["points", "position", "stage_positions", "samples"]
         )
         object.__setattr__(self, "stages", tuple(str(stage) for stage in self.stages))
+        if self.stages and self.stage_positions is None:
+            raise ValueError(f"Prediction {self.name!r}: expected stages and stage_positions together, got only stages")
         object.__setattr__(self, "symmetries", tuple(self.symmetries))
         object.__setattr__(self, "annotated", bool(self.annotated))
         self._check_coverage()

@@ -11,7 +11,20 @@ from pcsargmax.settings.common import OBJECTIVES
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.settings.texts import as_texts
 
-QUICK = ("--recipe", "paper", "--backbone", "light", "--epochs", 1, "--batch-size", 4, "--num-samples", 1, "--device", "cpu")
+QUICK = (
+    "--recipe",
+    "paper",
+    "--backbone",
+    "light",
+    "--epochs",
+    1,
+    "--batch-size",
+    4,
+    "--num-samples",
+    1,
+    "--device",
+    "cpu",
+)
 
 
 @pytest.fixture

@@ -121,9 +121,7 @@ def _train_stored(settings: TrainSettings, file: Path, part: Sequence[int], fold
     return _train_fold(settings, items, part, folder)
 
 
-def _train_fold(
-    settings: TrainSettings, items: Sequence[PreparedCloud], part: Sequence[int], folder: Path
-) -> Weights:
+def _train_fold(settings: TrainSettings, items: Sequence[PreparedCloud], part: Sequence[int], folder: Path) -> Weights:
     """Train without a part of the items and return the weights of the detector."""
     rest = [item for row, item in enumerate(items) if row not in part]
     epochs = max(1, round(EPOCH_SHARE * settings.epochs))
