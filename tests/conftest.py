@@ -10,6 +10,7 @@ import pytest
 pytest_plugins = [
     "fixtures.clouds",
     "fixtures.image_runs",
+    "fixtures.look_runs",
     "fixtures.pictures",
     "fixtures.predictions",
     "fixtures.skipped",

@@ -183,6 +183,8 @@ class Prediction:
             self, f"Prediction {self.name!r}", shapes, finite=["points", "position", "stage_positions", "samples"]
         )
         object.__setattr__(self, "stages", tuple(str(stage) for stage in self.stages))
+        if self.stages and self.stage_positions is None:
+            raise ValueError(f"Prediction {self.name!r}: expected stages and stage_positions together, got only stages")
         object.__setattr__(self, "symmetries", tuple(self.symmetries))
         object.__setattr__(self, "annotated", bool(self.annotated))
         object.__setattr__(self, "length_unit", None if self.length_unit is None else str(self.length_unit))

@@ -235,6 +235,22 @@ def test_other_landmark_files(tmp_path, form):
         assert np.array_equal(data[i].keypoint_pos[0].numpy(), places[i])
 
 
+def test_items_have_dense_points_where_asked_for(tmp_path):
+    root = make_folder(tmp_path / "boxes")
+    np.save(root / "meshes" / "m6.npy", shape(0)[0].points)  # a cloud of eight points among the meshes
+    write_markups(root / "landmarks" / "m6.mrk.json", NAMES, shape(0)[1])
+    plain, dense = (LandmarkFolder(root, "all", num_points=30, dense_points=count) for count in (0, 100))
+    assert all("dense_pos" not in item for item in plain)
+    assert [len(item.dense_pos) for item in dense] == [100] * 6 + [8]
+    for item, without in zip(dense, plain, strict=True):
+        assert torch.equal(item.pos, without.pos)
+        low, high = item.pos.amin(dim=0), item.pos.amax(dim=0)
+        assert ((item.dense_pos >= low - 0.5) & (item.dense_pos <= high + 0.5)).all()
+        assert item.num_nodes == without.num_nodes
+    sorted_corners = torch.from_numpy(shape(0)[0].points).sort(dim=0).values
+    assert torch.equal(dense[6].dense_pos.sort(dim=0).values, sorted_corners)
+
+
 def test_landmarks_elsewhere_and_some_of_their_names(tmp_path):
     root = make_folder(tmp_path / "boxes", n=2)
     (root / "landmarks").rename(tmp_path / "marks")

@@ -100,6 +100,34 @@ def test_read_item(tmp_path):
     assert read_item(tmp_path / "B03.ply", 64, normals=True).normal.shape == (64, 3)
 
 
+def test_dense_points_of_a_mesh_lie_on_it_at_random(tmp_path):
+    write_cloud(tmp_path / "a.ply", box())
+    plain, item, again, other = (
+        read_item(tmp_path / "a.ply", 60, seed, dense_points=dense)
+        for seed, dense in ((1, 0), (1, 300), (1, 300), (2, 300))
+    )
+    assert "dense_pos" not in plain
+    assert torch.equal(item.pos, plain.pos)
+    assert (item.dense_pos.shape, item.dense_pos.dtype) == ((300, 3), torch.float64)
+    assert torch.equal(item.dense_pos, again.dense_pos)
+    assert not torch.equal(item.dense_pos, other.dense_pos)
+    size = torch.tensor([1.0, 2, 3])
+    sides = (item.dense_pos.abs() < 1e-9) | ((item.dense_pos - size).abs() < 1e-9)
+    assert sides.any(dim=1).all()
+    assert item.num_nodes == 60
+
+
+def test_dense_points_of_a_cloud_are_its_own(tmp_path):
+    points = np.random.default_rng(0).normal(size=(50, 3))
+    np.save(tmp_path / "a.npy", points)
+    own = {tuple(point) for point in points.tolist()}
+    for wanted, count in ((30, 30), (50, 50), (80, 50)):
+        dense = read_item(tmp_path / "a.npy", 20, dense_points=wanted).dense_pos
+        found = {tuple(point) for point in dense.tolist()}
+        assert len(found) == len(dense) == count
+        assert found <= own
+
+
 @pytest.mark.parametrize("points", [np.zeros((3, 3)), np.array([[0.0, 0, 0], [1, 1, 1], [2, 2, 2]])])
 def test_a_mesh_without_area_is_named(tmp_path, points):
     write_cloud(tmp_path / "a.ply", Cloud(points + 1e3, faces=np.array([[0, 1, 2]])))

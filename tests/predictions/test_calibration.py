@@ -279,6 +279,33 @@ def test_samples_are_those_of_visible_keypoints(maps):
     assert metric.samples == []
 
 
+def test_the_confidence_of_other_positions_is_the_mass_about_them(maps):
+    center = torch.rand(2, 2, 3, generator=seeded(4))
+    away = (maps.sites[:, None] - center[:, :, None]).norm(dim=-1)
+    mass = torch.where((away <= 0.3) & maps.mask[:, None], maps.probabilities, 0).sum(dim=-1)
+    torch.testing.assert_close(confidence_measure(maps, threshold=0.3, center=center), mass)
+    within = torch.where(
+        (away <= 3 * torch.tensor([0.1, 0.2])[:, None, None]) & maps.mask[:, None], maps.probabilities, 0
+    )
+    torch.testing.assert_close(confidence_measure(maps, "mass", center=center), within.sum(dim=-1))
+    assert not torch.equal(mass, confidence_measure(maps, threshold=0.3))
+    for measure in ("threshold_mass", "mass"):
+        torch.testing.assert_close(
+            confidence_measure(maps, measure, center=maps.mean), confidence_measure(maps, measure)
+        )
+    for measure in ("peak", "entropy", "spread"):
+        assert torch.equal(confidence_measure(maps, measure, center=center), confidence_measure(maps, measure))
+
+
+def test_samples_may_be_of_what_was_made_of_the_maps(maps):
+    target, visible = torch.rand(2, 2, 3, generator=seeded(2)), torch.tensor([[True, False], [True, True]])
+    mean, spread = torch.rand(2, 2, 3, generator=seeded(3)), torch.rand(2, 2, generator=seeded(4))
+    collected = CalibrationSamples()
+    collected.update(maps, target, visible, mean=mean, spread=spread)
+    rows = torch.stack([confidence_measure(maps, center=mean), spread, (mean - target).norm(dim=-1)], dim=-1)
+    assert torch.equal(collected.compute(), rows[visible].unique(dim=0))
+
+
 def test_one_keypoint_is_enough_for_a_constant(maps):
     metric = CalibrationSamples()
     metric.update(maps, maps.mean, torch.tensor([[True, False], [False, False]]))

@@ -56,6 +56,8 @@ def test_what_is_not_known_stays_none(prediction):
         ("radius", [1.0], r"radius: expected shape \(2,\)"),
         ("radius", [1.0, 2.0], "expected radius and radius_coverage together, got only radius"),
         ("radius_coverage", 0.9, "expected radius and radius_coverage together, got only radius_coverage"),
+        ("stages", ("map",), "expected stages and stage_positions together, got only stages"),
+        ("stage_positions", np.zeros((1, 2, 3)), r"stage_positions: expected shape \(0, 2, 3\), got \(1, 2, 3\)"),
     ],
 )
 def test_a_wrong_field_is_named(prediction, field, value, message):
@@ -139,6 +141,33 @@ def test_a_radius_is_in_every_format(prediction, tmp_path):
     loaded = load_prediction(sure.save(tmp_path / "a.npz", "npz"))
     assert (loaded.radius.tolist(), loaded.radius_coverage) == ([0.125, 2.0], 0.9)
     assert type(loaded.radius_coverage) is float
+
+
+def test_stages_go_through_npz_and_json(prediction, tmp_path):
+    positions = np.stack([prediction.position - 1, prediction.position + 0.25, prediction.position])
+    staged = dataclasses.replace(prediction, stages=["map", "prior", "look"], stage_positions=positions)
+    again = load_prediction(staged.save(tmp_path / "a.npz", "npz"))
+    assert again.stages == staged.stages == ("map", "prior", "look")
+    assert again.stage_positions.dtype == np.float64
+    np.testing.assert_array_equal(again.stage_positions, positions)
+    read = json.loads(staged.save(tmp_path / "a.json").read_text())
+    assert [one["name"] for one in read["stages"]] == ["map", "prior", "look"]
+    np.testing.assert_array_equal([one["positions"] for one in read["stages"]], positions)
+    with pytest.raises(ValueError, match="stage_positions: expected finite numbers"):
+        dataclasses.replace(staged, stage_positions=positions * np.inf)
+
+
+def test_one_stage_is_not_told_in_json_and_none_loads_as_none(prediction, tmp_path):
+    one = dataclasses.replace(prediction, stages=["map"], stage_positions=prediction.position[None])
+    assert "stages" not in one.to_dict()
+    assert load_prediction(one.save(tmp_path / "one.npz", "npz")).stages == ("map",)
+    none = load_prediction(prediction.save(tmp_path / "none.npz", "npz"))
+    assert (none.stages, none.stage_positions) == ((), None)
+    path = tmp_path / "none.npz"
+    with np.load(path) as stored:  # as files of earlier versions are
+        content = {name: stored[name] for name in stored.files if not name.startswith("stage")}
+    np.savez(path, **content)
+    assert load_prediction(path).stages == ()
 
 
 def test_an_npz_from_before_there_was_a_radius_loads(prediction, tmp_path):

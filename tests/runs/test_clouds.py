@@ -6,7 +6,8 @@ from torch_geometric.data import Data
 from pcsargmax.core.bases import Gaussian
 from pcsargmax.core.distribution import KeypointDistribution
 from pcsargmax.io.clouds import Cloud, read_cloud, write_cloud
-from pcsargmax.runs.clouds import draw_samples
+from pcsargmax.ops.neighbors import farthest_point_order
+from pcsargmax.runs.clouds import cloud_copies, draw_samples
 from pcsargmax.runs.load import load_run
 
 SITES = torch.tensor([[0.0, 0, 0], [0.4, 0, 0], [0, 0.4, 0]])
@@ -40,6 +41,56 @@ def test_draws_go_by_their_generator():
     assert draw_samples(*given, 0) is None
     with pytest.raises(ValueError, match="num_samples: expected 0 or more, got -1"):
         draw_samples(*given, -1)
+
+
+def rows(points: torch.Tensor) -> set[tuple[float, ...]]:
+    return {tuple(point) for point in points.tolist()}
+
+
+def is_in_farthest_order(points: torch.Tensor) -> bool:
+    return torch.equal(farthest_point_order(points, start=0), torch.arange(len(points)))
+
+
+def test_copies_of_a_cloud_are_its_points_from_another_start(cloud):
+    item = cloud(40)
+    copies = list(cloud_copies(item, 3))
+    assert len(copies) == 3
+    for copy, again in zip(copies, cloud_copies(item, 3), strict=True):
+        assert rows(copy.pos) == rows(item.pos)
+        assert copy.farthest_order
+        assert is_in_farthest_order(copy.pos)
+        assert torch.equal(copy.pos, again.pos)
+        for channel, point in ((0, 3), (2, 7)):
+            assert torch.equal(copy.pos[copy.keypoint_site[0, channel]], item.pos[point])
+    assert len({tuple(copy.pos[0].tolist()) for copy in copies}) > 1
+    assert list(cloud_copies(item, 0)) == []
+
+
+def test_copies_of_a_surface_are_other_points_of_its_pool(cloud):
+    item = cloud(40)
+    item.dense_pos = cloud(600, seed=1).pos
+    copies = list(cloud_copies(item, 2))
+    for copy, again in zip(copies, cloud_copies(item, 2), strict=True):
+        assert copy.pos.shape == (40, 3)
+        assert rows(copy.pos) <= rows(item.dense_pos) == rows(copy.dense_pos)
+        assert copy.farthest_order
+        assert is_in_farthest_order(copy.pos)
+        assert torch.equal(copy.pos, again.pos)
+    assert not rows(copies[0].pos) & rows(item.pos)
+    assert not torch.equal(copies[0].pos, copies[1].pos)
+    assert not torch.equal(copies[0].dense_pos, copies[1].dense_pos)  # of which a look takes the first ones
+
+
+def test_copies_of_a_surface_have_no_more_points_than_its_pool(cloud):
+    item = cloud(40)
+    item.dense_pos = cloud(15, seed=1).pos
+    (copy,) = cloud_copies(item, 1)
+    assert rows(copy.pos) == rows(item.dense_pos)
+
+
+def test_less_than_one_copy_is_refused(cloud):
+    with pytest.raises(ValueError, match="copies: expected 1 or more, got 0"):
+        next(cloud_copies(cloud(), -1))
 
 
 def test_keypoints_of_a_mesh_file_lie_on_its_faces_too(box_run, landmark_root, box_cloud, tmp_path):

@@ -122,6 +122,25 @@ def test_a_broken_settings_file_is_named(tmp_path, text):
         ({"ids": "0-9"}, "ids '0-9': expected semantic ids, such as (0, 3, 5), or None for all"),
         ({"ids": ()}, "ids (): expected semantic ids, such as (0, 3, 5), or None for all"),
         ({"ids": (0, True)}, "ids (0, True): expected semantic ids, such as (0, 3, 5), or None for all"),
+        ({"looks": 3}, "looks 3: expected a whole number of at least 1 and at most 2"),
+        ({"looks": 0}, "looks 0: expected a whole number of at least 1 and at most 2"),
+        ({"look_points": 0}, "look_points 0: expected a whole number of at least 1"),
+        ({"dense_points": 0}, "dense_points 0: expected a whole number of at least 1"),
+        ({"look_objective": "none"}, "look_objective 'none': choose from same, sampling, closed_form, soft, "),
+        ({"look_noise": -0.1}, "look_noise -0.1: expected a finite number of at least 0"),
+        ({"warp": -0.1}, "warp -0.1: expected a finite number of at least 0"),
+        ({"shape_prior": "always"}, "shape_prior 'always': choose from auto, none"),
+        ({"folds": -1}, "folds -1: expected a whole number of at least 0"),
+        ({"folds": 1, "val_split": "none"}, "folds 1: expected 0, or at least 2"),
+        ({"folds": 3}, "folds 3: expected val_split 'none', got 'val', which serves in their place; set val_split to"),
+        (
+            {"folds": 3, "val_split": "none", "symmetry": "all"},
+            "folds 3: expected symmetry 'none', got 'all'; set folds to 0, or symmetry to 'none'",
+        ),
+        (
+            {"shape_prior": "auto", "symmetry": "reflection"},
+            "shape_prior 'auto': expected symmetry 'none', got 'reflection'; set shape_prior to 'none', or symmetry",
+        ),
     ],
 )
 def test_bad_values_are_named(change, message):
@@ -143,6 +162,17 @@ def test_every_objective_goes_with_every_relaxation_schedule_and_distance():
 def test_the_help_tells_every_objective():
     told = setting_help(TrainSettings)["objective"]
     assert all(name in told for name in OBJECTIVES)
+
+
+def test_folds_stand_in_for_a_validation_split():
+    assert TrainSettings(folds=2, val_split="none").folds == 2
+    assert TrainSettings(folds=0, symmetry="all").folds == 0
+
+
+def test_one_look_is_the_default_and_two_with_the_prior_are_the_recipe():
+    plain, accurate = TrainSettings(), TrainSettings(**RECIPES["accurate"])
+    assert (plain.looks, plain.shape_prior, plain.folds, plain.template_start, plain.warp) == (1, "none", 0, False, 0)
+    assert (accurate.looks, accurate.shape_prior) == (2, "auto")
 
 
 def test_recipes_change_known_settings_to_allowed_values():

@@ -13,9 +13,10 @@ from pcsargmax.transforms.augment import (
     RandomMirror,
     RandomRotation,
     RandomScale,
+    RandomWarp,
     find_mirror_pairs,
 )
-from pcsargmax.transforms.frames import NormalizeFrame
+from pcsargmax.transforms.frames import IntoFrame, NormalizeFrame, NormalizeMinMax
 
 
 def seeded(transform, seed: int = 0):
@@ -30,6 +31,7 @@ RANDOM = [
     lambda: RandomJitter(0.1, clip=0.2),
     lambda: PointDropout(0.5),
     lambda: Outliers(0.3, reach=1.5),
+    lambda: RandomWarp(0.1, width=4),
 ]
 
 
@@ -100,6 +102,69 @@ def test_jitter_moves_points_only_and_is_clipped():
     assert free.abs().max() > 0.3
 
 
+def test_a_warp_by_hand():
+    item = Data(pos=torch.tensor([[0.1, 0.2, -0.3], [0.4, 0.0, 0.0]], dtype=torch.float64))
+    warped = seeded(RandomWarp(0.05, width=0.3, bumps=2))(item)
+    generator = torch.Generator().manual_seed(0)
+    center = torch.rand(2, 3, generator=generator, dtype=torch.float64) - 0.5
+    height = 0.05 * torch.randn(2, 3, generator=generator, dtype=torch.float64)
+    for point, found in zip(item.pos, warped.pos, strict=True):
+        bumps = [h * math.exp(-float((point - c).square().sum()) / 0.18) for c, h in zip(center, height, strict=True)]
+        torch.testing.assert_close(found, point + sum(bumps))
+    assert repr(RandomWarp(0.05)) == "RandomWarp(0.05, width=0.25, bumps=8)"
+    assert torch.equal(seeded(RandomWarp(0))(item).pos, item.pos)
+
+
+def test_a_warp_is_smooth_and_moves_keypoints_with_their_points():
+    item = NormalizeFrame()(cloud(200))
+    item.dense_pos = item.pos + 1e-4
+    warped = seeded(RandomWarp(0.05))(item)
+    assert (warped.pos - item.pos).norm(dim=1).max() > 0.02
+    torch.testing.assert_close(warped.keypoint_pos[0, [0, 2]], warped.pos[[3, 7]])
+    assert torch.equal(warped.keypoint_pos[0, 1], torch.zeros(3))
+    assert (warped.dense_pos - warped.pos - 1e-4).abs().max() < 1e-4
+    assert torch.equal(warped.normal, item.normal)
+
+
+FOLLOWED = [
+    lambda: RandomRotation(90, axis="any"),
+    lambda: RandomScale(0.5, 2.0),
+    lambda: RandomScale(0.5, 2.0, per_axis=True),
+    lambda: RandomMirror("x", torch.tensor([2, 1, 0])),
+    lambda: RandomWarp(0.2, width=4),
+    lambda: NormalizeFrame(),
+    lambda: NormalizeMinMax(),
+    lambda: IntoFrame(torch.tensor([[1.0, 2, 3]]), torch.tensor([[4.0]])),
+]
+
+
+@pytest.mark.parametrize("make", FOLLOWED)
+def test_dense_points_follow_the_points(make):
+    item = cloud()
+    item.dense_pos = item.pos.clone()
+    changed = seeded(make(), seed=1)(item)  # with which the mirror reflects
+    assert not torch.allclose(changed.pos, item.pos.to(changed.pos.dtype))
+    torch.testing.assert_close(changed.dense_pos, changed.pos)
+    assert changed.dense_pos.dtype == changed.pos.dtype
+    assert torch.equal(item.dense_pos, item.pos)
+
+
+def test_dense_points_are_jittered_by_themselves():
+    item = cloud(500)
+    item.dense_pos = item.pos.clone()
+    jittered = seeded(RandomJitter(0.1, clip=0.15))(item)
+    shift = jittered.dense_pos - item.pos
+    assert shift.abs().max() <= 0.15 + 1e-12
+    assert 0.06 < shift.std() < 0.1
+    assert not torch.allclose(jittered.dense_pos, jittered.pos)
+
+
+def test_dense_points_stay_where_points_are_dropped():
+    item = cloud()
+    item.dense_pos = item.pos.clone()
+    assert torch.equal(seeded(PointDropout(0.4))(item).dense_pos, item.pos)
+
+
 def test_dropout_keeps_order_and_remaps_sites():
     item = cloud(50)
     for seed in range(10):
@@ -166,6 +231,10 @@ def test_transforms_compose_and_keep_the_type(dtype):
         (lambda: RandomJitter(0.1, clip=0), "clip: expected a number above 0 or None, got 0"),
         (lambda: PointDropout(1), "share: expected 0 or more and less than 1, got 1"),
         (lambda: PointDropout(math.nan), "share: expected 0 or more and less than 1, got nan"),
+        (lambda: RandomWarp(-0.1), "amplitude: expected a finite number of 0 or more, got -0.1"),
+        (lambda: RandomWarp(math.nan), "amplitude: expected a finite number of 0 or more, got nan"),
+        (lambda: RandomWarp(0.1, width=0), "width: expected a finite number above 0, got 0"),
+        (lambda: RandomWarp(0.1, bumps=0), "bumps: expected at least 1, got 0"),
     ],
 )
 def test_bad_settings_are_named(make, message):

@@ -5,7 +5,7 @@ import torch
 from reference.clouds import cloud
 from torch_geometric.data import Batch, Data
 
-from pcsargmax.transforms.frames import NormalizeFrame, NormalizeMinMax, to_raw
+from pcsargmax.transforms.frames import IntoFrame, NormalizeFrame, NormalizeMinMax, to_raw
 
 
 def test_normalize_frame_by_hand():
@@ -57,6 +57,29 @@ def test_normalizing_twice_still_leads_back():
     raw = to_raw(twice.pos, twice.frame_center, twice.frame_scale)
     inner = to_raw(once.pos, once.frame_center, once.frame_scale)
     torch.testing.assert_close(raw, inner, rtol=0, atol=1e-5)
+
+
+def test_a_cloud_goes_into_the_frame_of_another_one():
+    frame = NormalizeFrame()(Data(pos=torch.tensor([[0.0, 0, 0], [3, 4, 12]], dtype=torch.float64)))
+    into = IntoFrame(frame.frame_center, frame.frame_scale)
+    moved = into(Data(pos=torch.tensor([[1.5, 2, 6], [14.5, 2, 6]], dtype=torch.float64)))
+    assert moved.pos.tolist() == [[0, 0, 0], [1, 0, 0]]
+    assert moved.pos.dtype == torch.float32
+    assert torch.equal(moved.frame_center, frame.frame_center)
+    assert torch.equal(moved.frame_scale, frame.frame_scale)
+    assert repr(into).startswith("IntoFrame(tensor([[1.5000, 2.0000, 6.0000]]")
+    with pytest.raises(ValueError, match=r"pos: expected \(N, 3\) points"):
+        into(Data())
+
+
+def test_a_cloud_that_was_normalised_goes_into_the_same_frame():
+    item, frame = cloud(), NormalizeFrame()(cloud(seed=1))
+    into = IntoFrame(frame.frame_center, frame.frame_scale)
+    raw, unit = into(item), into(NormalizeFrame()(item))
+    torch.testing.assert_close(unit.pos, raw.pos)
+    torch.testing.assert_close(unit.keypoint_pos, raw.keypoint_pos)
+    torch.testing.assert_close(unit.frame_center, frame.frame_center)
+    torch.testing.assert_close(unit.frame_scale, frame.frame_scale)
 
 
 @pytest.mark.parametrize("n", [1, 4])
