@@ -15,10 +15,11 @@ from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
 from pcsargmax.models.second_look import DensePoints
 from pcsargmax.models.shape_noise import with_noise
 from pcsargmax.models.shape_prior import ShapePrior
+from pcsargmax.models.template import Template
 from pcsargmax.runs.prepare import dense_sigma
 
-StageName: TypeAlias = Literal["map", "prior", "look"]
-"""What places the keypoints in a stage: the maps over the sites, the shape prior, or the second look."""
+StageName: TypeAlias = Literal["map", "prior", "look", "template"]
+"""What places the keypoints in a stage: maps over the sites, the shape prior, the second look, or the template."""
 
 
 class Stage(NamedTuple):
@@ -149,6 +150,19 @@ def prior_stage(prior: ShapePrior, noise: Tensor, before: Stage, measured: Tenso
     mean = torch.where(known[..., None], found.mean, before.mean.double())
     covariance = torch.where(known[..., None, None], found.covariance, before.covariance.double())
     return Stage("prior", mean.to(before.mean), covariance.to(before.covariance))
+
+
+def template_stage(template: Template, deviation: Tensor, clouds: Sequence[Tensor]) -> Stage:
+    """The template on clouds (N, 3) each, where a detector does not beat it.
+
+    Args:
+        template: of the training shapes.
+        deviation: (K,) standard deviation per axis of its error, in the unit of the clouds.
+        clouds: one or several.
+    """
+    mean = torch.stack([template.predict(pos) for pos in clouds])
+    covariance = torch.diag_embed(deviation.double().square()[:, None].expand(-1, 3))
+    return Stage("template", mean.float(), covariance.float().expand(len(clouds), -1, -1, -1))
 
 
 def locate(

@@ -19,7 +19,7 @@ _AVERAGES = {"pooled": "over keypoints", "model": "over shapes", "id": "over key
 
 
 #: The estimates before the last stage, by what made them.
-_STAGES = {"map": "after the maps", "prior": "after the prior", "look": "after the look"}
+_STAGES = {name: f"after the {name}" for name in ("map", "prior", "look")}
 
 
 def metric_names(metrics: dict[str, Any]) -> list[str]:
@@ -64,15 +64,25 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         typer.echo(line)
 
 
-def template_warning(error: float | None, template_error: float | None, unit: str, shapes: str) -> list[str]:
-    """Return lines that say so where a detector does not beat the template on some shapes, else none."""
+def template_warning(
+    error: float | None, template_error: float | None, unit: str, shapes: str, *, fallback: bool = False
+) -> list[str]:
+    """Return lines that say so where a detector does not beat the template on some shapes, else none.
+
+    Args:
+        error: mean error of the detector.
+        template_error: that of the template.
+        unit: of both, a key of `UNITS`.
+        shapes: on which they were measured, in words.
+        fallback: whether predictions are the template's instead.
+    """
     if error is None or template_error is None or error < template_error:
         return []
     return [
         f"This detector does not beat the template on {shapes}:",
         f"mean error {error:.4f}, template {template_error:.4f} ({UNITS[unit]}).",
-        "Do not use its positions. Train longer (--epochs), by another recipe (--recipe),",
-        "or look for wrong landmarks: pcsargmax data check DATA",
+        "Its predictions are the template's instead." if fallback else "Do not use its positions.",
+        "Train longer (--epochs), or look for wrong landmarks: pcsargmax data check DATA",
     ]
 
 
@@ -80,7 +90,8 @@ def _template_warning(metrics: dict[str, Any]) -> list[str]:
     if metrics["settings"].get("symmetry", "none") != "none":
         return []  # such a detector may rightly have learnt another labelling than the annotated one
     error, template = (metrics[estimate]["mean_error"] for estimate in ("expectation", "template"))
-    return template_warning(error, template, metrics["unit"], f"the split {metrics['split']!r}")
+    split, fallback = f"the split {metrics['split']!r}", metrics.get("fallback", False)
+    return template_warning(error, template, metrics["unit"], split, fallback=fallback)
 
 
 def _unit_text(metrics: dict[str, Any]) -> str:

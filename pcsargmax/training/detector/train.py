@@ -150,6 +150,7 @@ def _fit_held_out(settings: TrainSettings, folder: Path, task: Task, progress: P
     content["pcsargmax"] |= {
         "calibration": fitted.calibration.to_dict(),
         "prior_use": None if fitted.use is None else fitted.use.to_dict(),
+        "template_deviation": None if fitted.template_deviation is None else fitted.template_deviation.tolist(),
         "validation": {"mean_error": fitted.mean_error, "template_mean_error": fitted.template_mean_error},
     }
     with atomic_path(file) as temporary:
