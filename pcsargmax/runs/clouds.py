@@ -103,7 +103,8 @@ def cloud_copies(item: Data, count: int) -> Iterator[Data]:
         rows = torch.randperm(len(item.dense_pos), generator=generator)
         pool = item.dense_pos[rows]
         thin = pool[: CANDIDATES_PER_POINT * item.num_nodes]
-        pos = thin[farthest_point_order(thin, count=min(item.num_nodes, len(thin)))]
+        # From the first, a random one, so that copies differ where all of a small pool is thinned.
+        pos = thin[farthest_point_order(thin, start=0, count=item.num_nodes)]
         yield Data(pos=pos, dense_pos=pool, farthest_order=True)
 
 

@@ -79,8 +79,8 @@ def _prepare(settings: TrainSettings, progress: Progress) -> Task:
     raw, held_out = splits.training, splits.validation
     if settings.folds and len(raw) < 2:
         raise ValueError(
-            f"folds {settings.folds}: the split {settings.train_split!r} of {settings.data} has 1 shape, and nothing is "
-            "left to train on without it; set folds to 0, or annotate more"
+            f"folds {settings.folds}: the split {settings.train_split!r} of {settings.data} has 1 shape, expected at "
+            "least 2, as nothing is left to train on without it; set folds to 0, or annotate more"
         )
     template = Template.fit(raw[i] for i in range(len(raw)))
     with seeded_weights(settings.seed):
