@@ -111,7 +111,8 @@ def cloud_copies(item: Data, count: int) -> Iterator[Data]:
         thin = pool[: CANDIDATES_PER_POINT * item.num_nodes]
         # What belongs to the points of the item does not belong to these.
         other = Data(**{key: value for key, value in item.to_dict().items() if key not in _OF_POINTS})
-        other.pos = thin[farthest_point_order(thin, count=min(item.num_nodes, len(thin)))]
+        # From the first, a random one, so that copies differ where all of a small pool is thinned.
+        other.pos = thin[farthest_point_order(thin, start=0, count=min(item.num_nodes, len(thin)))]
         other.dense_pos, other.farthest_order = pool, True
         yield other
 

@@ -84,8 +84,12 @@ def test_copies_of_a_surface_are_other_points_of_its_pool(cloud):
 def test_copies_of_a_surface_have_no_more_points_than_its_pool(cloud):
     item = cloud(40)
     item.dense_pos = cloud(15, seed=1).pos
-    (copy,) = cloud_copies(item, 1)
-    assert rows(copy.pos) == rows(item.dense_pos)
+    first, second = cloud_copies(item, 2)
+    assert rows(first.pos) == rows(second.pos) == rows(item.dense_pos)
+    assert not torch.equal(first.pos, second.pos)
+    item.dense_pos = cloud(60, seed=1).pos
+    first, second = cloud_copies(item, 2)
+    assert rows(first.pos) != rows(second.pos)
 
 
 def test_less_than_one_copy_is_refused(cloud):

@@ -1,5 +1,6 @@
 import json
 import shutil
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +9,18 @@ import torch
 from torch_geometric.data import Data
 
 from pcsargmax.core.argmax import soft_argmax
+from pcsargmax.io.clouds import Cloud, write_cloud
 from pcsargmax.metrics import PCK, CloudGraph, KeypointIoU
 from pcsargmax.metrics.geodesic import nearest_index
+from pcsargmax.models.second_look import DensePoints
+from pcsargmax.runs.clouds import cloud_copies
 from pcsargmax.runs.evaluation.estimates import ESTIMATES
 from pcsargmax.runs.load import load_run
 from pcsargmax.runs.prepare import prepare
 from pcsargmax.runs.sources import open_dataset
+from pcsargmax.runs.stages import locate, view_of
 from pcsargmax.training.detector.train import train
-from pcsargmax.transforms.frames import to_raw
+from pcsargmax.transforms.frames import IntoFrame, NormalizeFrame, to_raw
 
 
 @pytest.fixture(scope="module")
@@ -350,6 +355,128 @@ def test_lengths_of_a_folder_are_shares_of_the_diagonal(box_settings, landmark_r
         assert row == pytest.approx(expected.tolist(), rel=1e-5)
     with pytest.raises(ValueError, match="symmetry must be 'none' for data that annotate none, got 'all'"):
         run.evaluate("test", symmetry="all")
+
+
+@pytest.fixture(scope="module")
+def twice(look_run):
+    """A run of two looks, with the shape prior after either."""
+    return load_run(look_run)
+
+
+@pytest.fixture
+def scans(twice) -> list[Data]:
+    return list(twice.dataset("test"))
+
+
+def test_the_last_stage_is_the_prediction(twice, scans):
+    found = twice.predict(scans[0])
+    stages, maps, prepared = twice.stages(scans[0])
+    assert found.stages == ("map", "prior", "look", "prior")
+    center, scale = prepared.frame_center, prepared.frame_scale
+    for stage, positions in zip(stages, found.stage_positions, strict=True):
+        np.testing.assert_array_equal(positions, to_raw(stage.mean[0], center, scale))
+    np.testing.assert_array_equal(found.position, found.stage_positions[-1])
+    np.testing.assert_allclose(found.covariance, stages[-1].covariance[0] * scale.square(), rtol=1e-5)
+    np.testing.assert_allclose(found.stage_positions[0], to_raw(maps.mean[0], center, scale))
+    np.testing.assert_allclose(found.confidence, maps.mass_within(0.02, stages[-1].mean)[0])
+    apart = np.linalg.norm(np.diff(found.stage_positions, axis=0), axis=-1)
+    assert (apart.max(axis=1) > 1e-3).all()
+
+
+def test_the_stages_are_those_of_the_view(twice, scans):
+    prepared, neighborhoods = prepare(scans[0], twice.detector.backbone)
+    dense = DensePoints(prepared.dense_pos[None, :60], prepared.dense_site[None, :60])  # of the 240 of the pool
+    with torch.inference_mode():
+        scores = twice.detector(prepared.pos, None, None, neighborhoods)
+        view = view_of(scores, prepared.sigma, dense)
+        expected = locate(twice.detector, [view], twice.prior_use)
+    for stage, direct in zip(twice.stages(scans[0])[0], expected, strict=True):
+        assert stage.name == direct.name
+        torch.testing.assert_close(stage.mean, direct.mean)
+        torch.testing.assert_close(stage.covariance, direct.covariance)
+
+
+@pytest.mark.parametrize(("presence", "weight", "moved"), [(-9.0, 0.1, False), (9.0, 0.1, True), (-9.0, 0.0, True)])
+def test_what_the_detector_does_not_see_is_not_measured(twice, scans, presence, weight, moved):
+    """All keypoints, so that the prior knows nothing of where any of them is; a head without training is not asked."""
+    settings, detector = replace(twice.settings, presence_weight=weight), deepcopy(twice.detector)
+    detector.presence.forward = lambda *_: torch.full((1, 3), presence)
+    found = replace(twice, settings=settings, detector=detector).predict(scans[0])
+    assert moved == (not np.array_equal(found.stage_positions[1], found.stage_positions[0]))
+
+
+def test_one_copy_is_the_cloud_itself(twice, run, scans, items):
+    for one, item in ((twice, scans[0]), (run, items[0])):
+        np.testing.assert_array_equal(one.predict(item, copies=1).stage_positions, one.predict(item).stage_positions)
+
+
+def test_copies_are_one_mixture_in_the_frame_of_the_cloud(twice, run, scans, items):
+    for one, item in ((twice, scans[0]), (run, items[0])):
+        found = one.predict(item, copies=3)
+        assert one.predict(item, copies=3).position.tolist() == found.position.tolist()
+        backbone = one.detector.backbone
+        views = [prepare(item, backbone)]
+        prepared = views[0][0]
+        frame = IntoFrame(prepared.frame_center, prepared.frame_scale)
+        views += [prepare(copy, backbone, frame) for copy in cloud_copies(item, 2)]
+        with torch.inference_mode():
+            alone = [one.detector(cloud.pos, None, None, neighborhoods) for cloud, neighborhoods in views]
+        means = [soft_argmax(scores.logits, scores.sites)[0] for scores in alone]
+        expected = to_raw(sum(means) / 3, prepared.frame_center, prepared.frame_scale)
+        np.testing.assert_allclose(found.stage_positions[0], expected, atol=1e-4 * prepared.frame_scale.item())
+        np.testing.assert_allclose(found.points, one.predict(item).points)
+        assert len({tuple(mean.flatten().tolist()) for mean in means}) == 3
+
+
+def test_copies_of_a_cloud_that_was_normalised_are_those_of_the_cloud(run, items):
+    raw, unit = items[0], NormalizeFrame()(items[0])
+    found, expected = run.predict(unit, copies=2), run.predict(raw, copies=2)
+    np.testing.assert_allclose(found.position, expected.position, atol=1e-5)
+
+
+def test_copies_of_a_file_are_other_points_of_its_surface(twice, run, landmark_root, box_cloud):
+    mesh = landmark_root / "scan0.ply"
+    plain, found = twice.predict_file(mesh), twice.predict_file(mesh, copies=2)
+    assert np.linalg.norm(found.position - plain.position, axis=1).max() > 1e-3
+    np.testing.assert_array_equal(found.position, twice.predict_file(mesh, copies=2).position)
+    np.testing.assert_array_equal(found.points, plain.points)
+    assert run.predict_file(mesh, num_points=80, copies=2).stages == ("map",)
+    assert run.predict_file(box_cloud, copies=2).points.shape == run.predict_file(box_cloud).points.shape
+
+
+@pytest.mark.parametrize("copies", [0, -1])
+def test_less_than_one_copy_is_refused(twice, scans, copies):
+    with pytest.raises(ValueError, match=f"copies: expected 1 or more, got {copies}"):
+        twice.predict(scans[0], copies=copies)
+
+
+def test_copies_are_evaluated_as_they_are_predicted(twice, scans):
+    metrics = twice.evaluate("test", copies=2)
+    assert (metrics["copies"], twice.evaluate("test")["copies"]) == (2, 1)
+    found = [twice.predict(item, copies=2) for item in scans]
+    errors = [
+        one.error / np.linalg.norm(np.ptp(item.pos.numpy(), axis=0)) for one, item in zip(found, scans, strict=True)
+    ]
+    assert metrics["expectation"]["mean_error"] == pytest.approx(np.mean(errors), rel=1e-5)
+    assert metrics["expectation"]["mean_error"] != twice.evaluate("test")["expectation"]["mean_error"]
+
+
+@pytest.mark.parametrize("points", [[[1.0, 2, 3]], [[1.0, 2, 3]] * 50, [[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]])
+def test_odd_clouds_have_a_finite_second_look(twice, points):
+    item = Data(pos=torch.tensor(points, dtype=torch.float64))
+    for copies in (1, 2):
+        assert np.isfinite(twice.predict(item, copies=copies).position).all()
+    item.dense_pos = item.pos.clone()
+    found = twice.predict(item, copies=2)
+    assert np.isfinite(found.stage_positions).all()
+    assert np.isfinite(found.covariance).all()
+
+
+def test_a_mesh_of_slivers_has_a_finite_second_look(twice, tmp_path):
+    corners = np.array([[0.0, 0, 0], [9, 0, 0], [0, 9, 0], [30, 30, 30], [30, 30, 30.0001]])
+    faces = np.array([[0, 1, 2], [3, 4, 3], [0, 3, 4]])  # no area at all, and next to none, about the far corner
+    write_cloud(tmp_path / "sliver.ply", Cloud(corners, faces=faces))
+    assert np.isfinite(twice.predict_file(tmp_path / "sliver.ply", copies=2).stage_positions).all()
 
 
 def test_an_unknown_split_is_an_error(run):

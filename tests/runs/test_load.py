@@ -142,6 +142,37 @@ def test_another_or_a_damaged_checkpoint_is_named(ruined, change, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_run_with_a_second_look_and_a_shape_prior_opens(look_run):
+    run = load_run(look_run)
+    assert run.detector.second_look.num_points == run.settings.look_points == 16
+    assert torch.equal(run.detector.template_start.relative, run.template.relative.float())
+    assert run.prior_use.look_noise.tolist() == pytest.approx([0.05] * 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda use: use.update(map_noise=[0.1] * 4), "map_noise: expected 3 finite numbers of at least 0"),
+        (lambda use: use.pop("prior"), "the use of a shape prior must have the keys"),
+        (lambda use: use["prior"].update(covariance=[[0.0]]), "mean, covariance and num_seen must be"),
+        (
+            lambda use: (
+                use.update(prior={"mean": [[0.0] * 3], "covariance": [[0.0] * 3] * 3, "num_seen": [9]})
+                or use.update(map_noise=[0.1], look_noise=None)
+            ),
+            "a shape prior of 1 keypoints, expected 3",
+        ),
+    ],
+)
+def test_a_shape_prior_of_other_keypoints_is_named(look_run, tmp_path, change, message):
+    content = torch.load(look_run / "checkpoints" / "last.ckpt", weights_only=True)
+    change(content["pcsargmax"]["prior_use"])
+    torch.save(content, tmp_path / "bad.ckpt")
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        load_run(tmp_path / "bad.ckpt")
+    assert str(tmp_path / "bad.ckpt") in str(caught.value)
+
+
 def test_a_checkpoint_of_another_lightning_module_is_named(tmp_path):
     import lightning
 

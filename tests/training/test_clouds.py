@@ -1,7 +1,11 @@
+from copy import copy
+
+import pytest
 import torch
 from torch_geometric.data import Data
 from torch_geometric.transforms import Compose
 
+from pcsargmax.runs.prepare import prepare
 from pcsargmax.training.clouds import PreparedClouds, collate
 from pcsargmax.training.detector.data import augmentation
 from pcsargmax.transforms.augment import PointDropout
@@ -44,6 +48,76 @@ def test_neighbourhoods_are_kept_unless_points_went(clouds, backbone, full_setti
     )
 
 
+@pytest.fixture
+def dense_clouds(cloud, backbone) -> list:
+    """Three clouds of 60 to 62 points with 100 to 102 dense ones, prepared for training."""
+
+    def one(seed: int):
+        item = cloud(60 + seed, seed)
+        item.dense_pos = cloud(100 + seed, seed + 50).pos
+        return prepare(item, backbone)
+
+    return [one(seed) for seed in range(3)]
+
+
+def test_every_epoch_takes_other_dense_points(dense_clouds, backbone):
+    first, second, other = (PreparedClouds(dense_clouds, backbone, Compose([]), seed, 40) for seed in (1, 1, 2))
+    item, _ = first[3, 1]
+    whole = dense_clouds[1][0]
+    assert item.dense_pos.shape == (40, 3)
+    rows = (item.dense_pos[:, None] == whole.dense_pos).all(dim=-1).nonzero()[:, 1]
+    assert len(rows.unique()) == 40
+    assert torch.equal(item.dense_site, whole.dense_site[rows])
+    for number in (2, 0):  # whatever was taken before
+        first[3, number]
+    for again in (first[3, 1][0], second[3, 1][0]):
+        assert torch.equal(again.dense_pos, item.dense_pos)
+    for changed in (first[4, 1][0], other[3, 1][0]):
+        assert not torch.equal(changed.dense_pos, item.dense_pos)
+    assert len(whole.dense_pos) == 101
+
+
+def test_without_augmentation_the_first_dense_points_are_taken(dense_clouds, backbone):
+    whole = dense_clouds[1][0]
+    clouds = PreparedClouds(dense_clouds, backbone, dense_points=40)
+    for item, _ in (clouds[1], clouds[7, 1]):
+        assert torch.equal(item.dense_pos, whole.dense_pos[:40])
+        assert torch.equal(item.dense_site, whole.dense_site[:40])
+    all_of_them = PreparedClouds(dense_clouds, backbone, Compose([]), dense_points=200)[0, 1][0]
+    assert torch.equal(all_of_them.dense_pos, whole.dense_pos)
+
+
+def test_the_nearest_point_is_right_where_points_went(dense_clouds, backbone):
+    clouds = PreparedClouds(dense_clouds, backbone, Compose([PointDropout(0.5)]), dense_points=40)
+    item, _ = clouds[2, 1]
+    assert (item.num_nodes, len(item.dense_pos)) == (31, 40)
+    assert torch.equal(item.dense_site, torch.cdist(item.dense_pos, item.pos).argmin(dim=1))
+    assert dense_clouds[1][0].dense_site.max() > 31
+
+
+def test_dense_points_follow_the_whole_augmentation(dense_clouds, backbone, full_settings):
+    items = [(copy(item), neighborhoods) for item, neighborhoods in dense_clouds]
+    for item, _ in items:
+        item.dense_pos, item.dense_site = item.pos.clone(), torch.arange(item.num_nodes)
+    settings = full_settings(warp=0.05, jitter=0.0, drop_points=0.0)
+    clouds = PreparedClouds(items, backbone, augmentation(settings, []), dense_points=99)
+    for number in range(3):
+        item, _ = clouds[1, number]
+        torch.testing.assert_close(item.dense_pos, item.pos, atol=1e-6, rtol=0)
+        assert not torch.allclose(item.pos, items[number][0].pos, atol=1e-3)
+
+
+def test_collate_pads_dense_points(dense_clouds, clouds):
+    dense = collate(dense_clouds).dense
+    assert dense.pos.shape == (3, 102, 3)
+    assert dense.mask.sum(dim=1).tolist() == [100, 101, 102]
+    for row, (item, _) in enumerate(dense_clouds):
+        assert torch.equal(dense.pos[row, dense.mask[row]], item.dense_pos)
+        assert torch.equal(dense.nearest_site[row, dense.mask[row]], item.dense_site)
+    assert collate(dense_clouds[:1]).dense.mask is None
+    assert collate([*dense_clouds, clouds[0]]).dense is None
+
+
 def test_augmentation_leaves_the_items_as_they_are(clouds, backbone, full_settings):
     before = [item.clone() for item, _ in clouds]
     prepared = PreparedClouds(clouds, backbone, augmentation(full_settings(), []))
@@ -63,3 +137,4 @@ def test_collate_joins_clouds_and_neighbourhoods(clouds):
     assert all(value.dtype != torch.float64 for value in tensors)  # not every device has it
     assert torch.equal(batch.neighborhoods.counts[0], torch.tensor([60, 61, 62]))
     assert "color" not in batch.clouds
+    assert batch.dense is None

@@ -79,8 +79,8 @@ def _prepare(settings: TrainSettings, progress: Progress) -> Task:
     raw, held_out = splits.training, splits.validation
     if settings.folds and len(raw) < 2:
         raise ValueError(
-            f"folds {settings.folds}: the split {settings.train_split!r} of {settings.data} has 1 shape, and nothing "
-            "is left to train on without it; set folds to 0, or annotate more"
+            f"folds {settings.folds}: the split {settings.train_split!r} of {settings.data} has 1 shape, expected at "
+            "least 2, as nothing is left to train on without it; set folds to 0, or annotate more"
         )
     template = Template.fit(raw[i] for i in range(len(raw)))
     with seeded_weights(settings.seed):
@@ -139,7 +139,7 @@ def _fit_held_out(settings: TrainSettings, folder: Path, task: Task, progress: P
     training, validation = cast(PreparedClouds, task.training), cast(PreparedClouds | None, task.validation)
     others = [torch.cat([item[name] for item, _ in training.items]) for name in ("keypoint_pos", "keypoint_visible")]
     if settings.folds:
-        held = see_by_folds(settings, training.items, run.unit, folder, partial(progress, "training folds"))
+        held = see_by_folds(settings, training, run.unit, folder, partial(progress, "training folds"))
         others = [part[:0] for part in others]  # they are the shapes held out
     elif validation is not None:
         held = list(see_held_out(run.detector, settings, validation, run.template, run.unit))

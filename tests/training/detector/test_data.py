@@ -5,7 +5,14 @@ from pcsargmax.runs.prepare import prepare
 from pcsargmax.runs.sources import open_dataset
 from pcsargmax.training.clouds import PreparedClouds
 from pcsargmax.training.detector.data import augmentation
-from pcsargmax.transforms.augment import PointDropout, RandomJitter, RandomMirror, RandomRotation, RandomScale
+from pcsargmax.transforms.augment import (
+    PointDropout,
+    RandomJitter,
+    RandomMirror,
+    RandomRotation,
+    RandomScale,
+    RandomWarp,
+)
 
 
 def test_the_settings_choose_the_transforms(full_settings):
@@ -16,6 +23,9 @@ def test_the_settings_choose_the_transforms(full_settings):
     assert (steps[2].low, steps[2].high, steps[2].per_axis) == (0.9, 1.1, True)
     assert (steps[3].sigma, steps[3].clip) == (0.01, 0.03)
     assert steps[4].share == 0.3
+    warped = augmentation(full_settings(warp=0.02), []).transforms
+    assert [type(step) for step in warped[3:]] == [RandomWarp, RandomJitter, PointDropout]
+    assert warped[3].amplitude == 0.02
     none = full_settings(rotate=0.0, scale=0.0, stretch=0.0, jitter=0.0, drop_points=0.0)
     assert augmentation(none, []).transforms == []
 

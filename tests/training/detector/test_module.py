@@ -11,6 +11,7 @@ from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.predictions.calibration import Calibration, confidence_measure
 from pcsargmax.runs.prepare import prepare
 from pcsargmax.runs.sources import open_dataset
+from pcsargmax.runs.stages import locate, view_of
 from pcsargmax.training.clouds import PreparedClouds, collate
 from pcsargmax.training.detector.module import DetectorModule
 from pcsargmax.transforms.frames import to_raw
@@ -170,6 +171,116 @@ def test_one_cycle_peaks_at_the_rate_and_ends_near_zero(make):
     assert seen.index(max(seen)) == 2
     assert seen[0] == pytest.approx(0.01 / 25)
     assert seen[-1] < 1e-6
+
+
+@pytest.fixture
+def make_look(look_settings):
+    """A module of two looks on `landmark_root`, a batch of four clouds with dense points, and what it logs."""
+
+    def build(**changes):
+        settings = look_settings(val_split="none", **changes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            module = DetectorModule(KeypointDetector(3, "light", look_points=16), settings, "diagonal", {"version": 1})
+        backbone, logged = module.detector.backbone, {}
+        items = [prepare(item, backbone) for item in open_dataset(settings, "train")]
+        clouds = PreparedClouds(items, backbone, dense_points=settings.dense_points)
+        module.log = lambda name, value, **_: logged.update({name: value})
+        module._trainer = SimpleNamespace(
+            estimated_stepping_batches=10, global_step=0, global_rank=0, world_size=1, strategy=None
+        )
+        return module, collate([clouds[i] for i in range(4)]), logged
+
+    return build
+
+
+def test_both_looks_are_learnt_at_once(make_look):
+    module, batch, logged = make_look(objective="soft", presence_weight=0.5)
+    loss = module.training_step(batch, 0)
+    torch.testing.assert_close(loss, logged["train/loss"] + 0.5 * logged["train/presence"])
+    scores = module(batch)
+    expectation = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
+    first = (expectation - batch.clouds.keypoint_pos).abs().sum(dim=-1).mean()
+    torch.testing.assert_close(logged["train/loss"], first + logged["train/look"])
+    assert logged["train/look"] > 0
+    loss.backward()
+    assert all(weight.grad is not None for weight in module.detector.second_look.parameters())
+
+
+def test_the_second_look_is_trained_around_the_truth_and_the_estimate(make_look, monkeypatch):
+    module, batch, _ = make_look(objective="soft", look_noise=0.0)
+    centers = []
+    look_again = module.detector.look_again
+
+    def recorded(scores, center, dense):
+        centers.append(center)
+        assert dense is batch.dense
+        return look_again(scores, center, dense)
+
+    monkeypatch.setattr(module.detector, "look_again", recorded)
+    batch.clouds.keypoint_visible[0, 1] = False
+    for step in range(8):
+        module._trainer.global_step = step
+        module.training_step(batch, 0)
+    scores = module(batch)
+    estimate = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
+    center, truth = torch.stack(centers), batch.clouds.keypoint_pos
+    is_truth, is_estimate = (center == truth).all(dim=-1), (center - estimate).norm(dim=-1) < 1e-5
+    assert (is_truth ^ is_estimate).all()
+    assert 0.25 < is_truth.float().mean() < 0.75
+    assert is_estimate[:, 0, 1].all()  # what is not there has no truth
+    assert not center.requires_grad
+
+
+def test_centers_have_the_noise_of_the_settings(make_look, monkeypatch):
+    centers = []
+    for noise in (0.0, 0.008):
+        module, batch, _ = make_look(objective="soft", look_noise=noise)
+        look_again = module.detector.look_again
+        monkeypatch.setattr(
+            module.detector, "look_again", lambda s, c, d, look=look_again: (centers.append(c), look(s, c, d))[1]
+        )
+        for step in range(8):
+            module._trainer.global_step = step
+            module.training_step(batch, 0)
+    noise = torch.stack(centers[8:]) - torch.stack(centers[:8])
+    assert noise.std().item() == pytest.approx(0.008, rel=0.15)
+
+
+def test_absent_keypoints_have_no_part_in_the_second_loss(make_look):
+    losses = []
+    for place in (0.0, 9.0):
+        module, batch, logged = make_look(objective="soft")
+        batch.clouds.keypoint_visible[:, 1] = False
+        batch.clouds.keypoint_pos[:, 1] = place
+        module.training_step(batch, 0)
+        losses.append(logged["train/look"])
+    assert torch.equal(*losses)
+    batch.clouds.keypoint_visible[:] = False
+    module.training_step(batch, 0).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in module.parameters())
+
+
+def test_validation_is_of_the_second_look(make_look):
+    module, batch, logged = make_look()
+    module.eval()
+    with torch.no_grad():
+        module.validation_step(batch, 0)
+        first, last = locate(module.detector, [view_of(module(batch), batch.clouds.sigma, batch.dense)])
+    samples = module.val_samples.compute()
+    module.on_validation_epoch_end()
+    error = (last.mean - batch.clouds.keypoint_pos).norm(dim=-1)
+    torch.testing.assert_close(logged["val/mean_error"], error.mean())
+    assert (error - (first.mean - batch.clouds.keypoint_pos).norm(dim=-1)).abs().min() > 1e-6
+    for column, values in ((1, last.spread), (2, error)):
+        torch.testing.assert_close(samples[:, column].sort().values, values.flatten().sort().values)
+
+
+def test_what_was_fitted_by_folds_is_not_taken_up_again(make_look):
+    module, _, _ = make_look(folds=2)
+    kept = Calibration.fit(*[torch.arange(1.0, 12)] * 3).to_dict()
+    module.on_load_checkpoint({"pcsargmax": {"calibration": kept, "validation": {"mean_error": 0.1}}})
+    assert (module.calibration, module.validation_error) == (None, None)
 
 
 def test_a_checkpoint_holds_the_metadata(make):

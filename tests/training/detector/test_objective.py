@@ -13,9 +13,10 @@ from pcsargmax.core.losses import (
     variance_regularized_error,
 )
 from pcsargmax.models.keypoint_detector import Scores
+from pcsargmax.models.second_look import LocalScores
 from pcsargmax.settings.common import OBJECTIVES
 from pcsargmax.settings.detector import TrainSettings
-from pcsargmax.training.detector.objective import make_comparison, make_objective
+from pcsargmax.training.detector.objective import make_comparison, make_look_objective, make_objective
 
 
 @pytest.fixture
@@ -139,6 +140,62 @@ def test_padding_has_no_effect(scores, name):
     assert (scores.logits.grad[1, :, :6] != 0).all()
     changed = scores._replace(sites=scores.sites.masked_fill(~scores.mask[..., None], 1e6))
     torch.testing.assert_close(objective(changed, TARGET, SIGMA, 0.0, seeded()), found)
+
+
+@pytest.fixture(params=[False, True], ids=["whole", "masked"])
+def look(request) -> LocalScores:
+    """Two clouds, two keypoints, seven local sites, the last three of the second keypoint masked where asked for."""
+    generator = torch.Generator().manual_seed(1)
+    mask = (torch.arange(7) < torch.tensor([[7], [4]])).expand(2, 2, 7) if request.param else None
+    logits, sites = torch.randn(2, 2, 7, generator=generator), torch.rand(2, 2, 7, 3, generator=generator)
+    return LocalScores(logits.requires_grad_(), sites, 0.1 * torch.randn(2, 2, 3, generator=generator), mask)
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name not in ("sampling", "closed_form")])
+def test_the_objective_of_a_second_look_is_that_of_each_keypoint(look, name):
+    settings = TrainSettings(objective=name, expectation_weight=0.5)
+    found = make_look_objective(settings)(look, TARGET, SIGMA, 0.3, None)
+    for b in range(2):
+        for k in range(2):
+            real = slice(None) if look.mask is None else look.mask[b, k]
+            alone = Scores(
+                look.logits[b, k, real][None, None],
+                (look.sites[b, k, real] + look.offset[b, k])[None],
+                torch.ones(1, len(look.logits[b, k, real]), dtype=torch.bool),
+                torch.zeros(1, 1),
+            )
+            expected = make_objective(settings)(alone, TARGET[b, k][None, None], SIGMA[b : b + 1], 0.3, None)
+            torch.testing.assert_close(found[b, k], expected[0, 0])
+
+
+@pytest.mark.parametrize("name", ["sampling", "closed_form"])
+def test_a_second_look_can_be_sampled(look, name):
+    settings = TrainSettings(objective=name, num_samples=3, distance="l2", temperature_schedule="constant")
+    found = make_look_objective(settings)(look, TARGET, SIGMA, 0.3, seeded())
+    logits, sites, mask = look.maps()
+    direct = expected_error(
+        logits,
+        sites,
+        TARGET.flatten(0, 1)[:, None],
+        basis=Gaussian(SIGMA.repeat_interleave(2)),
+        num_samples=3,
+        temperature=2.0,
+        distance="l2",
+        mask=mask,
+        generator=seeded(),
+        closed_form=name == "closed_form",
+    )
+    torch.testing.assert_close(found, direct[:, 0].unflatten(0, (2, 2)))
+    found.sum().backward()
+    assert (look.logits.grad.abs().sum(dim=-1) > 0).all()
+
+
+def test_a_second_look_may_have_an_objective_of_its_own(look):
+    own = TrainSettings(objective="sampling", look_objective="soft")
+    same = TrainSettings(objective="soft")
+    assert own.look_objective != same.look_objective == "same"
+    found, expected = (make_look_objective(one)(look, TARGET, SIGMA, 0.3, None) for one in (own, same))
+    assert torch.equal(found, expected)
 
 
 TARGETS = torch.stack([TARGET, TARGET.flip(1), TARGET + 0.1], dim=1)
