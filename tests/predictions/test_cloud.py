@@ -346,14 +346,15 @@ def test_the_point_on_a_mesh_is_in_every_format(prediction, tmp_path):
     for one, mesh in ((whole, True), (prediction, False)):
         lines = one.save(tmp_path / "a.csv", "csv").read_text(encoding="utf-8").splitlines()
         header, *rows = csv.reader(lines)
-        assert header[15:] == ["radius_coverage", *SURFACE_COLUMNS]
+        assert header[15:] == ["radius_coverage", *SURFACE_COLUMNS, "length_unit"]
         for k, row in enumerate(rows):
             numbers = np.concatenate([np.ravel(part[k]) for part in points]).tolist()
             assert [float(cell) for cell in row[16:] if cell] == (numbers if mesh else [])
             assert len(row) == len(header)
     (node,) = json.loads(whole.save(tmp_path / "a.mrk.json", "mrk.json").read_text())["markups"]
     (told, _) = (point["description"] for point in node["controlPoints"])
-    assert told == f"confidence 0.750, visibility 1.000, nearest point 1, {points.distance[0]:.4g} from the surface"
+    away = f"{points.distance[0]:.4g} file units from the surface"
+    assert told == f"confidence 0.750, visibility 1.000, nearest point 1, {away}"
     assert node["controlPoints"][0]["position"] == prediction.position[0].tolist()
     loaded = load_prediction(whole.save(tmp_path / "a.npz", "npz")).on_surface
     for name in names:

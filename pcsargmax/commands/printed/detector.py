@@ -40,7 +40,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     )
     Console().print(_table(title, metrics, metric_names(metrics)))
     if "lengths" in metrics:
-        Console().print(_lengths_table(metrics["lengths"]))
+        Console().print(_lengths_table(metrics["lengths"], staged=bool(metrics.get("stages"))))
     shares = [name for name in metric_names(metrics) if not name.startswith("iou@")]
     if metrics["geodesic"] is not None:
         told = metrics["geodesic"]
@@ -100,7 +100,7 @@ def _unit_text(metrics: dict[str, Any]) -> str:
     return str(metrics["lengths"]["unit"]) if known else UNITS[metrics["unit"]]
 
 
-def _lengths_table(lengths: dict[str, Any]) -> Table:
+def _lengths_table(lengths: dict[str, Any], *, staged: bool) -> Table:
     """The errors in the unit of the files, a row an estimate, all to the place of the third digit of the first."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -118,7 +118,8 @@ def _lengths_table(lengths: dict[str, Any]) -> Table:
             f"{lengths[name][key]:.{places}f}"
             for key in ("mean_error", "mean_error/low", "mean_error/high", "median_error")
         )
-        table.add_row(name.replace("_", " "), mean, f"{low}–{high}", median)
+        label = "result" if staged and name == "expectation" else name.replace("_", " ")
+        table.add_row(label, mean, f"{low}–{high}", median)
     return table
 
 

@@ -85,7 +85,7 @@ def test_radius_and_no_truth(mug):
 def test_the_distance_to_a_mesh_stands_before_the_error(mug):
     one = mug()
     header, *rows = Table(prediction_html(dataclasses.replace(one, surface=Surface(np.eye(3), [[0, 1, 2]])))).rows
-    assert header == ["keypoint", "x", "y", "z", "confidence", "to surface", "error"]
+    assert header == ["keypoint", "x", "y", "z", "confidence", "to surface (file units)", "error (file units)"]
     plane = np.abs(one.position.sum(axis=1) - 1) / 3**0.5  # of the triangle, which all are below
     assert all(float(row[5]) >= bound - 0.005 for row, bound in zip(rows[:3], plane, strict=False))
     assert rows[3][1:] == ["absent", *[""] * 5]
