@@ -26,6 +26,8 @@ from pcsargmax.training.module import RunModule
 
 #: How many keypoints of a batch, drawn at random, a step trains the second look on: its time grows with them.
 _LOOKED_AT = 12
+#: So early no training has learnt anything, so that nothing can be said of it.
+_FEWEST_STEPS = 100
 
 
 class DetectorModule(RunModule):
@@ -44,7 +46,7 @@ class DetectorModule(RunModule):
         template_error: mean error of the template on the validation split, in the unit of `length_unit`; it is kept in
             the checkpoint beside the detector's, which may not beat it. None where they are not compared.
         hopeless_error: mean error on the training shapes, in the unit frame, that must be beaten after a third of the
-            epochs, such as that of the template; else a warning says so. None: nothing is said.
+            epochs and a hundred steps, such as that of the template; else a warning says so. None: nothing is said.
 
     Attributes:
         calibration: fitted at the end of each validation to the weights that were validated, the averaged ones where
@@ -114,7 +116,7 @@ class DetectorModule(RunModule):
         error = self.train_error.compute()
         self.train_error.reset()
         self.log("train/mean_error", error, sync_dist=True)
-        due = self.current_epoch == self.settings.epochs // 3 > 0
+        due = self.current_epoch == self.settings.epochs // 3 and self.global_step >= _FEWEST_STEPS
         if due and self.hopeless_error is not None and error > self.hopeless_error:
             warnings.warn(
                 f"this is not learning: after {self.current_epoch + 1} of {self.settings.epochs} epochs the mean error "
