@@ -203,7 +203,7 @@ class Run(BaseRun[Data, Prediction]):
         if fitted is None:
             return {"confidence": confidence_measure(maps, center=last.mean)[0].numpy()}
         measured = confidence_measure(maps, fitted.measure, fitted.threshold, center=last.mean)[0]
-        radius = fitted.radius(last.spread[0])
+        radius = fitted.radius(maps.spread[0])
         return {
             "confidence": fitted.confidence(measured).numpy(),
             "radius": None if radius is None else (radius * scale.squeeze()).numpy(),

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -142,7 +142,14 @@ def _train_fold(
     rows = [row for row in range(len(items)) if row not in part]
     rest = [items[row] for row in rows]
     epochs = max(1, round(EPOCH_SHARE * settings.epochs))
-    alone = {"val_split": "none", "folds": 0, "shape_prior": "none", "devices": 1, "nodes": 1, "tensorboard": False}
+    alone: dict[str, Any] = {
+        "val_split": "none",
+        "folds": 0,
+        "shape_prior": "none",
+        "devices": 1,
+        "nodes": 1,
+        "tensorboard": False,
+    }
     settings = replace(settings, epochs=epochs, **alone)
     detector = _built(settings, rest, Template.fit(item for item, _ in rest))
     augment = augmentation(settings, [item for item, _ in items])  # which keypoints a mirror exchanges, as for the run

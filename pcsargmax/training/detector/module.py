@@ -82,7 +82,7 @@ class DetectorModule(RunModule):
         self.look_objective = make_look_objective(settings)
         self.val_pck = PCK(num_bootstrap=0)
         self.val_symmetric_pck = PCK(num_bootstrap=0)
-        self.val_samples = CalibrationSamples()
+        self.val_samples = CalibrationSamples(measure_of(detector))
         self.calibration = None
 
     def forward(self, batch: DetectorBatch) -> Scores:
@@ -156,7 +156,7 @@ class DetectorModule(RunModule):
             best = nearest_labeling(last.mean, clouds.keypoint_labelings, clouds.keypoint_visible)
             target = choose_labeling(clouds.keypoint_labelings, best)
             self.val_symmetric_pck.update(last.mean * length, target * length, clouds.keypoint_visible)
-        self.val_samples.update(view.maps, target, clouds.keypoint_visible, mean=last.mean, spread=last.spread)
+        self.val_samples.update(view.maps, target, clouds.keypoint_visible, mean=last.mean)
 
     def on_validation_epoch_end(self) -> None:
         """Log what was collected, and calibrate by it."""
