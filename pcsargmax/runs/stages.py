@@ -16,6 +16,7 @@ from pcsargmax.models.second_look import DensePoints
 from pcsargmax.models.shape_noise import with_noise
 from pcsargmax.models.shape_prior import ShapePrior
 from pcsargmax.models.template import Template
+from pcsargmax.predictions.calibration import Measure
 from pcsargmax.runs.prepare import dense_sigma
 
 StageName: TypeAlias = Literal["map", "prior", "look", "template"]
@@ -34,11 +35,6 @@ class Stage(NamedTuple):
     name: StageName
     mean: Tensor
     covariance: Tensor
-
-    @property
-    def spread(self) -> Tensor:
-        """(B, K) root of the covariance's trace."""
-        return self.covariance.diagonal(dim1=-2, dim2=-1).sum(dim=-1).sqrt()
 
     def to(self, device: torch.device | str) -> Stage:
         """Return the stage with its tensors on a device."""
@@ -116,6 +112,16 @@ def view_of(scores: Scores, sigma: Tensor, dense: DensePoints | None = None) -> 
     mask = None if scores.mask.all() else scores.mask
     maps = KeypointDistribution(scores.logits, scores.sites, mask, Gaussian(sigma), scores.presence.sigmoid())
     return View(maps, scores, sigma, dense)
+
+
+def measure_of(detector: KeypointDetector) -> Measure:
+    """Return the measure of confidence that suits a detector.
+
+    After a second look the spread of the first maps tells right from wrong better than their probability near the
+    result: Pearson's r with an error of at most 2 % is .22 .27 .36 .34 against .20 .19 .25 .31 (validation shapes of
+    two runs on mugs and two on teeth), and the spread of the second maps has .14 .21 .35 .41.
+    """
+    return "threshold_mass" if detector.second_look is None else "spread"
 
 
 def map_stage(views: Sequence[View]) -> Stage:

@@ -170,6 +170,5 @@ def _calibrated(held: Sequence[HeldOut], last: Stage) -> Calibration:
     """Fit confidence and radius to the last stage."""
     samples = CalibrationSamples(sync_on_compute=False)  # other processes of the training do not come here
     for row, one in enumerate(held):
-        mean, spread = last.mean[row][None].to(one.truth), last.spread[row][None].to(one.truth)
-        samples.update(one.view.maps, one.truth, one.visible, mean=mean, spread=spread)
+        samples.update(one.view.maps, one.truth, one.visible, mean=last.mean[row][None].to(one.truth))
     return samples.fit()

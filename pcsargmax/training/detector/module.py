@@ -17,7 +17,7 @@ from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
 from pcsargmax.predictions.calibration import Calibration
 from pcsargmax.predictions.calibration_samples import CalibrationSamples
 from pcsargmax.runs.prepare import basis_sigma, dense_sigma
-from pcsargmax.runs.stages import locate, view_of
+from pcsargmax.runs.stages import locate, measure_of, view_of
 from pcsargmax.runs.symmetry import choose_labeling
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training.clouds import DetectorBatch
