@@ -72,8 +72,8 @@ def test_a_prior_is_chosen_where_shapes_are_alike():
 
 
 def test_no_prior_is_chosen_where_keypoints_have_no_shape():
-    truth = randn(20, K, 3) / 10
-    predicted = truth + 0.002 * randn(20, K, 3, seed=1)
+    truth = randn(12, K, 3) / 10
+    predicted = truth + 0.002 * randn(12, K, 3, seed=1)
     fitted = fit_held_out(held_out(truth, predicted), nothing(truth), use_prior=True)
     assert fitted.use is None
     assert fitted.mean_error == pytest.approx(2 * mean_error(predicted, truth), rel=1e-4)
