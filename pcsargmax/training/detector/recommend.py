@@ -110,7 +110,7 @@ def _splits(
         training = open_dataset(settings, "trainval", progress)
         held = _folds(settings, fixed, len(training))
         choose(
-            f"{validation} validation shapes are too few to choose by: all {len(training)} are trained on, and "
+            f"too few validation shapes to choose by ({validation}): all {len(training)} are trained on, and "
             + (f"{held} shorter trainings hold out a part each" if held else "nothing is held out"),
             train_split="trainval",
             val_split="none",

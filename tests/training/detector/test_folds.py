@@ -140,7 +140,7 @@ def test_a_process_that_ends_is_explained_and_the_others_are_called_off(items, l
     monkeypatch.setattr(folds, "ProcessPoolExecutor", Pool)
     monkeypatch.setattr(folds.os, "cpu_count", lambda: 4)
     settings = look_settings(folds=2, val_split="none")
-    with pytest.raises(RuntimeError, match='below `if __name__ == "__main__":`, .* `resume` goes on with the folds'):
+    with pytest.raises(RuntimeError, match=r'below `if __name__ == "__main__":`, .* `resume` goes on with the folds'):
         see_by_folds(settings, items, "diagonal", tmp_path, lambda *_: None)
     assert called_off == [True]
     assert list(tmp_path.iterdir()) == []

@@ -44,7 +44,7 @@ def test_few_validation_shapes_are_trained_on_and_folds_held_out(look_settings):
     assert (found.settings.train_split, found.settings.val_split) == ("trainval", "none")
     count = len(open_dataset(look_settings(), "trainval"))
     assert found.settings.folds == min(module.FOLDS, count)
-    text = f"1 validation shapes are too few to choose by: all {count} are trained on, and {found.settings.folds} "
+    text = f"too few validation shapes to choose by (1): all {count} are trained on, and {found.settings.folds} "
     assert found.reasons[0].startswith(text)
 
 

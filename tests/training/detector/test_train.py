@@ -317,7 +317,9 @@ def test_two_shapes_are_two_folds_and_one_is_none(look_settings, landmark_root, 
     assert run.calibration.num_keypoints == 6
     (scans / "scan1.mrk.json").unlink()
     (scans / "scan1.ply").unlink()
-    with pytest.raises(ValueError, match="folds 3: the split 'all' of .* has 1 shape, expected at least 2, as nothing"):
+    with pytest.raises(
+        ValueError, match=r"folds 3: the split 'all' of .* has 1 shape, expected at least 2, as nothing"
+    ):
         train(settings, tmp_path / "runs" / "one")
     assert not (tmp_path / "runs" / "one").exists()
     run = train(replace(settings, folds=0), tmp_path / "runs" / "one")
