@@ -20,6 +20,7 @@ from pcsargmax.commands.shared.evaluation_options import (
     Split,
     Symmetry,
     Thresholds,
+    check_copies,
     check_once,
     parse_thresholds,
 )
@@ -103,6 +104,7 @@ def command(
         options: dict[str, Any] = {"thresholds": parse_thresholds(thresholds)} if thresholds else {}
         opened = [load_run(run, checkpoint=checkpoint, device=device) for run in runs]
         check_once(opened)
+        check_copies(copies)
         own: dict[str, dict[str, Any]] = {
             "keypoint_detector": {
                 "copies": copies,

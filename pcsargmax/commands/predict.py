@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from pcsargmax.commands.shared.errors import friendly_errors
-from pcsargmax.commands.shared.evaluation_options import Copies, Device
+from pcsargmax.commands.shared.evaluation_options import Copies, Device, check_copies
 
 if TYPE_CHECKING:
     from pcsargmax.runs.kinds import AnyImageRun, CloudRun
@@ -74,6 +74,7 @@ def command(
         from pcsargmax.predictions.cloud import FORMATS
         from pcsargmax.runs.load import load_run
 
+        check_copies(copies)
         if format not in FORMATS:
             raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
         stems = [file.stem for file in files]

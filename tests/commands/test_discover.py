@@ -45,6 +45,13 @@ def test_discover_then_evaluate_then_predict(cli, box_root, box_cloud, tmp_path,
     assert len(found["skeleton"]["edges"]) == 6
 
 
+def test_a_discovery_looks_at_no_copies(cli_error, folder, box_cloud):
+    told = cli_error("predict", folder, box_cloud, "--copies", 2)
+    assert "--copies only applies to keypoint detectors, got a discovery run; leave it out" in told
+    told = cli_error("evaluate", folder, "--copies", 2)
+    assert "--copies only applies to detectors, got none; leave it out" in told
+
+
 def test_every_setting_is_an_option_and_recipes_are_defaults(cli, box_root, tmp_path):
     options = {
         p.default.param_decls[0]

@@ -92,6 +92,29 @@ def test_several_runs_are_compared(cli, box_copy, tmp_path, monkeypatch):
         assert line in compared
 
 
+def test_copies_reach_the_evaluation_and_are_named(cli, look_run, tmp_path):
+    run = shutil.copytree(look_run, tmp_path / "run")
+    result = cli("evaluate", run, "--copies", 2)
+    assert result.exit_code == 0, result.output
+    assert "mean over 2 samples of each cloud" in result.stdout
+    metrics = json.loads((run / "metrics-test.json").read_text())
+    expected = load_run(run).evaluate("test", copies=2)
+    del metrics["seconds_per_cloud"], expected["seconds_per_cloud"]
+    assert metrics == expected
+    assert metrics["copies"] == 2
+    plain = cli("evaluate", run, "--json")
+    assert json.loads(plain.stdout)["copies"] == 1
+    assert "samples of each cloud" not in cli("evaluate", run).stdout
+
+
+def test_copies_are_of_clouds_that_a_detector_looks_at(cli_error, image_run, look_run):
+    assert "--copies only applies to detectors, got none; leave it out" in cli_error(
+        "evaluate", image_run, "--copies", 2
+    )
+    told = cli_error("evaluate", look_run, "--copies", 0)
+    assert "--copies 0: expected a whole number of at least 1" in told
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -106,6 +106,26 @@ def test_json_and_output_together_do_both(cli, box_copy, clouds, tmp_path):
     assert names(tmp_path / "out") == ["a.json"]
 
 
+def test_copies_are_looked_at_and_stages_are_told(cli, look_run, landmark_root):
+    mesh, run = landmark_root / "scan1.ply", load_run(look_run)
+    for copies in (1, 2):
+        result = cli("predict", look_run, mesh, "--json", *(("--copies", copies) if copies > 1 else ()))
+        assert result.exit_code == 0, result.output
+        (found,) = json.loads(result.stdout)
+        expected = run.predict_file(mesh, copies=copies)
+        assert found == expected.to_dict()
+        assert [stage["name"] for stage in found["stages"]] == ["map", "prior", "look", "prior"]
+        np.testing.assert_allclose([k["position"] for k in found["keypoints"]], found["stages"][-1]["positions"])
+    assert not np.allclose(expected.position, run.predict_file(mesh).position)
+
+
+def test_copies_are_of_clouds_that_a_detector_looks_at(cli_error, look_run, image_run, image_root, landmark_root):
+    told = cli_error("predict", image_run, image_root / "f0.png", "--copies", 2)
+    assert "--copies only applies to keypoint detectors on clouds, got a run on images; leave it out" in told
+    told = cli_error("predict", look_run, landmark_root / "scan1.ply", "--copies", 0)
+    assert "--copies 0: expected a whole number of at least 1" in told
+
+
 def test_a_bad_file_ends_it_with_whole_files_only(cli, box_copy, clouds, tmp_path):
     bad = tmp_path / "bad.npy"
     np.save(bad, np.full((10, 3), np.nan))

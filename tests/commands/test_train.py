@@ -3,13 +3,17 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
+from pcsargmax.commands.train import _notes
+from pcsargmax.runs.detector import Validation
+from pcsargmax.runs.load import load_run
 from pcsargmax.settings.common import OBJECTIVES
-from pcsargmax.settings.detector import TrainSettings
+from pcsargmax.settings.detector import RECIPES, TrainSettings
 from pcsargmax.settings.texts import as_texts
+from pcsargmax.training.detector.recommend import recommend
 
 QUICK = (
     "--recipe",
@@ -149,6 +153,45 @@ def test_what_is_annealed_over_the_training_cannot(trained, cli_error, tmp_path,
     assert "cannot resume with other settings: epochs was 1, now 2; leave these out" in told
 
 
+#: What makes a training on a folder of scans fast, without a choice of the recipe.
+SMALL = ("--backbone", "light", "--num-points", 80, "--dense-points", 60, "--num-samples", 1, "--device", "cpu")
+
+
+def test_without_a_recipe_the_data_choose_and_the_reasons_are_printed(trained, landmark_root, look_settings):
+    result, settings = trained(*SMALL, "--epochs", 1, "--folds", 0, data=landmark_root)
+    assert result.stdout == ""
+    reasons = [line for line in result.stderr.splitlines() if line.startswith("- ")]
+    given = look_settings(data=str(landmark_root))
+    expected = recommend(given, ["num_points", "dense_points", "epochs", "folds"])
+    assert reasons == [f"- {reason}" for reason in expected.reasons]
+    assert "too few validation shapes to choose by (1)" in reasons[0]
+    assert (settings.looks, settings.shape_prior, settings.val_split) == (2, "auto", "none")
+    assert settings.expectation_weight == RECIPES["accurate"]["expectation_weight"]
+    assert (settings.epochs, settings.num_points) == (1, 80)  # given, so not chosen
+    assert "Shape prior: not used, no shapes were held out (--folds)." in result.stderr
+
+
+def test_what_is_given_wins_over_what_the_data_choose(trained, landmark_root):
+    given = ("--looks", 1, "--val-split", "val", "--lr", 0.002, "--epochs", 1, "--shape-prior", "none", "--json")
+    result, settings = trained(*SMALL, *given, data=landmark_root)
+    assert list(json.loads(result.stdout)) == ["run", "checkpoint"]
+    assert not [line for line in result.stderr.splitlines() if line.startswith("- ")]
+    assert (settings.looks, settings.val_split, settings.lr, settings.shape_prior) == (1, "val", 0.002, "none")
+    assert (settings.folds, settings.train_split) == (0, "train")
+
+
+def test_the_fit_of_the_shape_prior_is_told(look_run, look_settings):
+    run = load_run(look_run)
+    assert _notes(run) == ["Shape prior: not used, no shapes were held out (--folds)."]
+    fitted = replace(run, validation=Validation(0.01, 0.02))
+    assert _notes(fitted) == ["Shape prior: used on the split 'none'."]
+    fitted = replace(fitted, settings=replace(run.settings, folds=3), prior_use=None)
+    assert _notes(fitted) == ["Shape prior: not used, it does not help on shapes held out."]
+    worse = replace(fitted, validation=Validation(0.03, 0.02), settings=look_settings(folds=3, val_split="none"))
+    assert _notes(worse)[0] == "This detector does not beat the template on shapes held out:"
+    assert _notes(replace(run, settings=look_settings())) == []
+
+
 def test_the_recipe_paper_trains_as_in_the_paper(trained):
     _, settings = trained(*QUICK)
     assert (settings.lr_schedule, settings.expectation_weight, settings.looks) == ("halving", 0.0, 1)
@@ -178,6 +221,13 @@ def test_the_recipe_paper_trains_as_in_the_paper(trained):
         (("box", "--ids", "9"), "ids must be distinct semantic ids of box, 0 to 4, got [9]"),
         (("", "--device", "cpu"), "DATA is missing"),
         (("box", "--resume"), "nothing to resume, no settings.json in it"),
+        (("box", "--looks", "3"), "--looks 3: expected a whole number of at least 1 and at most 2"),
+        (("box", "--folds", "3"), "folds 3: expected val_split 'none', got 'val'"),
+        (("box", "--folds", "1", "--val-split", "none"), "folds 1: expected 0, or at least 2"),
+        (
+            ("box", "--recipe", "accurate", "--symmetry", "all"),
+            "shape_prior 'auto': expected symmetry 'none', got 'all'; set shape_prior to 'none'",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(cli_error, box_root, tmp_path, monkeypatch, options, message):

@@ -22,7 +22,7 @@ Symmetry = Annotated[
 Copies = Annotated[
     int,
     typer.Option(
-        min=1, help="Samples of each cloud that a detector looks at and averages; more are more precise, and slower."
+        help="Samples of each cloud that a detector looks at and averages; more are more precise, and slower."
     ),
 ]
 Checkpoint = Annotated[str, typer.Option(help="best or last.")]
@@ -36,6 +36,12 @@ def parse_thresholds(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise ValueError(f"thresholds must be numbers with commas between, got {text!r}") from None
+
+
+def check_copies(copies: int) -> None:
+    """Raise ValueError for less than one copy."""
+    if copies < 1:
+        raise ValueError(f"--copies {copies}: expected a whole number of at least 1")
 
 
 def check_once(runs: Sequence[Any]) -> None:

@@ -29,9 +29,6 @@ from pcsargmax.training.detector.held_out import HeldOut, see_held_out
 from pcsargmax.training.detector.module import DetectorModule
 from pcsargmax.training.loop import Loop
 
-#: A fold is trained for this share of the epochs: it only has to err about as the detector itself does.
-EPOCH_SHARE = 0.5
-
 #: The file that tells a process what to train.
 _TASK = "task.pt"
 
@@ -141,7 +138,6 @@ def _train_fold(
     """Train without a part of the items and return the weights of the detector."""
     rows = [row for row in range(len(items)) if row not in part]
     rest = [items[row] for row in rows]
-    epochs = max(1, round(EPOCH_SHARE * settings.epochs))
     alone: dict[str, Any] = {
         "val_split": "none",
         "folds": 0,

@@ -19,7 +19,7 @@ from pcsargmax.transforms.augment import find_mirror_pairs
 from pcsargmax.transforms.frames import NormalizeFrame
 
 #: Optimizer steps of a training, if they are no more than so many epochs.
-STEPS, MOST_EPOCHS = 1000, 400
+STEPS, MOST_EPOCHS = 600, 200
 #: With fewer validation shapes than this nothing is chosen by them: folds are held out instead.
 MIN_VALIDATION = 20
 #: Into how many folds the shapes are divided then.
@@ -125,14 +125,14 @@ def _splits(
         training = open_dataset(settings, "trainval", progress)
         held = _folds(settings, fixed, len(training))
         choose(
-            f"{validation} validation shapes are too few to choose by: all {len(training)} are trained on, and "
-            + (f"{held} shorter trainings hold out a part each" if held else "nothing is held out"),
+            f"too few validation shapes to choose by ({validation}): all {len(training)} are trained on, and "
+            + (f"{held} further trainings hold out a part each" if held else "nothing is held out"),
             train_split="trainval",
             val_split="none",
             folds=held,
         )
     elif settings.val_split == "none" and (held := _folds(settings, fixed, len(training))):
-        choose(f"no validation split: {held} shorter trainings hold out a part of the shapes each", folds=held)
+        choose(f"no validation split: {held} further trainings hold out a part of the shapes each", folds=held)
     return training
 
 

@@ -12,10 +12,14 @@ from lightning.pytorch.callbacks import Callback
 
 from pcsargmax.predictions.calibration import Calibration, confidence_measure
 from pcsargmax.runs.load import load_run
+from pcsargmax.runs.prepare import prepare
 from pcsargmax.runs.sources import open_dataset
 from pcsargmax.settings.common import OBJECTIVES
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training import loop
+from pcsargmax.training.clouds import PreparedClouds
+from pcsargmax.training.detector import folds
+from pcsargmax.training.detector.held_out import fit_held_out, see_held_out
 from pcsargmax.training.detector.module import DetectorModule
 from pcsargmax.training.detector.train import train
 
@@ -254,6 +258,72 @@ def test_the_moving_average_is_what_is_kept(box_settings, tmp_path):
     assert not torch.equal(content["state_dict"][name], content["current_model_state"][name])
     weights = checkpoint(tmp_path / "run", "best")["state_dict"]
     assert torch.equal(run.detector.head[2].bias, weights[name])
+
+
+def test_one_look_has_neither_a_second_one_nor_a_prior(box_run):
+    content = checkpoint(box_run)
+    assert not [name for name in content["state_dict"] if "second_look" in name or "template_start" in name]
+    assert "prior_use" not in content["pcsargmax"]
+    run = load_run(box_run)
+    assert (run.prior_use, run.detector.second_look, run.detector.template_start) == (None, None, None)
+
+
+def test_two_looks_are_trained_and_fitted_to_the_validation_split(look_settings, tmp_path):
+    settings = look_settings(shares=(4, 4, 2), shape_prior="auto", template_start=True, warp=0.02, ema=0.5)
+    run = train(settings, tmp_path / "run")
+    assert log(tmp_path / "run", "train/look")[0] > 0
+    training, validation = (open_dataset(settings, split) for split in ("train", "val"))
+    prepared = [[prepare(item, run.detector.backbone) for item in data] for data in (training, validation)]
+    clouds = PreparedClouds(prepared[1], run.detector.backbone, dense_points=settings.dense_points)
+    held = list(see_held_out(run.detector, settings, clouds, run.template, "diagonal"))
+    others = [torch.cat([item[name] for item, _ in prepared[0]]) for name in ("keypoint_pos", "keypoint_visible")]
+    expected = fit_held_out(held, (others[0], others[1]), use_prior=True)
+    assert len(held) == 4
+    assert run.calibration == expected.calibration
+    assert run.validation.mean_error == pytest.approx(expected.mean_error)
+    assert run.validation.template_mean_error == pytest.approx(expected.template_mean_error)
+    assert (run.prior_use is None) == (expected.use is None)
+    assert run.checkpoint.name == "best.ckpt"
+    assert load_run(tmp_path / "run", checkpoint="last").prior_use is None
+    if run.prior_use is not None:
+        assert run.prior_use.to_dict() == expected.use.to_dict()
+    assert run.predict(validation[0]).stages[0] == "map"
+
+
+def test_resuming_a_run_with_a_prior_fits_it_again(look_settings, tmp_path):
+    settings = look_settings(shares=(4, 4, 2), shape_prior="auto", epochs=2)
+    whole = train(settings, tmp_path / "whole")
+    with pytest.raises(OSError, match="stop"):
+        train(settings, tmp_path / "cut", callbacks=[Stop(1, OSError)])
+    cut = train(settings, tmp_path / "cut", resume=True)
+    assert cut.calibration == whole.calibration
+    assert cut.validation == whole.validation
+    contents = [checkpoint(run.folder, "best")["pcsargmax"]["prior_use"] for run in (cut, whole)]
+    assert contents[0] == contents[1]
+
+
+def test_two_shapes_are_two_folds_and_one_is_none(look_settings, landmark_root, tmp_path, monkeypatch):
+    monkeypatch.setattr(folds.os, "cpu_count", lambda: 1)
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in range(2):
+        for suffix in (".ply", ".mrk.json"):
+            shutil.copy(landmark_root / f"scan{number}{suffix}", scans)
+    settings = look_settings(
+        data=str(scans), folds=3, shape_prior="auto", train_split="all", val_split="none", template_start=True
+    )
+    run = train(settings, tmp_path / "runs" / "two")
+    assert run.prior_use is None  # too few to tell
+    assert run.calibration.num_keypoints == 6
+    (scans / "scan1.mrk.json").unlink()
+    (scans / "scan1.ply").unlink()
+    with pytest.raises(
+        ValueError, match=r"folds 3: the split 'all' of .* has 1 shape, expected at least 2, as nothing"
+    ):
+        train(settings, tmp_path / "runs" / "one")
+    assert not (tmp_path / "runs" / "one").exists()
+    run = train(replace(settings, folds=0), tmp_path / "runs" / "one")
+    assert (run.prior_use, run.calibration, run.validation) == (None, None, None)
 
 
 @pytest.mark.parametrize(
