@@ -36,13 +36,8 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     looked = f"mean over {copies} samples of each cloud\n" if copies > 1 else ""
     title = (
         f"{metrics['data']}, {metrics['split']} split, trained by {metrics['objective']}: "
-<<<<<<< HEAD
-        f"{found['num_models']} shapes, {found['num_keypoints']} keypoints\n"
-        f"lengths in {_unit_text(metrics)}, 95 % intervals over shapes{_protocol_text(metrics['protocol'])}"
-=======
         f"{found['num_models']} shapes, {found['num_keypoints']} keypoints\n{looked}"
-        f"lengths in {UNITS[metrics['unit']]}, 95 % intervals over shapes{_protocol_text(metrics['protocol'])}"
->>>>>>> tests17
+        f"lengths in {_unit_text(metrics)}, 95 % intervals over shapes{_protocol_text(metrics['protocol'])}"
     )
     Console().print(_table(title, metrics, metric_names(metrics)))
     if "lengths" in metrics:

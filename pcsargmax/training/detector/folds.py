@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -138,15 +138,7 @@ def _train_fold(
     """Train without a part of the items and return the weights of the detector."""
     rows = [row for row in range(len(items)) if row not in part]
     rest = [items[row] for row in rows]
-    alone: dict[str, Any] = {
-        "val_split": "none",
-        "folds": 0,
-        "shape_prior": "none",
-        "devices": 1,
-        "nodes": 1,
-        "tensorboard": False,
-    }
-    settings = replace(settings, epochs=epochs, **alone)
+    settings = replace(settings, val_split="none", folds=0, shape_prior="none", tensorboard=False, devices=1, nodes=1)
     detector = _built(settings, rest, Template.fit(item for item, _ in rest))
     augment = augmentation(settings, [item for item, _ in items])  # which keypoints a mirror exchanges, as for the run
     training = PreparedClouds(rest, detector.backbone, augment, settings.seed, settings.dense_points)
