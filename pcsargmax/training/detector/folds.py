@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
+from types import ModuleType
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -58,7 +61,7 @@ def see_by_folds(
         The shapes, in an order of their own.
 
     Raises:
-        RuntimeError: a process ended before its training did.
+        ChildProcessError: a process ended before its training did (an OSError).
     """
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(mix_seed(settings.seed, len(items))))
     parts = [part.tolist() for part in order.tensor_split(min(settings.folds, len(items)))]
@@ -92,21 +95,33 @@ def _train_folds(
     torch.save(list(items), file)
     # Not forked: threads of torch do not survive that.
     with ProcessPoolExecutor(workers, get_context("spawn"), _begin, (threads,)) as pool:
-        jobs = {
-            pool.submit(_train_stored, settings, file, part, place / str(number)): number
-            for number, part in enumerate(parts)
-        }
+        with _without_script():
+            jobs = {
+                pool.submit(_train_stored, settings, file, part, place / str(number)): number
+                for number, part in enumerate(parts)
+            }
         try:
             for job in as_completed(jobs):
                 yield jobs[job], job.result()
         except BrokenProcessPool as error:
-            raise RuntimeError(
-                "folds: a process that trained one of them ended. A script that calls `train` must do so below "
-                '`if __name__ == "__main__":`, as each process imports it; else the memory may be too small. The '
-                "detector itself is trained; `resume` goes on with the folds"
+            raise ChildProcessError(
+                f"folds {len(parts)}: a process that trained one of them ended abruptly; the memory may be too small "
+                f"for {workers} at once. The detector itself is trained: resume the run to train the folds again, or "
+                "with folds 0 train it without them"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Start processes within it that do not run the caller's script again, which may call `train` without a guard."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _begin(threads: int) -> None:
@@ -125,7 +140,14 @@ def _train_fold(settings: TrainSettings, items: Sequence[PreparedCloud], part: S
     """Train without a part of the items and return the weights of the detector."""
     rest = [item for row, item in enumerate(items) if row not in part]
     epochs = max(1, round(EPOCH_SHARE * settings.epochs))
-    alone = {"val_split": "none", "folds": 0, "shape_prior": "none", "devices": 1, "nodes": 1, "tensorboard": False}
+    alone: dict[str, Any] = {
+        "val_split": "none",
+        "folds": 0,
+        "shape_prior": "none",
+        "devices": 1,
+        "nodes": 1,
+        "tensorboard": False,
+    }
     settings = replace(settings, epochs=epochs, **alone)
     detector = _built(settings, rest, Template.fit(item for item, _ in rest))
     augment = augmentation(settings, [item for item, _ in items])  # which keypoints a mirror exchanges, as for the run

@@ -140,7 +140,7 @@ def test_a_process_that_ends_is_explained_and_the_others_are_called_off(items, l
     monkeypatch.setattr(folds, "ProcessPoolExecutor", Pool)
     monkeypatch.setattr(folds.os, "cpu_count", lambda: 4)
     settings = look_settings(folds=2, val_split="none")
-    with pytest.raises(RuntimeError, match=r'below `if __name__ == "__main__":`, .* `resume` goes on with the folds'):
+    with pytest.raises(ChildProcessError, match="folds 2: a process that trained one of them ended abruptly; the mem"):
         see_by_folds(settings, items, "diagonal", tmp_path, lambda *_: None)
     assert called_off == [True]
     assert list(tmp_path.iterdir()) == []
@@ -161,7 +161,8 @@ def test_where_folds_are_trained(monkeypatch, look_settings, tmp_path, device, c
 
     monkeypatch.setattr(folds, "usable_device", lambda name: SimpleNamespace(type=name))
     monkeypatch.setattr(folds.os, "cpu_count", lambda: cores)
-    monkeypatch.setattr(folds.dist, "is_initialized", lambda: distributed)
+    group = SimpleNamespace(is_available=lambda: True, is_initialized=lambda: distributed)
+    monkeypatch.setattr(folds, "dist", group)
     monkeypatch.setattr(folds, "ProcessPoolExecutor", elsewhere)
     monkeypatch.setattr(folds, "_train_fold", lambda settings, items, part, folder: {"part": part})
     settings = look_settings(folds=2, val_split="none", device=device)
@@ -173,26 +174,29 @@ def test_where_folds_are_trained(monkeypatch, look_settings, tmp_path, device, c
             list(trainings)
 
 
-def test_a_training_with_folds_is_the_same_in_one_process_and_in_two(box_settings, tmp_path, monkeypatch):
+def test_a_training_with_folds_is_the_same_in_this_process_and_in_another(box_settings, tmp_path, monkeypatch):
+    """As after several processes have trained together, so that one other process trains both folds."""
     settings = box_settings(
         folds=2, epochs=1, looks=2, look_points=8, shape_prior="auto", train_split="trainval", val_split="none"
     )
+    monkeypatch.setattr(folds.os, "cpu_count", lambda: 1)
     runs, told = [], []
-    for cores in (1, 2):
-        monkeypatch.setattr(folds.os, "cpu_count", lambda cores=cores: cores)
-        run = train(settings, tmp_path / str(cores), progress=lambda *progress: told.append(progress))
+    for others in (False, True):
+        group = SimpleNamespace(is_available=lambda: True, is_initialized=lambda others=others: others)
+        monkeypatch.setattr(folds, "dist", group)
+        run = train(settings, tmp_path / str(others), progress=lambda *progress: told.append(progress))
         assert sorted(path.name for path in run.folder.iterdir()) == ["checkpoints", "log", "settings.json"]
         runs.append(run)
     assert [progress for progress in told if progress[0] == "training folds"] == 2 * [
         ("training folds", 1, 2),
         ("training folds", 2, 2),
     ]
-    one, two = runs
-    assert one.calibration == two.calibration
-    assert one.calibration.num_keypoints == sum(
+    here, there = runs
+    assert here.calibration == there.calibration
+    assert here.calibration.num_keypoints == sum(
         int(item.keypoint_visible.sum()) for item in open_dataset(settings, "trainval")
     )
-    assert one.validation == two.validation
-    assert (one.validation.mean_error > 0, one.validation.template_mean_error > 0) == (True, True)
-    assert (one.prior_use is None) == (two.prior_use is None)
-    assert one.checkpoint.name == "last.ckpt"
+    assert here.validation == there.validation
+    assert min(here.validation) > 0
+    assert (here.prior_use is None) == (there.prior_use is None)
+    assert here.checkpoint.name == "last.ckpt"
