@@ -54,7 +54,7 @@ def see_by_folds(
         The shapes, in an order of their own.
 
     Raises:
-        RuntimeError: a process ended before its training did.
+        ChildProcessError: a process ended before its training did.
     """
     items = training.items
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(mix_seed(settings.seed, len(items))))
@@ -110,7 +110,7 @@ def _in_process(place: Path, number: int, running: list[subprocess.Popen[bytes]]
     weights = place / f"{number}.pt"
     if process.returncode or not weights.is_file():
         last = (place / f"{number}.log").read_text(errors="replace").strip().splitlines()[-1:]
-        raise RuntimeError(
+        raise ChildProcessError(
             f"folds: the training without fold {number + 1} ended with code {process.returncode}: {''.join(last)}. "
             "The detector itself is trained; resume (--resume) goes on with the folds"
         )
