@@ -186,6 +186,14 @@ def test_a_prediction_of_a_mesh_has_its_surface_and_one_of_a_cloud_has_none(run,
     assert run.predict_file(cloud).surface is None
 
 
+def test_a_detector_that_does_not_beat_the_template_predicts_it(run, items):
+    fallen = replace(run, template_deviation=torch.full((len(run.keypoint_names),), 0.01))
+    prediction = fallen.predict(items[0])
+    assert prediction.stages == (*run.predict(items[0]).stages, "template")
+    expected = run.template.predict(items[0].pos)
+    np.testing.assert_allclose(prediction.position, expected.numpy(), rtol=0, atol=1e-6 * float(expected.abs().max()))
+
+
 def test_samples_are_drawn_from_the_maps_in_raw_units(run, items):
     item = mean_shift(items[0], 10.0, 3.0)
     draw = torch.Generator().manual_seed(4)

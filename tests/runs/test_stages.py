@@ -11,8 +11,19 @@ from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.models.second_look import DensePoints
 from pcsargmax.models.shape_noise import with_noise
 from pcsargmax.models.shape_prior import ShapePrior
+from pcsargmax.models.template import Template
 from pcsargmax.ops.neighbors import farthest_point_order
-from pcsargmax.runs.stages import PriorUse, Stage, View, locate, look_stage, map_stage, prior_stage, view_of
+from pcsargmax.runs.stages import (
+    PriorUse,
+    Stage,
+    View,
+    locate,
+    look_stage,
+    map_stage,
+    prior_stage,
+    template_stage,
+    view_of,
+)
 
 K = 5
 SIGMA = torch.tensor([0.02, 0.03])
@@ -237,3 +248,12 @@ def test_a_damaged_use_of_a_prior_is_named(use, change, message):
     change(values)
     with pytest.raises(ValueError, match=message):
         PriorUse.from_dict(values)
+
+
+def test_the_template_stage_is_the_template_with_the_deviation_of_its_errors():
+    template = Template(torch.tensor([[0.5, 0.5, 1.0]]).double(), torch.tensor([4]))
+    cloud = torch.tensor([[0.0, 0, 0], [2, 4, 6]])
+    stage = template_stage(template, torch.tensor([0.1]), [cloud, cloud + 1])
+    assert stage.name == "template"
+    assert stage.mean.tolist() == [[[1.0, 2.0, 6.0]], [[2.0, 3.0, 7.0]]]
+    torch.testing.assert_close(stage.covariance, 0.01 * torch.eye(3).expand(2, 1, 3, 3))

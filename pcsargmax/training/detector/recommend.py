@@ -19,7 +19,7 @@ from pcsargmax.transforms.augment import find_mirror_pairs
 from pcsargmax.transforms.frames import NormalizeFrame
 
 #: Optimizer steps of a training, if they are no more than so many epochs.
-STEPS, MOST_EPOCHS = 600, 200
+STEPS, MOST_EPOCHS = 1000, 400
 #: With fewer validation shapes than this nothing is chosen by them: folds are held out instead.
 MIN_VALIDATION = 20
 #: Into how many folds the shapes are divided then.

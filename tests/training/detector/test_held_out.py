@@ -197,3 +197,17 @@ def test_shapes_are_seen_as_in_validation(look_settings, unit):
         torch.testing.assert_close(one.template, template.predict(item.pos))
         assert one.length == pytest.approx(item.frame_scale.item() if unit == "raw" else 1)
     assert not detector.training
+
+
+def test_the_template_takes_the_place_of_a_detector_that_does_not_beat_it():
+    truth = alike()
+    mean = truth.mean(dim=0)
+    worse = truth + 3 * (truth - mean).abs().max() * randn(12, K, 3, seed=1)
+    fitted = fit_held_out(held_out(truth, worse), nothing(truth), use_prior=False)
+    squares = (truth - mean).square().mean()
+    torch.testing.assert_close(fitted.template_deviation, squares.sqrt().float().expand(K), rtol=1e-4, atol=0)
+    assert fitted.mean_error >= fitted.template_mean_error
+    # The radius is that of the template's errors: far below those of the detector.
+    assert fitted.calibration.radius(torch.tensor([SIGMA * 3**0.5])) < (worse - truth).norm(dim=-1).quantile(0.9)
+    better = fit_held_out(held_out(truth, truth), nothing(truth), use_prior=False)
+    assert better.template_deviation is None
