@@ -6,15 +6,15 @@ FOLDER holds meshes or clouds and, with the same stems, landmarks from 3D Slicer
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from pcsargmax import LandmarkFolder, TrainSettings, load_run, train
-from pcsargmax.settings.detector import RECIPES
+from pcsargmax import LandmarkFolder, TrainSettings, load_run, recommend, train
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("folder", type=Path)
 parser.add_argument("scan", type=Path)
-parser.add_argument("--epochs", type=int, default=100)
+parser.add_argument("--epochs", type=int, default=0, help="0: as many as suit the number of scans")
 parser.add_argument("--run", type=Path, default=Path("runs/example-landmarks"))
 arguments = parser.parse_args()
 
@@ -23,10 +23,9 @@ scans = LandmarkFolder(arguments.folder, "all")
 print(f"{len(scans)} scans, landmarks {', '.join(scans.keypoint_names)}")
 
 # No split files: train, val and test are drawn by seed and share, the same on every machine.
-settings = TrainSettings(
-    data=str(arguments.folder),
-    **RECIPES["scans"] | {"epochs": arguments.epochs},
-)
+chosen = recommend(TrainSettings(data=str(arguments.folder)))
+print(*chosen.reasons, sep="\n")
+settings = replace(chosen.settings, epochs=arguments.epochs) if arguments.epochs else chosen.settings
 run = load_run(arguments.run) if arguments.run.exists() else train(settings, arguments.run)
 
 # Thresholds are shares of the bounding-box diagonal here, since scans come in all units.

@@ -203,6 +203,8 @@ def _print_report(report: Report) -> None:
 
     class_id = f" ({report.class_id})" if report.class_id else ""
     typer.echo(f"{report.name}{class_id}: {report.models} annotated models, {report.clouds} with a cloud")
+    if report.length_unit is not None:
+        typer.echo(f"  lengths in {report.length_unit}, by the landmark files")
     for split, numbers in report.splits.items():
         typer.echo(f"  {split}: {numbers['usable']} of {numbers['listed']} models usable")
     if report.keypoints:

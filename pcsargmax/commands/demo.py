@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pcsargmax.commands.shared.errors import friendly_errors
-from pcsargmax.settings.detector import TrainSettings
+from pcsargmax.settings.detector import RECIPES, TrainSettings
 from pcsargmax.settings.fields import setting_fields
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def command(
     category: Annotated[str, typer.Option(help="airplane, chair, table or mug.")] = "chair",
     folder: Annotated[Path, typer.Option(help="Where data, run and pictures go.")] = Path("runs/demo"),
     models: Annotated[int, typer.Option(help="Shapes to make.")] = 160,
-    epochs: Annotated[int, typer.Option(help="Passes over the training shapes.")] = 24,
+    epochs: Annotated[int, typer.Option(help="Passes over the training shapes.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -48,13 +48,16 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
     settings = TrainSettings(
         data=category,
         root=str(data),
-        backbone="light",
-        num_samples=5,
-        epochs=epochs,
-        lr=6e-3,
-        lr_schedule="onecycle",
-        ema=0.99,
-        mirror="x",
+        **RECIPES["accurate"]
+        | {
+            "backbone": "light",
+            "template_start": True,
+            "look_points": 48,
+            "num_samples": 5,
+            "epochs": epochs,
+            "lr": 6e-3,
+            "mirror": "x",
+        },
         seed=seed,
         device=setting_fields(TrainSettings)["device"].parse(device, "--device"),
     )

@@ -52,10 +52,13 @@ def command(
     For a mesh each keypoint also gets the nearest point on the surface: its face and that face's vertices (numbered
     from 0), its barycentric coordinates, position and distance. The predicted position itself is not moved.
 
-    Lengths are in the units and the frame of each file. Confidence is the probability of an error of at most 2 % of the
-    cloud's bounding-box diagonal, and the true point lies within the radius with a probability of 90 %, both as found
-    on the run's validation split. A run without one gives no radius and the confidence of the map itself. A discovery
-    gives the skeleton too: for each edge its strength and its points.
+    Lengths are in the units and the frame of each file. Scans name no unit: "units" of JSON and length_unit of CSV are
+    those of the landmark files of the training (mm of 3D Slicer's), where they had one.
+
+    Confidence is the probability of an error of at most 2 % of the cloud's bounding-box diagonal, and the true point
+    lies within the radius with a probability of 90 %, both as found on the run's validation split. A run without one
+    gives no radius and the confidence of the map itself. A discovery gives the skeleton too: for each edge its strength
+    and its points.
 
     Of an image the object fills all; positions are in pixels, and confidence is the peak of the map, no probability of
     being right.

@@ -71,7 +71,8 @@ def _notes(run: Run) -> list[str]:
         unused = run.settings.shape_prior == "auto"
         return ["Shape prior: not used, no shapes were held out (--folds)."] if unused else []
     held_out = "shapes held out" if run.settings.folds else f"the split {run.settings.val_split!r}"
-    notes = template_warning(*run.validation, run.unit, held_out)
+    fallback = run.template_deviation is not None
+    notes = template_warning(*run.validation, run.unit, held_out, fallback=fallback)
     if run.settings.shape_prior == "auto":
         notes.insert(0, f"Shape prior: {'used' if run.prior_use else 'not used, it does not help'} on {held_out}.")
     return notes

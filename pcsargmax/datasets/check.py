@@ -34,7 +34,8 @@ class Report:
 
     `models` have annotations (landmarks), `clouds` and `meshes` of them are on disk; `splits` gives the
     listed and the usable models of each; `keypoints` how many models have each keypoint. `missing` models are
-    listed or annotated without the rest that they need; `notes` are worth knowing, `defects` to be mended.
+    listed or annotated without the rest that they need; `length_unit` is that of a folder's landmark files, None where
+    none is known; `notes` are worth knowing, `defects` to be mended.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Report:
     splits: dict[str, dict[str, int]] = field(default_factory=dict)
     keypoints: dict[str, int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    length_unit: str | None = None
     notes: list[str] = field(default_factory=list)
     defects: list[str] = field(default_factory=list)
 
@@ -168,6 +170,7 @@ def check_landmarks(
             report.splits[split] = {"listed": listed, "usable": len(usable)}
             report.missing += usable.missing
     report.models = report.clouds = len(everything)
+    report.length_unit = everything.length_unit
     visible = sum(item.keypoint_visible[0].int() for item in everything)
     report.keypoints = dict(zip(everything.keypoint_names, visible.tolist(), strict=True))
     report.notes += dict.fromkeys(str(warning.message) for warning in caught)

@@ -20,12 +20,13 @@ from pcsargmax.io.landmarks import (
     is_landmark_table,
     read_landmark_table,
     read_landmarks,
+    read_length_unit,
     stem_of,
 )
 from pcsargmax.io.markups import Frame, Landmarks, check_frame
 
 #: Part of the name of a processed file: raise it when its content changes.
-_FORMAT = 2
+_FORMAT = 3
 
 
 class LandmarkFolder(InMemoryDataset):
@@ -46,6 +47,7 @@ class LandmarkFolder(InMemoryDataset):
         keypoint_site     (1, K) long         row of pos nearest to the landmark, -1 where absent
         model_id          str                 the stem
         category          str                 the name of the folder
+        length_unit       str                 such as "mm", where the landmark files have one
 
     Landmark names are all that the folder has, in natural order (L2 before L10).
 
@@ -76,6 +78,8 @@ class LandmarkFolder(InMemoryDataset):
 
     Attributes:
         missing: stems that the split lists and that have no cloud or no landmarks.
+        length_unit: that of all landmark files in use, "mm" of 3D Slicer's (see `pcsargmax.io.read_length_unit`); None
+            where they have none or not the same.
 
     Raises:
         FileNotFoundError: no folder, no clouds, no landmarks, or no two that match, saying what was looked
@@ -138,6 +142,7 @@ class LandmarkFolder(InMemoryDataset):
         stored = cached(cache_folder() / "landmarks" / f"{self.category}-{key}.pt", make)
         self._data, self.slices = Data.from_dict(stored["data"]), stored["slices"]
         self._select_names(stored["names"], names, folder)
+        self.length_unit: str | None = stored["length_unit"]
         notes = list(stored["notes"])
         self._select_split(folder, split, split_file, shares, seed, stored["stems"], notes)
         for note in notes:
@@ -152,6 +157,8 @@ class LandmarkFolder(InMemoryDataset):
         """Return the item stored in row `idx`, without transform."""
         item = super().get(idx)
         item.category, item.farthest_order = self.category, True
+        if self.length_unit is not None:
+            item.length_unit = self.length_unit
         return item
 
     def __repr__(self) -> str:
@@ -282,6 +289,8 @@ def _process(
     notes = [f"{_some(bare)} clouds have no landmarks"] if bare else []
     notes += [f"{_some(lone)} have landmarks but no cloud"] if lone else []
     notes += [f"{_some(others)} hold no landmarks that can be read and were left out"] if others else []
+    length_unit, unlike = _common_unit({origin[stem] for stem in stems if table.get(stem)})
+    notes += unlike
     names = sorted({name for stem in stems for name in table.get(stem, {})}, key=_natural)
     items = []
     for number, stem in enumerate(stems, 1):
@@ -299,7 +308,19 @@ def _process(
             item.color = None
         del item["category"], item["farthest_order"]  # the same for all: set when an item is taken
     data, slices = InMemoryDataset.collate(items)
-    return {"data": data.to_dict(), "slices": slices, "stems": stems, "names": names, "notes": notes}
+    own = {"stems": stems, "names": names, "notes": notes, "length_unit": length_unit}
+    return {"data": data.to_dict(), "slices": slices, **own}
+
+
+def _common_unit(files: Iterable[Path]) -> tuple[str | None, list[str]]:
+    """The unit of length that all landmark files have, else None, and a note where only some have it."""
+    by_unit: dict[str | None, list[str]] = {}
+    for path in sorted(files):
+        by_unit.setdefault(read_length_unit(path), []).append(path.name)
+    if len(by_unit) < 2:
+        return next(iter(by_unit), None), []
+    told = "; ".join(f"{unit or 'no unit'}: {_some(names)}" for unit, names in by_unit.items())
+    return None, [f"landmark files differ in their unit of length, so none is known: {told}"]
 
 
 def _add_landmarks(item: Data, landmarks: Landmarks, names: list[str], max_distance: float | None, where: str) -> None:

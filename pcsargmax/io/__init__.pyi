@@ -1,6 +1,6 @@
 from .clouds import Cloud, read_cloud, write_cloud
 from .images import read_image
-from .landmarks import read_landmark_table, read_landmarks, write_markups
+from .landmarks import read_landmark_table, read_landmarks, read_length_unit, write_markups
 
 __all__ = [
     "Cloud",
@@ -8,6 +8,7 @@ __all__ = [
     "read_image",
     "read_landmark_table",
     "read_landmarks",
+    "read_length_unit",
     "write_cloud",
     "write_markups",
 ]

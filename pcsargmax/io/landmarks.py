@@ -16,6 +16,7 @@ from pcsargmax.io.markups import (
     Landmarks,
     add_landmark,
     check_frame,
+    markups_unit,
     parse_position,
     read_fcsv,
     read_json,
@@ -29,6 +30,7 @@ __all__ = [
     "is_landmark_table",
     "read_landmark_table",
     "read_landmarks",
+    "read_length_unit",
     "stem_of",
     "write_markups",
 ]
@@ -102,6 +104,27 @@ def read_landmark_table(path: str | Path) -> dict[str, Landmarks]:
     if "" in table:
         raise ValueError(f"{path}: expected a column file that names the mesh of each row")
     return table
+
+
+def read_length_unit(path: str | Path) -> str | None:
+    r"""Return the unit of length of a landmark file; None where its format has none (CSV, KeypointNet's JSON).
+
+    3D Slicer's files are in mm by definition, unless a .mrk.json names another unit. This is what the format says:
+    shapes that were scaled to unit size and then saved by Slicer claim mm as well.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from pcsargmax.io import read_length_unit, write_markups
+        >>> write_markups("B03.mrk.json", ["cusp"], [[1.5, 2, 3]])
+        >>> _ = Path("B04.csv").write_text("name,x,y,z\ncusp,1.5,2,3\n")
+        >>> read_length_unit("B03.mrk.json"), read_length_unit("B04.csv")
+        ('mm', None)
+    """
+    path = Path(path)
+    lower = path.name.lower()
+    if lower.endswith(".fcsv"):
+        return "mm"
+    return markups_unit(path) if lower.endswith(".json") and is_landmark_table(path) is False else None
 
 
 def is_landmark_table(path: str | Path) -> bool | None:

@@ -4,6 +4,9 @@ Frames. Markups name their coordinate system: LPS (x to the patient's left, y to
 front); one is the other with x and y negated. Mesh files do not name theirs. 3D Slicer saves markups and
 models as LPS unless told otherwise, so meshes are taken as LPS; `mesh_frame="RAS"` is for those saved as
 RAS. Positions are given in the frame of the mesh.
+
+Units. Lengths are in mm, which is the default of Slicer's schema of .mrk.json; a node of it may name another unit
+(`coordinateUnits`: "mm" or "um"). Slicer itself works in mm, and so are its .fcsv.
 """
 
 import csv
@@ -52,6 +55,16 @@ def read_markups(path: Path, mesh_frame: Frame) -> Landmarks:
     return landmarks
 
 
+def markups_unit(path: Path) -> str | None:
+    """Return the unit of length of .mrk.json: "mm" where it names none, None where its nodes do not have the same."""
+    units = set()
+    for node in read_json(path)["markups"]:
+        named = node.get("coordinateUnits", "mm")
+        code = named[0] if isinstance(named, list) and named else named  # of DICOM: [code, coding scheme, meaning]
+        units.add(code.strip() or None if isinstance(code, str) else None)
+    return units.pop() if len(units) == 1 else None
+
+
 def read_fcsv(path: Path, mesh_frame: Frame) -> Landmarks:
     """Read .fcsv: name -> (3,) position in the frame of the mesh."""
     sign, columns = None, ["id", "x", "y", "z", "ow", "ox", "oy", "oz", "vis", "sel", "lock", "label"]
@@ -93,6 +106,7 @@ def write_markups(
     descriptions: Sequence[str] | None = None,
     visible: Sequence[bool] | np.ndarray | None = None,
     frame: Frame = "LPS",
+    unit: str = "mm",
 ) -> None:
     """Write a 3D Slicer point list (.mrk.json, schema 1.0.3), atomically.
 
@@ -104,6 +118,7 @@ def write_markups(
         visible: (K,); False is written as undefined.
         frame: the frame of the mesh, "LPS" or "RAS"; written as the coordinate system, so that Slicer, which reads a
             mesh as LPS or RAS by its own settings, shows both in one place.
+        unit: of length, "mm" or "um" (micrometres), the two that Slicer knows.
 
     Example:
         >>> import numpy as np
@@ -134,7 +149,7 @@ def write_markups(
         }
         for number, (name, text, position, defined) in enumerate(zip(names, texts, positions, shown, strict=True), 1)
     ]
-    node = {"type": "Fiducial", "coordinateSystem": frame, "coordinateUnits": "mm", "controlPoints": points}
+    node = {"type": "Fiducial", "coordinateSystem": frame, "coordinateUnits": unit, "controlPoints": points}
     with atomic_path(path) as temporary:
         text = json.dumps({"@schema": _SCHEMA, "markups": [node]}, indent=1, allow_nan=False, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")

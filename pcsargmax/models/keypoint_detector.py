@@ -188,13 +188,16 @@ class KeypointDetector(nn.Module):
             presence = self.presence(pooled.detach())
         return Scores(logits, sites, mask, presence, dense_features)
 
-    def look_again(self, scores: Scores, center: Tensor, dense: DensePoints | None = None) -> LocalScores:
+    def look_again(
+        self, scores: Scores, center: Tensor, dense: DensePoints | None = None, keypoints: Tensor | None = None
+    ) -> LocalScores:
         """Take the second look around each center.
 
         Args:
             scores: of the first look.
             center: (B, K, 3) unit frame.
             dense: the points to look at; None takes the sites of the first look.
+            keypoints: (K,) long, which keypoints the centers are of; None: all.
 
         Raises:
             ValueError: the detector has no second look.
@@ -204,4 +207,4 @@ class KeypointDetector(nn.Module):
         if dense is None:
             rows = torch.arange(scores.sites.shape[1], device=scores.sites.device)
             dense = DensePoints(scores.sites, rows.expand(len(scores.sites), -1), scores.mask)
-        return self.second_look(center, dense, scores.features)
+        return self.second_look(center, dense, scores.features, keypoints)

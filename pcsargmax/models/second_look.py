@@ -110,27 +110,30 @@ class SecondLook(nn.Module):
         nn.init.zeros_(self.shift.weight)
         nn.init.zeros_(self.shift.bias)
 
-    def forward(self, center: Tensor, points: DensePoints, features: Tensor) -> LocalScores:
+    def forward(
+        self, center: Tensor, points: DensePoints, features: Tensor, keypoints: Tensor | None = None
+    ) -> LocalScores:
         """Look at the points near each center.
 
         Args:
             center: (B, K, 3) unit frame; no gradient reaches it.
             points: of the clouds.
             features: (B, L, C) of the sites of the first look.
+            keypoints: (K,) long, which keypoints the centers are of, where they are not all.
         """
         center = center.detach()
+        embedding = self.embedding if keypoints is None else self.embedding[keypoints]
         sites, near, mask = self._patches(center, points)
         local = (sites - center[:, :, None]) / self.radius
         # Features are narrowed before they are gathered, so that what is gathered is narrow.
         features = self.feature(features)  # (B, L, 64)
         rows = near.flatten(1)[..., None].expand(-1, -1, features.shape[-1])
         at_points = features.gather(1, rows).unflatten(1, near.shape[1:])
-        hidden = self.deeper(self.point(local) + at_points + self.keypoint(self.embedding)[:, None])  # (B, K, M, 64)
+        hidden = self.deeper(self.point(local) + at_points + self.keypoint(embedding)[:, None])  # (B, K, M, 64)
         pooled = functional.relu(self.pooled(hidden))
         if mask is not None:
             pooled = pooled.where(mask[..., None], 0)
-        embedding = self.embedding.expand(len(center), -1, -1)
-        patch = torch.cat([pooled.amax(dim=2), embedding], dim=-1)  # (B, K, 128 + 32)
+        patch = torch.cat([pooled.amax(dim=2), embedding.expand(len(center), -1, -1)], dim=-1)  # (B, K, 128 + 32)
         joined = self.joined(torch.cat([hidden, local], dim=-1)) + self.patch(patch)[:, :, None]
         return LocalScores(self.score(joined)[..., 0].float(), sites, self.radius * self.shift(patch).float(), mask)
 

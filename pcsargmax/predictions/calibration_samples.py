@@ -53,7 +53,6 @@ class CalibrationSamples(Metric):
         visible: Tensor,
         *,
         mean: Tensor | None = None,
-        spread: Tensor | None = None,
     ) -> None:
         """Add clouds.
 
@@ -62,13 +61,11 @@ class CalibrationSamples(Metric):
             target: (B, K, D).
             visible: (B, K) bool.
             mean: (B, K, D) what was made of the maps; None: their mean.
-            spread: (B, K) root mean square distance that is expected of it; None: that of the maps.
         """
         error = torch.linalg.vector_norm((maps.mean if mean is None else mean) - target, dim=-1)
         measured = confidence_measure(maps, self.measure, self.threshold, center=mean)
-        spread = maps.spread if spread is None else spread
         # Flat, so that a process without any can still be gathered.
-        self.samples.append(torch.stack([measured, spread, error], dim=-1)[visible].detach().flatten())
+        self.samples.append(torch.stack([measured, maps.spread, error], dim=-1)[visible].detach().flatten())
 
     def compute(self) -> Tensor:
         """Return (n, 3): measure, spread and error of each keypoint."""

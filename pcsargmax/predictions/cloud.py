@@ -75,6 +75,7 @@ _CSV_HEADER = [
     "surface_y",
     "surface_z",
     "surface_distance",
+    "length_unit",
 ]
 
 
@@ -153,6 +154,8 @@ class Prediction:
     """Groups of keypoints that symmetries of the shape exchange."""
     annotated: bool = False
     """Whether this is an annotation and no prediction: confidence, covariance and maps then only say where it is."""
+    length_unit: str | None = None
+    """The unit of all lengths, such as "mm"; None where the files name none."""
 
     def __post_init__(self) -> None:
         """Turn the fields into arrays and check their shapes."""
@@ -184,6 +187,7 @@ class Prediction:
             raise ValueError(f"Prediction {self.name!r}: expected stages and stage_positions together, got only stages")
         object.__setattr__(self, "symmetries", tuple(self.symmetries))
         object.__setattr__(self, "annotated", bool(self.annotated))
+        object.__setattr__(self, "length_unit", None if self.length_unit is None else str(self.length_unit))
         self._check_coverage()
         self._check_parts()
         if self.point_index.min() < 0 or self.point_index.max() >= n:
@@ -221,6 +225,11 @@ class Prediction:
         return len(self.keypoint_names)
 
     @property
+    def unit_text(self) -> str:
+        """What lengths are in, in words: `length_unit`, else "file units"."""
+        return self.length_unit or "file units"
+
+    @property
     def exported_index(self) -> np.ndarray:
         """(K,) the nearest point as a reader of the file counts: `file_index`, else `point_index`."""
         return self.point_index if self.file_index is None else self.file_index
@@ -254,7 +263,7 @@ class Prediction:
         on_surface = self.on_surface
         return {
             "name": self.name,
-            "units": "as in the file",
+            "units": self.length_unit or "as in the file",
             "radius_coverage": self.radius_coverage,
             "keypoints": [
                 {
@@ -296,8 +305,9 @@ def write_predictions(
 
     Formats:
         "json"      what `Prediction.to_dict` gives; several clouds become {"predictions": [...]}
-        "csv"       a row a keypoint, its cloud in the first column
-        "mrk.json"  3D Slicer markups 1.0.3, in the frame of the file, which `frame` names; one cloud only
+        "csv"       a row a keypoint, its cloud in the first column, the unit of length (empty: not known) in the last
+        "mrk.json"  3D Slicer markups 1.0.3, in the frame of the file, which `frame` names, and in its unit, mm where
+                    none is known, as Slicer takes it; one cloud only
         "npz"       everything, cloud and maps included, for `load_prediction`; one cloud only
 
     Raises:
@@ -340,14 +350,15 @@ def _csv(path: Path, predictions: Sequence[Prediction]) -> None:
             row = [repr(float(number)) for number in numbers] + [str(one.exported_index[k])]
             row += [repr(float(value)) for value in one.covariance[k][upper]]
             row += ["", ""] if one.radius is None else [repr(float(one.radius[k])), repr(one.radius_coverage)]
-            rows.append([one.name, name, *row, *_surface_cells(one.on_surface, k)])
+            row += [*_surface_cells(one.on_surface, k), one.length_unit or ""]
+            rows.append([one.name, name, *row])
     write_rows(path, rows)
 
 
 def _surface_cells(points: SurfacePoints | None, k: int) -> list[str]:
-    """The last cells of a row: the keypoint's point on the mesh; empty for a cloud."""
+    """The cells of a row that hold the keypoint's point on the mesh; empty for a cloud."""
     if points is None:
-        return [""] * (len(_CSV_HEADER) - _CSV_HEADER.index("face"))
+        return [""] * (_CSV_HEADER.index("length_unit") - _CSV_HEADER.index("face"))
     numbers = [*points.barycentric[k], *points.position[k], points.distance[k]]
     return [str(points.face[k]), *map(str, points.vertices[k]), *(repr(float(number)) for number in numbers)]
 
@@ -410,17 +421,18 @@ def _slicer(path: Path, predictions: Sequence[Prediction], frame: Frame) -> None
     ]
     present = prediction.visibility >= 0.5  # the others are written as undefined
     names, position = prediction.keypoint_names, prediction.position
-    write_markups(path, names, position, descriptions=told, visible=present, frame=frame)
+    unit = prediction.length_unit or "mm"
+    write_markups(path, names, position, descriptions=told, visible=present, frame=frame, unit=unit)
 
 
 def _radius_text(prediction: Prediction, k: int) -> str:
     """The radius of a keypoint with its probability and a comma behind it, or nothing."""
     if prediction.radius is None or prediction.radius_coverage is None:
         return ""
-    return f"within {prediction.radius[k]:.4g} ({100 * prediction.radius_coverage:g} %), "
+    return f"within {prediction.radius[k]:.4g} {prediction.unit_text} ({100 * prediction.radius_coverage:g} %), "
 
 
 def _distance_text(prediction: Prediction, k: int) -> str:
     """The distance of a keypoint from the mesh, after a comma; empty for a cloud."""
     points = prediction.on_surface
-    return "" if points is None else f", {points.distance[k]:.4g} from the surface"
+    return "" if points is None else f", {points.distance[k]:.4g} {prediction.unit_text} from the surface"

@@ -43,6 +43,8 @@ class BaseRun(ABC, Generic[ItemT, PredictionT]):
         settings: of the training.
         source: where the data come from: "folder", or "category", "shapenet_h5", "official", "procedural".
         trained_on: names of the items that the weights, or the choice of the checkpoint, depend on.
+        length_unit: of the scans of the training, such as "mm", in which new files are taken to be as well; None where
+            none is known, of images, and of runs of earlier versions.
     """
 
     kind: ClassVar[Kind]
@@ -58,6 +60,7 @@ class BaseRun(ABC, Generic[ItemT, PredictionT]):
     settings: RunSettings
     source: str
     trained_on: frozenset[str]
+    length_unit: str | None = None
 
     @classmethod
     def from_checkpoint(cls, content: Checkpoint, device: torch.device) -> Self:
@@ -77,6 +80,7 @@ class BaseRun(ABC, Generic[ItemT, PredictionT]):
             checkpoint=content.file,
             settings=settings,
             trained_on=frozenset(metadata["trained_on"]) | frozenset(metadata["chosen_by"]),
+            length_unit=metadata.get("length_unit"),
             **own,
         )
 

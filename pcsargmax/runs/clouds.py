@@ -40,6 +40,8 @@ def predict_cloud_file(
     For a mesh the prediction carries the surface, and so, as `on_surface`, the point on it nearest to each keypoint.
     Its faces and vertices are numbered as `read_cloud` returns them.
 
+    The file names no unit of length: the prediction has that of the scans of the training, if they had one.
+
     Args:
         path: see `pcsargmax.io.read_cloud`.
         num_points: sampled from the file; None takes as many as in training.
@@ -54,7 +56,7 @@ def predict_cloud_file(
     prediction = self.predict(item, Path(path).name, generator=generator, **options)
     nearest = cKDTree(cloud.points).query(prediction.position)[1]
     surface = None if cloud.faces is None else Surface(cloud.points, cloud.faces)
-    return dataclasses.replace(prediction, file_index=nearest, surface=surface)
+    return dataclasses.replace(prediction, file_index=nearest, surface=surface, length_unit=self.length_unit)
 
 
 def cloud_prediction(
@@ -82,8 +84,13 @@ def cloud_prediction(
         point_index=nearest_index(points, position).numpy(),
         probability=maps.probabilities[0].float().numpy(),
         color=prepared.color.numpy() if "color" in prepared else None,
+        length_unit=prepared.get("length_unit"),
         **own,
     )
+
+
+#: What an item knows of each of its points.
+_OF_POINTS = ("pos", "color", "normal", "keypoint_site")
 
 
 def cloud_copies(item: Data, count: int) -> Iterator[Data]:
@@ -100,12 +107,14 @@ def cloud_copies(item: Data, count: int) -> Iterator[Data]:
             start = int(torch.randint(item.num_nodes, (1,), generator=generator))
             yield reorder(item, farthest_point_order(item.pos, start=start))
             continue
-        rows = torch.randperm(len(item.dense_pos), generator=generator)
-        pool = item.dense_pos[rows]
+        pool = item.dense_pos[torch.randperm(len(item.dense_pos), generator=generator)]
         thin = pool[: CANDIDATES_PER_POINT * item.num_nodes]
+        # What belongs to the points of the item does not belong to these.
+        other = Data(**{key: value for key, value in item.to_dict().items() if key not in _OF_POINTS})
         # From the first, a random one, so that copies differ where all of a small pool is thinned.
-        pos = thin[farthest_point_order(thin, start=0, count=item.num_nodes)]
-        yield Data(pos=pos, dense_pos=pool, farthest_order=True)
+        other.pos = thin[farthest_point_order(thin, start=0, count=min(item.num_nodes, len(thin)))]
+        other.dense_pos, other.farthest_order = pool, True
+        yield other
 
 
 def draw_samples(

@@ -23,7 +23,7 @@ from pcsargmax.runs.clouds import cloud_copies, cloud_prediction, draw_samples, 
 from pcsargmax.runs.evaluation.plain import diagonal
 from pcsargmax.runs.prepare import basis_sigma, dense_points, prepare
 from pcsargmax.runs.sources import open_dataset
-from pcsargmax.runs.stages import PriorUse, Stage, View, locate, view_of
+from pcsargmax.runs.stages import PriorUse, Stage, View, locate, template_stage, view_of
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.transforms.frames import IntoFrame
 
@@ -47,6 +47,8 @@ class Run(BaseRun[Data, Prediction]):
         validation: mean errors on the validation split; None where the run had none, was trained up to symmetry, or is
             of an earlier version.
         prior_use: the shape prior and how far the detector is trusted beside it; None where it does not help.
+        template_deviation: (K,) standard deviation per axis of the template's error on shapes held out, in the unit
+            frame, where the detector did not beat it there: its predictions then are the template's. Else None.
         detector: the network, in evaluation mode.
 
     Example:
@@ -72,6 +74,7 @@ class Run(BaseRun[Data, Prediction]):
     calibration: Calibration | None
     validation: Validation | None = None
     prior_use: PriorUse | None = None
+    template_deviation: Tensor | None = None
     detector: KeypointDetector
 
     @classmethod
@@ -84,7 +87,7 @@ class Run(BaseRun[Data, Prediction]):
     @classmethod
     def _fields(cls, settings: TrainSettings, metadata: dict[str, Any]) -> dict[str, Any]:
         calibration, validation = metadata["calibration"], metadata.get("validation")
-        kept = metadata.get("prior_use")
+        kept, deviation = metadata.get("prior_use"), metadata.get("template_deviation")
         prior_use, names = None if kept is None else PriorUse.from_dict(kept), metadata["keypoint_names"]
         if prior_use is not None and len(prior_use.prior.mean) != len(names):
             raise ValueError(f"a shape prior of {len(prior_use.prior.mean)} keypoints, expected {len(names)}")
@@ -95,6 +98,7 @@ class Run(BaseRun[Data, Prediction]):
             "calibration": None if calibration is None else Calibration.from_dict(calibration),
             "validation": None if validation is None else Validation(**validation),
             "prior_use": prior_use,
+            "template_deviation": None if deviation is None else torch.tensor(deviation),
         }
 
     @torch.inference_mode()
@@ -141,7 +145,10 @@ class Run(BaseRun[Data, Prediction]):
         assert view.maps.presence is not None
         measured = view.maps.presence >= 0.5 if self.settings.presence_weight else None
         stages = locate(self.detector, views, self.prior_use, measured)
-        return [stage.to("cpu") for stage in stages], view.maps.to("cpu"), prepared
+        stages = [stage.to("cpu") for stage in stages]
+        if self.template_deviation is not None:
+            stages.append(template_stage(self.template, self.template_deviation, [prepared.pos]))
+        return stages, view.maps.to("cpu"), prepared
 
     def predict(
         self,
@@ -196,7 +203,7 @@ class Run(BaseRun[Data, Prediction]):
         if fitted is None:
             return {"confidence": confidence_measure(maps, center=last.mean)[0].numpy()}
         measured = confidence_measure(maps, fitted.measure, fitted.threshold, center=last.mean)[0]
-        radius = fitted.radius(last.spread[0])
+        radius = fitted.radius(maps.spread[0])
         return {
             "confidence": fitted.confidence(measured).numpy(),
             "radius": None if radius is None else (radius * scale.squeeze()).numpy(),
@@ -249,10 +256,13 @@ class Run(BaseRun[Data, Prediction]):
         Returns:
             JSON-able:
 
-            - what `BaseRun.evaluate` says, "unit", "copies", and "protocol" (of what follows);
+            - what `BaseRun.evaluate` says, "unit", "copies", "fallback" (whether predictions are the template's), and
+              "protocol" (of what follows);
+            - "stages", the same values, and its "name", of each stage but the last, which is the "expectation";
             - for each of `ESTIMATES` the values of `PCK.compute` and `KeypointIoU.compute`;
             - "confidence", "radius", "calibration" and "sparsification", see `ConfidenceScorer.compute`: of the errors
               that confidence was fitted to, up to the symmetry of the training, their "symmetry";
+            - "lengths": errors and radius in the unit of the files, see `LengthScorer.compute`; only where it is known;
             - "presence", what `KeypointPresence` computes; "map", what `KeypointAP` does, the score being confidence
               times presence; "snapped_iou", the mIoU as Skeleton Merger has it. A head that was not trained
               (`presence_weight` 0) counts for nothing: "presence" is None, and every keypoint is claimed;
@@ -275,6 +285,7 @@ class Run(BaseRun[Data, Prediction]):
             getattr(dataset, "semantic_ids", None),
             trained=self.settings.symmetry,
             presence=self.settings.presence_weight > 0,
+            length_unit=getattr(dataset, "length_unit", None),
         )
 
         def update(item: Data, prediction: Prediction) -> None:
@@ -283,7 +294,12 @@ class Run(BaseRun[Data, Prediction]):
                 on_prediction(item, prediction)
 
         head = self._measure(dataset, split, partial(self.predict_many, copies=copies), update, progress)
-        return head | {"unit": self.unit, "copies": copies, **evaluation.compute()}
+        return head | {
+            "unit": self.unit,
+            "copies": copies,
+            "fallback": self.template_deviation is not None,
+            **evaluation.compute(),
+        }
 
 
 def build_detector(

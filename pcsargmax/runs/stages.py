@@ -15,10 +15,12 @@ from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
 from pcsargmax.models.second_look import DensePoints
 from pcsargmax.models.shape_noise import with_noise
 from pcsargmax.models.shape_prior import ShapePrior
+from pcsargmax.models.template import Template
+from pcsargmax.predictions.calibration import Measure
 from pcsargmax.runs.prepare import dense_sigma
 
-StageName: TypeAlias = Literal["map", "prior", "look"]
-"""What places the keypoints in a stage: the maps over the sites, the shape prior, or the second look."""
+StageName: TypeAlias = Literal["map", "prior", "look", "template"]
+"""What places the keypoints in a stage: maps over the sites, the shape prior, the second look, or the template."""
 
 
 class Stage(NamedTuple):
@@ -33,11 +35,6 @@ class Stage(NamedTuple):
     name: StageName
     mean: Tensor
     covariance: Tensor
-
-    @property
-    def spread(self) -> Tensor:
-        """(B, K) root of the covariance's trace."""
-        return self.covariance.diagonal(dim1=-2, dim2=-1).sum(dim=-1).sqrt()
 
     def to(self, device: torch.device | str) -> Stage:
         """Return the stage with its tensors on a device."""
@@ -117,6 +114,16 @@ def view_of(scores: Scores, sigma: Tensor, dense: DensePoints | None = None) -> 
     return View(maps, scores, sigma, dense)
 
 
+def measure_of(detector: KeypointDetector) -> Measure:
+    """Return the measure of confidence that suits a detector.
+
+    After a second look the spread of the first maps tells right from wrong better than their probability near the
+    result: Pearson's r with an error of at most 2 % is .22 .27 .36 .34 against .20 .19 .25 .31 (validation shapes of
+    two runs on mugs and two on teeth), and the spread of the second maps has .14 .21 .35 .41.
+    """
+    return "threshold_mass" if detector.second_look is None else "spread"
+
+
 def map_stage(views: Sequence[View]) -> Stage:
     """The expectations and covariances of the maps, of several views of the same clouds those of their mixture."""
     return _mixture([Stage("map", view.maps.mean, view.maps.covariance) for view in views])
@@ -149,6 +156,19 @@ def prior_stage(prior: ShapePrior, noise: Tensor, before: Stage, measured: Tenso
     mean = torch.where(known[..., None], found.mean, before.mean.double())
     covariance = torch.where(known[..., None, None], found.covariance, before.covariance.double())
     return Stage("prior", mean.to(before.mean), covariance.to(before.covariance))
+
+
+def template_stage(template: Template, deviation: Tensor, clouds: Sequence[Tensor]) -> Stage:
+    """The template on clouds (N, 3) each, where a detector does not beat it.
+
+    Args:
+        template: of the training shapes.
+        deviation: (K,) standard deviation per axis of its error, in the unit of the clouds.
+        clouds: one or several.
+    """
+    mean = torch.stack([template.predict(pos) for pos in clouds])
+    covariance = torch.diag_embed(deviation.double().square()[:, None].expand(-1, 3))
+    return Stage("template", mean.float(), covariance.float().expand(len(clouds), -1, -1, -1))
 
 
 def locate(

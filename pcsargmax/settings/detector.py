@@ -37,6 +37,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "onecycle": {"epochs": 120, "lr": 4.5e-3, "lr_schedule": "onecycle", "ema": 0.99},
     # Two looks and the shape prior. `recommend` adds what depends on the data.
     "accurate": {
+        "samples": 4,
+        "backbone": "light",
         "looks": 2,
         "epochs": 60,
         "lr": 4.5e-3,
@@ -44,6 +46,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "ema": 0.99,
         "expectation_weight": 1.0,
         "shape_prior": "auto",
+        "warp": 0.03,
     },
     # A small network, trained in minutes on one core; for comparing methods on procedural shapes, and for a first look.
     "light": {"backbone": "light", "epochs": 60, "lr": 6e-3, "lr_schedule": "onecycle", "ema": 0.99},
@@ -77,6 +80,9 @@ class TrainSettings(CloudSettings):
         "Unit of PCK's thresholds: 'raw' units, or 'diagonal' of the bounding box; auto takes raw for KeypointNet.",
     )
 
+    samples: int = data_setting(
+        1, "Samples of each training surface or cloud; every epoch takes the next one.", at_least=1
+    )
     dense_points: int = data_setting(
         8192,
         "Points of a mesh or cloud that the second look chooses from; in training others in every epoch.",

@@ -16,7 +16,8 @@ from pcsargmax.backbones.pointnet2 import Neighborhoods, PointNet2
 from pcsargmax.models.second_look import DensePoints
 from pcsargmax.ops.neighbors import mean_neighbor_distance
 from pcsargmax.ops.seeds import mix_seed
-from pcsargmax.runs.prepare import find_dense_sites
+from pcsargmax.runs.clouds import cloud_copies
+from pcsargmax.runs.prepare import find_dense_sites, prepare
 from pcsargmax.runs.symmetry import carry_labelings, pad_labelings
 from pcsargmax.training.loop import Progress
 
@@ -57,6 +58,7 @@ class PreparedClouds(Dataset[PreparedCloud]):
     ) -> None:
         self.items, self.backbone, self.augment, self.seed = items, backbone, augment, seed
         self.dense_points = dense_points
+        self.resampled: list[list[PreparedCloud]] = []
 
     def __len__(self) -> int:
         """Return the number of clouds."""
@@ -68,7 +70,7 @@ class PreparedClouds(Dataset[PreparedCloud]):
             item, neighborhoods = self.items[index]
             return self._thinned(item, None), neighborhoods
         epoch, number = index
-        item, neighborhoods = self.items[number]
+        item, neighborhoods = self._sample(epoch, number)
         if self.augment is None:
             return self._thinned(item, None), neighborhoods
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, number))
@@ -81,6 +83,24 @@ class PreparedClouds(Dataset[PreparedCloud]):
             augmented.sigma = mean_neighbor_distance(augmented.pos)
             find_dense_sites(augmented)
         return augmented, neighborhoods
+
+    def add_samples(self, raw: Sequence[Data], count: int, progress: Progress) -> None:
+        """Add `count` other samples of each surface or cloud, one of which every epoch takes in turn.
+
+        Args:
+            raw: the items in raw units, in the order of the prepared ones.
+            count: of samples.
+            progress: called with (what, done, total).
+        """
+        for number, item in enumerate(raw, 1):
+            samples = [prepare(copy, self.backbone) for copy in cloud_copies(item, count)]
+            self.resampled.append([(self._thinned(each, None), found) for each, found in samples])
+            progress("sampling training clouds again", number, len(raw))
+
+    def _sample(self, epoch: int, number: int) -> PreparedCloud:
+        """The sample of a surface that is due in an epoch."""
+        samples = [self.items[number], *(self.resampled[number] if self.resampled else [])]
+        return samples[epoch % len(samples)]
 
     def _thinned(self, item: Data, generator: torch.Generator | None) -> Data:
         """The item with `dense_points` of its dense points."""

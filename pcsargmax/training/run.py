@@ -71,5 +71,6 @@ def metadata_of(kind: type[BaseRun[Any, Any]], settings: RunSettings, splits: Sp
         names: list(getattr(splits.training, names)),
         "trained_on": splits.trained_on,
         "chosen_by": splits.chosen_by,
+        "length_unit": getattr(splits.training, "length_unit", None),
         **own,
     }

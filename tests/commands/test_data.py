@@ -139,6 +139,7 @@ class TestScans:
 
     def test_check(self, scans):
         (report,) = result_of("check", scans)
+        assert report["length_unit"] is None
         assert (report["models"], report["keypoints"], report["defects"]) == (6, {"a": 6, "b": 6}, [])
         assert sum(numbers["usable"] for numbers in report["splits"].values()) == 6
 
@@ -156,6 +157,8 @@ class TestScans:
         (report,) = result_of("check", scans, code=1)
         assert 'with x and y negated they fit: try mesh_frame="RAS"' in report["defects"][0]
         (report,) = result_of("check", scans, "--mesh-frame", "RAS")
+        assert report["length_unit"] == "mm"
+        assert "lengths in mm, by the landmark files" in run("check", scans, "--mesh-frame", "RAS").stdout
         assert (report["models"], report["keypoints"], report["defects"]) == (6, {"a": 6, "b": 6}, [])
         assert sum(numbers["usable"] for numbers in report["splits"].values()) == 6
 

@@ -78,6 +78,7 @@ def test_items_by_the_contract(tmp_path, cache):
                 "model_id",
                 "category",
                 "farthest_order",
+                "length_unit",
             )
         }
     assert tree(root) == before
@@ -227,6 +228,8 @@ def test_other_landmark_files(tmp_path, form):
         ]
         (root / "boxes.json").write_text(json.dumps(entries))
     data = LandmarkFolder(root, "all", num_points=10)
+    assert data.length_unit == ("mm" if form in ("fcsv", "side by side") else None)
+    assert data[0].get("length_unit") == data.length_unit
     assert data.keypoint_names == (("0", "1", "2", "3") if form == "keypointnet" else NAMES)
     for i in range(3):
         assert np.array_equal(data[i].keypoint_pos[0].numpy(), places[i])
@@ -400,3 +403,29 @@ def test_a_folder_of_meshes_alone_is_a_data_set_on_request(tmp_path):
     batch = Batch.from_data_list([data[0], data[1]])
     assert batch.pos.shape == (40, 3)
     assert len(LandmarkFolder(root, "train", num_points=20, unlabelled=True)) == 4
+
+
+def test_a_unit_of_length_is_that_of_all_landmark_files(tmp_path):
+    root = make_folder(tmp_path / "boxes", n=4)
+    assert [item.length_unit for item in LandmarkFolder(root, "all", num_points=5)] == ["mm"] * 4
+    for i in range(4):
+        write_markups(root / "landmarks" / f"m{i}.mrk.json", NAMES, shape(i)[1], unit="um")
+    for _ in range(2):  # read, and taken from the cache
+        assert LandmarkFolder(root, "all", num_points=5).length_unit == "um"
+    for path in (root / "landmarks").iterdir():  # clouds without landmarks say nothing
+        if path.name != "m1.mrk.json":
+            path.unlink()
+    assert LandmarkFolder(root, "all", num_points=5, unlabelled=True).length_unit == "um"
+
+
+def test_files_that_differ_in_their_unit_of_length_have_none(tmp_path):
+    root = make_folder(tmp_path / "boxes", n=4)
+    write_markups(root / "landmarks" / "m1.mrk.json", NAMES, shape(1)[1], unit="um")
+    (root / "landmarks" / "m3.mrk.json").unlink()
+    write_csv(root / "more.csv", ["m3.ply"], NAMES, shape(3)[1][None])
+    told = r"none is known: mm: 2 \(m0\.mrk\.json, m2\.mrk\.json\); um: 1 \(m1\.mrk\.json\); no unit: 1 \(more\.csv\)"
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=told):
+            data = LandmarkFolder(root, "all", num_points=5)
+        assert data.length_unit is None
+        assert "length_unit" not in data[0]

@@ -6,6 +6,7 @@ from pcsargmax.io.landmarks import (
     is_landmark_table,
     read_landmark_table,
     read_landmarks,
+    read_length_unit,
     stem_of,
 )
 
@@ -172,3 +173,30 @@ def test_empty_numbers_and_further_columns_of_a_table(tmp_path):
     path = tmp_path / "all.csv"
     path.write_text('file,name,x,y,z,confidence\na.ply,L1,1,2,3,0.25\n"b, c.ply",L1,,,,0.5\n"b, c.ply",L2,7,8,1e-9,\n')
     assert plain(read_landmark_table(path)) == {"a": {"L1": [1, 2, 3]}, "b, c": {"L2": [7, 8, 1e-9]}}
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [
+        ([{}], "mm"),  # by the definition of the format
+        ([{"coordinateUnits": "mm"}, {}], "mm"),
+        ([{"coordinateUnits": "um"}], "um"),
+        ([{"coordinateUnits": ["mm", "UCUM", "millimeter"]}], "mm"),
+        ([{"coordinateUnits": "um"}, {}], None),
+        ([{"coordinateUnits": " "}], None),
+        ([{"coordinateUnits": None}], None),
+        ([{"coordinateUnits": []}], None),
+        ([], None),
+    ],
+)
+def test_the_unit_of_a_markups_file(file, units, expected):
+    content = {"markups": [{"type": "Fiducial", "controlPoints": []} | unit for unit in units]}
+    assert read_length_unit(file("B03.mrk.json", content)) == expected
+    assert read_length_unit(file("B03.json", content)) == expected
+
+
+def test_the_unit_of_other_landmark_files(file):
+    assert read_length_unit(file("B03.fcsv", "# CoordinateSystem = LPS\n")) == "mm"
+    assert read_length_unit(file("all.csv", LONG)) is None
+    assert read_length_unit(file("mug.json", [ENTRY])) is None
+    assert read_length_unit(file("settings.json", {"epochs": 3})) is None

@@ -188,3 +188,10 @@ def test_writing_nonsense_is_named(tmp_path):
     with pytest.raises(ValueError, match="frame: expected"):
         write_markups(tmp_path / "a.mrk.json", ["a"], np.zeros((1, 3)), frame="IJK")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_unit_of_length_is_written(tmp_path):
+    for unit in ("mm", "um"):
+        write_markups(tmp_path / "a.mrk.json", ["tip"], np.zeros((1, 3)), unit=unit)
+        (node,) = json.loads((tmp_path / "a.mrk.json").read_text())["markups"]
+        assert node["coordinateUnits"] == unit

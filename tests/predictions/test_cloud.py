@@ -137,7 +137,7 @@ def test_a_radius_is_in_every_format(prediction, tmp_path):
         assert [(row["radius"], row["radius_coverage"]) for row in rows] == expected
     (node,) = json.loads(sure.save(tmp_path / "a.mrk.json", "mrk.json").read_text())["markups"]
     told = node["controlPoints"][0]["description"]
-    assert told == "confidence 0.750, within 0.125 (90 %), visibility 1.000, nearest point 1"
+    assert told == "confidence 0.750, within 0.125 file units (90 %), visibility 1.000, nearest point 1"
     loaded = load_prediction(sure.save(tmp_path / "a.npz", "npz"))
     assert (loaded.radius.tolist(), loaded.radius_coverage) == ([0.125, 2.0], 0.9)
     assert type(loaded.radius_coverage) is float
@@ -346,14 +346,15 @@ def test_the_point_on_a_mesh_is_in_every_format(prediction, tmp_path):
     for one, mesh in ((whole, True), (prediction, False)):
         lines = one.save(tmp_path / "a.csv", "csv").read_text(encoding="utf-8").splitlines()
         header, *rows = csv.reader(lines)
-        assert header[15:] == ["radius_coverage", *SURFACE_COLUMNS]
+        assert header[15:] == ["radius_coverage", *SURFACE_COLUMNS, "length_unit"]
         for k, row in enumerate(rows):
             numbers = np.concatenate([np.ravel(part[k]) for part in points]).tolist()
             assert [float(cell) for cell in row[16:] if cell] == (numbers if mesh else [])
             assert len(row) == len(header)
     (node,) = json.loads(whole.save(tmp_path / "a.mrk.json", "mrk.json").read_text())["markups"]
     (told, _) = (point["description"] for point in node["controlPoints"])
-    assert told == f"confidence 0.750, visibility 1.000, nearest point 1, {points.distance[0]:.4g} from the surface"
+    away = f"{points.distance[0]:.4g} file units from the surface"
+    assert told == f"confidence 0.750, visibility 1.000, nearest point 1, {away}"
     assert node["controlPoints"][0]["position"] == prediction.position[0].tolist()
     loaded = load_prediction(whole.save(tmp_path / "a.npz", "npz")).on_surface
     for name in names:
@@ -376,3 +377,30 @@ def test_an_annotation_stays_one_and_an_older_file_has_none(prediction, tmp_path
         older = {key: stored[key] for key in stored.files if key != "annotated"}
     np.savez(tmp_path / "b.npz", **older)
     assert load_prediction(tmp_path / "b.npz").annotated is False
+
+
+@pytest.mark.parametrize("unit", ["mm", "um"])
+def test_a_unit_of_length_is_in_every_format(prediction, tmp_path, unit):
+    known = dataclasses.replace(prediction, length_unit=unit, radius=[0.125, 2], radius_coverage=0.9)
+    assert known.unit_text == unit
+    assert known.to_dict()["units"] == unit
+    rows = csv.DictReader(known.save(tmp_path / "a.csv", "csv").read_text(encoding="utf-8").splitlines())
+    assert [row["length_unit"] for row in rows] == [unit] * 2
+    (node,) = json.loads(known.save(tmp_path / "a.mrk.json", "mrk.json").read_text())["markups"]
+    assert node["coordinateUnits"] == unit
+    assert f"within 0.125 {unit} (90 %)" in node["controlPoints"][0]["description"]
+    loaded = load_prediction(known.save(tmp_path / "a.npz", "npz"))
+    assert loaded.length_unit == unit
+    assert type(loaded.length_unit) is str
+
+
+def test_without_a_unit_lengths_are_in_file_units(prediction, tmp_path):
+    assert (prediction.length_unit, prediction.unit_text) == (None, "file units")
+    rows = csv.DictReader(prediction.save(tmp_path / "a.csv", "csv").read_text(encoding="utf-8").splitlines())
+    assert [row["length_unit"] for row in rows] == ["", ""]
+    (node,) = json.loads(prediction.save(tmp_path / "a.mrk.json", "mrk.json").read_text())["markups"]
+    assert node["coordinateUnits"] == "mm"  # as Slicer takes every length
+    path = prediction.save(tmp_path / "a.npz", "npz")
+    with np.load(path) as stored:  # as one from before there were units
+        assert "length_unit" not in stored.files
+    assert load_prediction(path).length_unit is None

@@ -204,12 +204,13 @@ def test_a_run_saved_before_the_presence_head_opens(box_copy, run, items):
     np.testing.assert_allclose(found.visibility[:3], torch.ones(3).sigmoid())
 
 
-def test_a_run_saved_before_a_setting_existed_opens(box_copy):
+def test_a_run_saved_before_a_setting_and_units_existed_opens(box_copy):
     for path in (box_copy / "checkpoints").iterdir():
         content = torch.load(path, weights_only=True)
-        del content["pcsargmax"]["settings"]["mesh_frame"]
+        del content["pcsargmax"]["settings"]["mesh_frame"], content["pcsargmax"]["length_unit"]
         torch.save(content, path)
-    assert load_run(box_copy).settings.mesh_frame == "LPS"
+    run = load_run(box_copy)
+    assert (run.settings.mesh_frame, run.length_unit) == ("LPS", None)
 
 
 def test_what_is_of_clouds_refuses_a_run_on_images(dot_run):

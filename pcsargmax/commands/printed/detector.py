@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 #: What counts the same, in words, by the name of the average.
 _AVERAGES = {"pooled": "over keypoints", "model": "over shapes", "id": "over keypoint ids"}
+
+
+#: The estimates before the last stage, by what made them.
+_STAGES = {name: f"after the {name}" for name in ("map", "prior", "look")}
 
 
 def metric_names(metrics: dict[str, Any]) -> list[str]:
@@ -32,9 +37,11 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     title = (
         f"{metrics['data']}, {metrics['split']} split, trained by {metrics['objective']}: "
         f"{found['num_models']} shapes, {found['num_keypoints']} keypoints\n{looked}"
-        f"lengths in {UNITS[metrics['unit']]}, 95 % intervals over shapes{_protocol_text(metrics['protocol'])}"
+        f"lengths in {_unit_text(metrics)}, 95 % intervals over shapes{_protocol_text(metrics['protocol'])}"
     )
     Console().print(_table(title, metrics, metric_names(metrics)))
+    if "lengths" in metrics:
+        Console().print(_lengths_table(metrics["lengths"], staged=bool(metrics.get("stages"))))
     shares = [name for name in metric_names(metrics) if not name.startswith("iou@")]
     if metrics["geodesic"] is not None:
         told = metrics["geodesic"]
@@ -58,15 +65,25 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         typer.echo(line)
 
 
-def template_warning(error: float | None, template_error: float | None, unit: str, shapes: str) -> list[str]:
-    """Return lines that say so where a detector does not beat the template on some shapes, else none."""
+def template_warning(
+    error: float | None, template_error: float | None, unit: str, shapes: str, *, fallback: bool = False
+) -> list[str]:
+    """Return lines that say so where a detector does not beat the template on some shapes, else none.
+
+    Args:
+        error: mean error of the detector.
+        template_error: that of the template.
+        unit: of both, a key of `UNITS`.
+        shapes: on which they were measured, in words.
+        fallback: whether predictions are the template's instead.
+    """
     if error is None or template_error is None or error < template_error:
         return []
     return [
         f"This detector does not beat the template on {shapes}:",
         f"mean error {error:.4f}, template {template_error:.4f} ({UNITS[unit]}).",
-        "Do not use its positions. Train longer (--epochs), by another recipe (--recipe),",
-        "or look for wrong landmarks: pcsargmax data check DATA",
+        "Its predictions are the template's instead." if fallback else "Do not use its positions.",
+        "Train longer (--epochs), or look for wrong landmarks: pcsargmax data check DATA",
     ]
 
 
@@ -74,7 +91,42 @@ def _template_warning(metrics: dict[str, Any]) -> list[str]:
     if metrics["settings"].get("symmetry", "none") != "none":
         return []  # such a detector may rightly have learnt another labelling than the annotated one
     error, template = (metrics[estimate]["mean_error"] for estimate in ("expectation", "template"))
-    return template_warning(error, template, metrics["unit"], f"the split {metrics['split']!r}")
+    split, fallback = f"the split {metrics['split']!r}", metrics.get("fallback", False)
+    return template_warning(error, template, metrics["unit"], split, fallback=fallback)
+
+
+def _unit_text(metrics: dict[str, Any]) -> str:
+    """What the lengths of a result are in: raw units are those of the files, where these are known."""
+    known = metrics["unit"] == "raw" and "lengths" in metrics
+    return str(metrics["lengths"]["unit"]) if known else UNITS[metrics["unit"]]
+
+
+def _lengths_table(lengths: dict[str, Any], *, staged: bool) -> Table:
+    """The errors in the unit of the files, a row an estimate, all to the place of the third digit of the first."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from pcsargmax.runs.evaluation.estimates import ESTIMATES
+
+    table = Table(
+        title=f"errors in {lengths['unit']}, the unit of the landmark files", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    for heading in ("", "mean error", "95 % interval", "median error"):
+        table.add_column(heading, justify="right" if heading else "left")
+    places = _places(lengths["expectation"]["mean_error"])
+    for name in ESTIMATES:
+        mean, low, high, median = (
+            f"{lengths[name][key]:.{places}f}"
+            for key in ("mean_error", "mean_error/low", "mean_error/high", "median_error")
+        )
+        label = "result" if staged and name == "expectation" else name.replace("_", " ")
+        table.add_row(label, mean, f"{low}–{high}", median)
+    return table
+
+
+def _places(length: float) -> int:
+    """How many decimals show three digits of a length."""
+    return min(max(2 - math.floor(math.log10(length)), 0), 9) if length > 0 else 2
 
 
 def _table(title: str, values: dict[str, Any], names: list[str]) -> Table:
@@ -88,9 +140,13 @@ def _table(title: str, values: dict[str, Any], names: list[str]) -> Table:
     table.add_column("")
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
+    stages = values.get("stages", [])
+    for stage in stages:
+        table.add_row(_STAGES[stage["name"]], *(_cell(stage, name) for name in names))
     for estimate in ESTIMATES:
         if estimate in values:
-            table.add_row(estimate.replace("_", " "), *(_cell(values[estimate], name) for name in names))
+            label = "result" if stages and estimate == "expectation" else estimate.replace("_", " ")
+            table.add_row(label, *(_cell(values[estimate], name) for name in names))
     return table
 
 
@@ -159,7 +215,11 @@ def confidence_text(metrics: dict[str, Any]) -> str:
         return f"{text}; not calibrated: no val split"
     if radius is None:
         return f"{text}; no radius: too few val shapes"
-    return f"{text}\nradius {radius['mean']:.3f} covers {radius['coverage']:.0%} (nominal {radius['nominal']:.0%})"
+    mean = f"{radius['mean']:.3f}"
+    if "lengths" in metrics:
+        length, unit = metrics["lengths"]["radius"], metrics["lengths"]["unit"]
+        mean += f" ({length:.{_places(length)}f} {unit})"
+    return f"{text}\nradius {mean} covers {radius['coverage']:.0%} (nominal {radius['nominal']:.0%})"
 
 
 def print_comparison(results: list[dict[str, Any]]) -> None:

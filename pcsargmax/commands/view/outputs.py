@@ -154,7 +154,7 @@ def _sheet(view: View, path: Path, camera: dict[str, Any], update: Update) -> It
 def _caption(title: str, prediction: Prediction, look: Look) -> str:
     """What a shape on a sheet of two runs is; its name comes last, as what is too long is cut."""
     error = prediction.mean_error(look.min_visibility) if look.truth else None
-    told = "" if error is None else f", mean error {error:.2g}"
+    told = "" if error is None else f", mean error {error:.2g} {prediction.unit_text}"
     return f"{title}{told}: {prediction.name}"
 
 

@@ -20,6 +20,7 @@ from pcsargmax.models.template import Template
 from pcsargmax.predictions.calibration import Calibration
 from pcsargmax.predictions.cloud import Prediction
 from pcsargmax.runs.evaluation.estimates import ESTIMATES, ConfidenceScorer, Scorer, estimates
+from pcsargmax.runs.evaluation.lengths import LengthScorer
 from pcsargmax.runs.evaluation.plain import computed, diagonal, plain, rounded
 from pcsargmax.runs.evaluation.shapes import Shapes
 from pcsargmax.runs.symmetry import SYMMETRY_KINDS
@@ -87,6 +88,7 @@ class Evaluation:
         semantic_ids: that of each channel; None where the data have none, nor symmetries.
         trained: the symmetry of the training, up to which confidence and radius were fitted, and are scored here.
         presence: whether the presence head was trained; if not, every keypoint is claimed.
+        length_unit: of the data, such as "mm"; None where it is not known.
 
     Raises:
         ValueError: symmetries are asked for and the data have none.
@@ -101,12 +103,14 @@ class Evaluation:
         *,
         trained: str = "none",
         presence: bool = True,
+        length_unit: str | None = None,
     ) -> None:
         self.protocol, self.template, self.semantic_ids, self.trained = protocol, template, semantic_ids, trained
         seed, strict = protocol.seed, protocol.strict
         self.scorers = {name: protocol.scorer() for name in ESTIMATES}
         self.symmetric = None if protocol.symmetry == "none" else SymmetricScorer(protocol, semantic_ids)
         self.geodesic = GeodesicScorer(protocol, presence=presence) if protocol.geodesic else None
+        self.lengths = None if length_unit is None else LengthScorer(length_unit, protocol.pck)
         self.trust = ConfidenceScorer(calibration, seed=seed, symmetry=trained)
         self.presence = KeypointPresence(protocol.thresholds, strict=strict, seed=seed) if presence else None
         self.precision = KeypointAP(protocol.thresholds, strict=strict, seed=seed)
@@ -114,6 +118,7 @@ class Evaluation:
         for metric in (self.presence, self.precision, self.snapped_iou):
             if metric is not None:
                 metric.set_dtype(torch.float64)
+        self.stages: list[tuple[str, Scorer]] = []
         self.shapes = Shapes(trust_errors=None if trained == "none" else [], presence=[] if presence else None)
 
     def update(self, item: Data, found: Prediction, length: float) -> None:
@@ -121,11 +126,15 @@ class Evaluation:
         target, visible = item.keypoint_pos.double(), item.keypoint_visible
         guesses = estimates(found, self.template)
         exists = None if self.presence is None else torch.from_numpy(found.visibility)[None] >= 0.5
-        errors = {}
+        away, errors = {}, {}
         for name, guess in guesses.items():
             claimed = self.template.usual[None] if name.startswith("template") else exists
             self.scorers[name].update(guess[None] / length, target / length, visible, claimed)
-            errors[name] = keypoint_errors(guess[None], target, visible)[0] / length
+            away[name] = keypoint_errors(guess[None], target, visible)[0]
+            errors[name] = away[name] / length
+        self._score_stages(found, target / length, visible, exists, length)
+        if self.lengths is not None:
+            self.lengths.update(away, found)
         if self.symmetric is not None:
             self.symmetric.update(item, guesses, length)
         if self.geodesic is not None:
@@ -140,6 +149,16 @@ class Evaluation:
             score = score * there
         self.precision.update_errors(errors["expectation"][None], score)
         self.shapes.update(item, found, errors, length)
+
+    def _score_stages(
+        self, found: Prediction, target: Tensor, visible: Tensor, exists: Tensor | None, length: float
+    ) -> None:
+        """Score the keypoints after each stage but the last, which is the result; a run has the same on all shapes."""
+        if found.stage_positions is None or len(found.stages) < 2:
+            return
+        self.stages = self.stages or [(name, self.protocol.scorer()) for name in found.stages[:-1]]
+        for (_, scorer), positions in zip(self.stages, found.stage_positions, strict=False):
+            scorer.update(torch.from_numpy(positions)[None] / length, target, visible, exists)
 
     def _trust(self, item: Data, found: Prediction, guess: Tensor, length: float) -> None:
         """Score how far to trust a guess (K, 3), by the errors that confidence and radius were fitted to."""
@@ -157,7 +176,10 @@ class Evaluation:
         presence = None if self.presence is None else {"estimate": "expectation", **computed(self.presence)}
         score = "confidence" if presence is None else "confidence x presence"
         result: dict[str, Any] = {name: scorer.compute() for name, scorer in self.scorers.items()}
+        result["stages"] = [{"name": name, **scorer.compute()} for name, scorer in self.stages]
         result |= self.trust.compute()
+        if self.lengths is not None:
+            result["lengths"] = self.lengths.compute()
         return result | {
             "protocol": self.protocol.conventions(),
             "presence": presence,

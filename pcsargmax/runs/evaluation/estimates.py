@@ -18,8 +18,11 @@ from pcsargmax.runs.evaluation.plain import computed
 
 #: What `Run.evaluate` reports, and what each is.
 ESTIMATES = {
-    "expectation": "of the probability map: the paper's soft-argmax at test time",
-    "snapped": "the cloud's point nearest to the expectation",
+    "expectation": (
+        "of the probability map: the paper's soft-argmax at test time; of a detector of several stages where the last "
+        "of them places the keypoint"
+    ),
+    "snapped": "the cloud's point nearest to that",
     "mode": "the most probable point",
     "template": "the training set's mean keypoints scaled into the bounding box",
     "template_snapped": "the cloud's point nearest to the template",

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from pcsargmax.io.atomic import atomic_path
 from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.models.template import Template
 from pcsargmax.ops.seeds import mix_seed, seeded_weights
@@ -32,19 +29,15 @@ from pcsargmax.training.detector.held_out import HeldOut, see_held_out
 from pcsargmax.training.detector.module import DetectorModule
 from pcsargmax.training.loop import Loop
 
-#: A fold is trained for this share of the epochs: it only has to err about as the detector itself does.
-EPOCH_SHARE = 0.5
+#: The file that tells a process what to train.
+_TASK = "task.pt"
 
 #: Of a detector, by name, on the CPU.
 Weights: TypeAlias = dict[str, Tensor]
 
 
 def see_by_folds(
-    settings: TrainSettings,
-    items: Sequence[PreparedCloud],
-    unit: str,
-    folder: Path,
-    progress: Callable[[int, int], None],
+    settings: TrainSettings, training: PreparedClouds, unit: str, folder: Path, progress: Callable[[int, int], None]
 ) -> list[HeldOut]:
     """Train on all folds but one, for each, and look at the shapes of that one.
 
@@ -52,7 +45,7 @@ def see_by_folds(
 
     Args:
         settings: of the run; `folds` says how many.
-        items: that the run was trained on, at least two.
+        training: what the run was trained on, at least two shapes.
         unit: of its results, "raw" or "diagonal".
         folder: where the trainings leave their files while they last.
         progress: called with (folds trained, folds).
@@ -61,13 +54,14 @@ def see_by_folds(
         The shapes, in an order of their own.
 
     Raises:
-        ChildProcessError: a process ended before its training did (an OSError).
+        ChildProcessError: a process ended before its training did.
     """
+    items = training.items
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(mix_seed(settings.seed, len(items))))
     parts = [part.tolist() for part in order.tensor_split(min(settings.folds, len(items)))]
     weights: dict[int, Weights] = {}
     with TemporaryDirectory(dir=folder, prefix="folds-") as place:
-        for number, trained in _train_folds(settings, items, parts, Path(place)):
+        for number, trained in _train_folds(settings, training, parts, Path(place)):
             weights[number] = trained
             progress(len(weights), len(parts))
     held: list[HeldOut] = []
@@ -81,7 +75,7 @@ def see_by_folds(
 
 
 def _train_folds(
-    settings: TrainSettings, items: Sequence[PreparedCloud], parts: Sequence[list[int]], place: Path
+    settings: TrainSettings, training: PreparedClouds, parts: Sequence[list[int]], place: Path
 ) -> Iterator[tuple[int, Weights]]:
     """Train without each part of the items, and yield the number of the part and the weights when one is done."""
     cpu = usable_device(settings.device).type == "cpu"
@@ -89,69 +83,66 @@ def _train_folds(
     # Where several processes have trained together, this one would go on waiting for the others.
     if workers == 1 and not (dist.is_available() and dist.is_initialized()):
         for number, part in enumerate(parts):
-            yield number, _train_fold(settings, items, part, place / str(number))
+            yield number, _train_fold(settings, training.items, training.resampled, part, place / str(number))
         return
-    file, threads = place / "items.pt", max(1, torch.get_num_threads() // workers)
-    torch.save(list(items), file)
-    # Not forked: threads of torch do not survive that.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _begin, (threads,)) as pool:
-        with _without_script():
-            jobs = {
-                pool.submit(_train_stored, settings, file, part, place / str(number)): number
-                for number, part in enumerate(parts)
-            }
+    threads = max(1, torch.get_num_threads() // workers)
+    torch.save((settings.to_dict(), training.items, training.resampled, parts, threads), place / _TASK)
+    running: list[subprocess.Popen[bytes]] = []
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = {pool.submit(_in_process, place, number, running): number for number in range(len(parts))}
         try:
             for job in as_completed(jobs):
                 yield jobs[job], job.result()
-        except BrokenProcessPool as error:
-            raise ChildProcessError(
-                f"folds {len(parts)}: a process that trained one of them ended abruptly; the memory may be too small "
-                f"for {workers} at once. The detector itself is trained: resume the run to train the folds again, or "
-                "with folds 0 train it without them"
-            ) from error
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in running:
+                process.kill()
 
 
-@contextmanager
-def _without_script() -> Iterator[None]:
-    """Start processes within it that do not run the caller's script again, which may call `train` without a guard."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
+def _in_process(place: Path, number: int, running: list[subprocess.Popen[bytes]]) -> Weights:
+    """Train without a part of the items in a process of its own, which needs no main module, unlike multiprocessing."""
+    command = [sys.executable, "-c", f"from {__name__} import main; main()", str(place), str(number)]
+    path = os.pathsep.join([*filter(None, sys.path)])
+    with (place / f"{number}.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": path})
+        running.append(process)
+        process.wait()
+    weights = place / f"{number}.pt"
+    if process.returncode or not weights.is_file():
+        last = (place / f"{number}.log").read_text(errors="replace").strip().splitlines()[-1:]
+        raise ChildProcessError(
+            f"folds: the training without fold {number + 1} ended with code {process.returncode}: {''.join(last)}. "
+            "The detector itself is trained; resume (--resume) goes on with the folds"
+        )
+    found: Weights = torch.load(weights, weights_only=True)
+    return found
 
 
-def _begin(threads: int) -> None:
-    """Prepare a process that trains folds: its share of the threads, and no notes of Lightning on the terminal."""
+def main() -> None:
+    """Train without a part of the items, in a process of its own: python -c … PLACE NUMBER."""
+    place, number = Path(sys.argv[1]), int(sys.argv[2])
+    values, items, resampled, parts, threads = torch.load(place / _TASK, weights_only=False)  # written a moment ago
     torch.set_num_threads(threads)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    settings = TrainSettings.from_dict(values)
+    with atomic_path(place / f"{number}.pt") as file:
+        torch.save(_train_fold(settings, items, resampled, parts[number], place / str(number)), file)
 
 
-def _train_stored(settings: TrainSettings, file: Path, part: Sequence[int], folder: Path) -> Weights:
-    items = torch.load(file, weights_only=False)  # written by the parent a moment ago
-    return _train_fold(settings, items, part, folder)
-
-
-def _train_fold(settings: TrainSettings, items: Sequence[PreparedCloud], part: Sequence[int], folder: Path) -> Weights:
+def _train_fold(
+    settings: TrainSettings,
+    items: Sequence[PreparedCloud],
+    resampled: Sequence[list[PreparedCloud]],
+    part: Sequence[int],
+    folder: Path,
+) -> Weights:
     """Train without a part of the items and return the weights of the detector."""
-    rest = [item for row, item in enumerate(items) if row not in part]
-    epochs = max(1, round(EPOCH_SHARE * settings.epochs))
-    alone: dict[str, Any] = {
-        "val_split": "none",
-        "folds": 0,
-        "shape_prior": "none",
-        "devices": 1,
-        "nodes": 1,
-        "tensorboard": False,
-    }
-    settings = replace(settings, epochs=epochs, **alone)
+    rows = [row for row in range(len(items)) if row not in part]
+    rest = [items[row] for row in rows]
+    settings = replace(settings, val_split="none", folds=0, shape_prior="none", tensorboard=False, devices=1, nodes=1)
     detector = _built(settings, rest, Template.fit(item for item, _ in rest))
     augment = augmentation(settings, [item for item, _ in items])  # which keypoints a mirror exchanges, as for the run
     training = PreparedClouds(rest, detector.backbone, augment, settings.seed, settings.dense_points)
+    training.resampled = [resampled[row] for row in rows] if resampled else []
     Loop(settings, folder, None, False, []).fit(DetectorModule(detector, settings, "diagonal", {}), training, None)
     return {name: value.cpu() for name, value in detector.state_dict().items()}
 

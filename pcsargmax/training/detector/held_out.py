@@ -49,12 +49,15 @@ class Fitted(NamedTuple):
         calibration: of confidence and radius of the last stage.
         mean_error: of that stage, each shape with a prior of other shapes, in the unit of the results of the run.
         template_mean_error: of the template.
+        template_deviation: (K,) of the template's error per axis, unit frame, where the last stage does not beat it
+            and it takes its place; else None.
     """
 
     use: PriorUse | None
     calibration: Calibration
     mean_error: float
     template_mean_error: float
+    template_deviation: Tensor | None
 
 
 @torch.inference_mode()
@@ -135,7 +138,13 @@ def fit_held_out(held: Sequence[HeldOut], others: tuple[Tensor, Tensor], *, use_
     def mean_error(guess: Tensor) -> float:
         return float(((guess - truth).norm(dim=-1) * lengths)[visible].mean())
 
-    return Fitted(use, _calibrated(held, last), mean_error(last.mean), mean_error(template))
+    error, template_error = mean_error(last.mean), mean_error(template)
+    if error < template_error:
+        return Fitted(use, _calibrated(held, last), error, template_error, None)
+    deviation = (template - truth).square().mean(dim=-1)[visible].mean().sqrt().expand(truth.shape[1])
+    covariance = torch.diag_embed(deviation.square()[:, None].expand(-1, 3)).expand(len(truth), -1, -1, -1)
+    calibration = _calibrated(held, Stage("template", template, covariance))
+    return Fitted(use, calibration, error, template_error, deviation)
 
 
 def _held_out_stage(noise: FittedNoise) -> Stage:
@@ -161,6 +170,5 @@ def _calibrated(held: Sequence[HeldOut], last: Stage) -> Calibration:
     """Fit confidence and radius to the last stage."""
     samples = CalibrationSamples(sync_on_compute=False)  # other processes of the training do not come here
     for row, one in enumerate(held):
-        mean, spread = last.mean[row][None].to(one.truth), last.spread[row][None].to(one.truth)
-        samples.update(one.view.maps, one.truth, one.visible, mean=mean, spread=spread)
+        samples.update(one.view.maps, one.truth, one.visible, mean=last.mean[row][None].to(one.truth))
     return samples.fit()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchmetrics import MeanMetric
 
 from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.metrics import PCK
@@ -15,12 +17,17 @@ from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
 from pcsargmax.predictions.calibration import Calibration
 from pcsargmax.predictions.calibration_samples import CalibrationSamples
 from pcsargmax.runs.prepare import basis_sigma, dense_sigma
-from pcsargmax.runs.stages import locate, view_of
+from pcsargmax.runs.stages import locate, measure_of, view_of
 from pcsargmax.runs.symmetry import choose_labeling
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training.clouds import DetectorBatch
 from pcsargmax.training.detector.objective import make_comparison, make_look_objective, make_objective
 from pcsargmax.training.module import RunModule
+
+#: How many keypoints of a batch, drawn at random, a step trains the second look on: its time grows with them.
+_LOOKED_AT = 12
+#: So early no training has learnt anything, so that nothing can be said of it.
+_FEWEST_STEPS = 100
 
 
 class DetectorModule(RunModule):
@@ -38,6 +45,8 @@ class DetectorModule(RunModule):
         metadata: plain values kept in the checkpoint, from which a run is opened again.
         template_error: mean error of the template on the validation split, in the unit of `length_unit`; it is kept in
             the checkpoint beside the detector's, which may not beat it. None where they are not compared.
+        hopeless_error: mean error on the training shapes, in the unit frame, that must be beaten after a third of the
+            epochs and a hundred steps, such as that of the template; else a warning says so. None: nothing is said.
 
     Attributes:
         calibration: fitted at the end of each validation to the weights that were validated, the averaged ones where
@@ -62,15 +71,18 @@ class DetectorModule(RunModule):
         length_unit: str,
         metadata: dict[str, Any],
         template_error: float | None = None,
+        hopeless_error: float | None = None,
     ) -> None:
         super().__init__(settings, metadata)
         self.detector, self.length_unit, self.template_error = detector, length_unit, template_error
+        self.hopeless_error = hopeless_error
+        self.train_error = MeanMetric()
         self.validation_error: float | None = None
         self.objective, self.comparison = make_objective(settings), make_comparison(settings)
         self.look_objective = make_look_objective(settings)
         self.val_pck = PCK(num_bootstrap=0)
         self.val_symmetric_pck = PCK(num_bootstrap=0)
-        self.val_samples = CalibrationSamples()
+        self.val_samples = CalibrationSamples(measure_of(detector))
         self.calibration = None
 
     def forward(self, batch: DetectorBatch) -> Scores:
@@ -91,20 +103,40 @@ class DetectorModule(RunModule):
         errors = self.objective(scores, target, sigma, self.progress, self.step_generator())
         location = errors.where(visible, 0).sum() / visible.sum().clamp_min(1)
         presence = functional.binary_cross_entropy_with_logits(scores.presence.float(), visible.float())
+        estimate = soft_argmax(scores.logits, scores.sites, mask=scores.mask).detach()
         if self.detector.second_look is not None:
-            location = location + self._second_loss(batch, scores, target, sigma)
+            location = location + self._second_loss(batch, scores, estimate, target, sigma)
+        self.train_error.update((estimate - target).norm(dim=-1)[visible])
         self.log_mean("train/loss", location, len(visible), prog_bar=True)
         self.log_mean("train/presence", presence, len(visible))
         return location + self.settings.presence_weight * presence
 
-    def _second_loss(self, batch: DetectorBatch, scores: Scores, target: Tensor, sigma: Tensor) -> Tensor:
+    def on_train_epoch_end(self) -> None:
+        """Log the error of the maps on the training shapes, and say early so if nothing is learnt."""
+        error = self.train_error.compute()
+        self.train_error.reset()
+        self.log("train/mean_error", error, sync_dist=True)
+        due = self.current_epoch == self.settings.epochs // 3 and self.global_step >= _FEWEST_STEPS
+        if due and self.hopeless_error is not None and error > self.hopeless_error:
+            warnings.warn(
+                f"this is not learning: after {self.current_epoch + 1} of {self.settings.epochs} epochs the mean error "
+                f"on the training shapes is {error:.4f} of the diagonal, that of the template "
+                f"{self.hopeless_error:.4f}; look for wrong landmarks (pcsargmax data check), or for shapes in other "
+                "orientations (--rotate 180)",
+                stacklevel=2,
+            )
+
+    def _second_loss(
+        self, batch: DetectorBatch, scores: Scores, estimate: Tensor, target: Tensor, sigma: Tensor
+    ) -> Tensor:
         """Loss of the second look around the first estimate or the truth, each with noise."""
         visible, generator = batch.clouds.keypoint_visible, self.step_generator()
-        estimate = soft_argmax(scores.logits, scores.sites, mask=scores.mask).detach()
         use_truth = torch.rand(visible.shape, generator=generator, device=self.device) < 0.5
         center = torch.where((use_truth & visible)[..., None], target, estimate)
         center = center + self.settings.look_noise * torch.randn(center.shape, generator=generator, device=self.device)
-        look = self.detector.look_again(scores, center, batch.dense)
+        few = torch.randperm(center.shape[1], generator=generator, device=self.device)[:_LOOKED_AT]
+        target, visible = target[:, few], visible[:, few]
+        look = self.detector.look_again(scores, center[:, few], batch.dense, few)
         errors = self.look_objective(look, target, dense_sigma(sigma, scores, batch.dense), self.progress, generator)
         loss = errors.where(visible, 0).sum() / visible.sum().clamp_min(1)
         self.log_mean("train/look", loss, len(visible))
@@ -124,7 +156,7 @@ class DetectorModule(RunModule):
             best = nearest_labeling(last.mean, clouds.keypoint_labelings, clouds.keypoint_visible)
             target = choose_labeling(clouds.keypoint_labelings, best)
             self.val_symmetric_pck.update(last.mean * length, target * length, clouds.keypoint_visible)
-        self.val_samples.update(view.maps, target, clouds.keypoint_visible, mean=last.mean, spread=last.spread)
+        self.val_samples.update(view.maps, target, clouds.keypoint_visible, mean=last.mean)
 
     def on_validation_epoch_end(self) -> None:
         """Log what was collected, and calibrate by it."""

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
+from torch_geometric.data import Data
 
 from pcsargmax.models.template import Template, bounding_box
 from pcsargmax.runs.sources import open_dataset
 from pcsargmax.settings.detector import RECIPES, TrainSettings
 from pcsargmax.training.loop import Progress
+from pcsargmax.transforms.augment import find_mirror_pairs
+from pcsargmax.transforms.frames import NormalizeFrame
 
-#: Optimizer steps of a training.
-STEPS = 1200
+#: Optimizer steps of a training, if they are no more than so many epochs.
+STEPS, MOST_EPOCHS = 600, 200
 #: With fewer validation shapes than this nothing is chosen by them: folds are held out instead.
 MIN_VALIDATION = 20
 #: Into how many folds the shapes are divided then.
@@ -83,13 +86,25 @@ def recommend(settings: TrainSettings, fixed: Collection[str] = (), progress: Pr
         raw = _splits(chosen, fixed, choose, lambda i, n: progress("reading", i, n) if progress else None)
     items = [raw[i] for i in range(len(raw))]
     batches = math.ceil(len(items) / chosen.batch_size)
-    epochs = math.ceil(STEPS / batches)
+    epochs = min(MOST_EPOCHS, math.ceil(STEPS / batches))
     choose(f"{epochs} epochs: {len(items)} shapes are {batches} steps an epoch", epochs=epochs)
     if chosen.looks == 2 and all("dense_pos" not in item for item in items):
-        choose("the second look takes 64 points: the clouds have no more than the first look sees", look_points=64)
+        reason = "each cloud is taken as it is, and the second look takes 64 points: it has no more than are seen first"
+        choose(reason, samples=1, look_points=64)
     if chosen.rotate <= MOST_ROTATION and explained_by_template(items) > MIN_EXPLAINED:
         choose("maps start at the template: the shapes share an orientation", template_start=True)
+    if chosen.mirror != "none":
+        reasons.append(f"reflected copies exchange {_mirrored(items, raw.keypoint_names, chosen.mirror)} (mirror)")
     return Recommendation(chosen, reasons)
+
+
+def _mirrored(items: list[Data], names: Sequence[str], axis: str) -> str:
+    """The names of the keypoints that a reflection exchanges, as text."""
+    framed = [NormalizeFrame()(item) for item in items]
+    keypoints, visible = (torch.cat([item[key] for item in framed]) for key in ("keypoint_pos", "keypoint_visible"))
+    pairs = find_mirror_pairs(keypoints, visible, axis).tolist()
+    swapped = [f"{names[one]} and {names[other]}" for one, other in enumerate(pairs) if one < other]
+    return ", ".join(swapped) if swapped else "no keypoints"
 
 
 def _splits(
@@ -111,13 +126,13 @@ def _splits(
         held = _folds(settings, fixed, len(training))
         choose(
             f"too few validation shapes to choose by ({validation}): all {len(training)} are trained on, and "
-            + (f"{held} shorter trainings hold out a part each" if held else "nothing is held out"),
+            + (f"{held} further trainings hold out a part each" if held else "nothing is held out"),
             train_split="trainval",
             val_split="none",
             folds=held,
         )
     elif settings.val_split == "none" and (held := _folds(settings, fixed, len(training))):
-        choose(f"no validation split: {held} shorter trainings hold out a part of the shapes each", folds=held)
+        choose(f"no validation split: {held} further trainings hold out a part of the shapes each", folds=held)
     return training
 
 

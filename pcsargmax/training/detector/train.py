@@ -105,6 +105,8 @@ def _prepare(settings: TrainSettings, progress: Progress) -> Task:
         )
     augment = augmentation(settings, [item for item, _ in items])
     training = PreparedClouds(items, detector.backbone, augment, settings.seed, settings.dense_points)
+    if settings.samples > 1:
+        training.add_samples([raw[i] for i in range(len(raw))], settings.samples - 1, progress)
     validation = None
     if held_out is not None:
         clouds = prepared(held_out, "preparing validation clouds", settings.val_split, 360)
@@ -121,7 +123,11 @@ def _prepare(settings: TrainSettings, progress: Progress) -> Task:
         source="folder" if is_folder(settings) else "category",
         template=template.to_dict(),
     )
-    return Task(DetectorModule(detector, settings, unit, metadata, template_error), training, validation)
+    hopeless = None
+    if settings.symmetry == "none":
+        hopeless = template.mean_error((item for item, _ in items), "raw")  # the items are in the unit frame
+    module = DetectorModule(detector, settings, unit, metadata, template_error, hopeless)
+    return Task(module, training, validation)
 
 
 def _fit_held_out(settings: TrainSettings, folder: Path, task: Task, progress: Progress) -> None:
@@ -133,7 +139,7 @@ def _fit_held_out(settings: TrainSettings, folder: Path, task: Task, progress: P
     training, validation = cast(PreparedClouds, task.training), cast(PreparedClouds | None, task.validation)
     others = [torch.cat([item[name] for item, _ in training.items]) for name in ("keypoint_pos", "keypoint_visible")]
     if settings.folds:
-        held = see_by_folds(settings, training.items, run.unit, folder, partial(progress, "training folds"))
+        held = see_by_folds(settings, training, run.unit, folder, partial(progress, "training folds"))
         others = [part[:0] for part in others]  # they are the shapes held out
     elif validation is not None:
         held = list(see_held_out(run.detector, settings, validation, run.template, run.unit))
@@ -144,6 +150,7 @@ def _fit_held_out(settings: TrainSettings, folder: Path, task: Task, progress: P
     content["pcsargmax"] |= {
         "calibration": fitted.calibration.to_dict(),
         "prior_use": None if fitted.use is None else fitted.use.to_dict(),
+        "template_deviation": None if fitted.template_deviation is None else fitted.template_deviation.tolist(),
         "validation": {"mean_error": fitted.mean_error, "template_mean_error": fitted.template_mean_error},
     }
     with atomic_path(file) as temporary:

@@ -21,7 +21,8 @@ def annotated(item: Any, keypoint_names: Sequence[str], *, surface: Surface | No
 
     Args:
         item: a cloud item (`torch_geometric.data.Data`) with pos (N, 3), and where it is annotated keypoint_pos
-            (1, K, 3) and keypoint_visible (1, K); `color` and `symmetries` are taken over where they are there.
+            (1, K, 3) and keypoint_visible (1, K); `color`, `symmetries` and `length_unit` are taken over where they
+            are there.
         keypoint_names: K names; those of KeypointNet are semantic ids, which its symmetries name.
         surface: of the mesh that the cloud was sampled from.
 
@@ -70,6 +71,7 @@ def annotated(item: Any, keypoint_names: Sequence[str], *, surface: Surface | No
         surface=surface,
         symmetries=marks,
         annotated=True,
+        length_unit=getattr(item, "length_unit", None),
     )
 
 

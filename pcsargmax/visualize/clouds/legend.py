@@ -76,14 +76,15 @@ def draw_scales(pen: Any, sides: Sequence[Side], box: tuple[float, float, float]
 def draw_keypoints(pen: Any, sides: Sequence[Side], box: tuple[float, float, float, float], em: int) -> float:
     """A row for each keypoint, the same in all sides: colour, name, and of each side confidence and error; the y below.
 
-    Rows are as high as the box (left, top, right, bottom) leaves them; what does not fit is counted.
+    Rows are as high as the box (left, top, right, bottom) leaves them; what does not fit is counted. Below stands what
+    the errors are in.
     """
     left, top, right, bottom = box
     names = sides[0].prediction.keypoint_names
     titled = any(side.title for side in sides)
-    heads = 1 + titled
-    row = max(min(1.7 * em, (bottom - top) / (len(names) + heads)), 1.25 * SMALLEST)
-    fit = max(int((bottom - top) / row) - heads, 1)
+    heads, foot = 1 + titled, any(len(_errors(side)) for side in sides)
+    row = max(min(1.7 * em, (bottom - top) / (len(names) + heads + foot)), 1.25 * SMALLEST)
+    fit = max(int((bottom - top) / row) - heads - foot, 1)
     letters = font(max(SMALLEST, min(em, round(row / 1.25))))
     names_end = left + 1.22 * letters.size + 0.5 * em + max(pen.textlength(name, font=letters) for name in names)
     for less in range(3):  # names come first: where they have no room, the columns get narrower
@@ -101,7 +102,7 @@ def draw_keypoints(pen: Any, sides: Sequence[Side], box: tuple[float, float, flo
         y = top + (k + heads + 0.5) * row
         if len(names) > fit and k == fit - 1:
             pen.text((left, y), f"and {len(names) - k} more", font=letters, fill=FAINT, anchor="lm")
-            return y + row / 2
+            break
         seen, radius = any(k in side.drawing.shown for side in sides), 0.36 * letters.size
         color = keypoint_color(k) if seen else ABSENT_COLOR
         pen.ellipse((left, y - radius, left + 2 * radius, y + radius), fill=color if seen else None, outline=color)
@@ -110,7 +111,10 @@ def draw_keypoints(pen: Any, sides: Sequence[Side], box: tuple[float, float, flo
         pen.text((start, y), text, font=letters, fill=INK if seen else FAINT, anchor="lm")
         for column, end in zip(columns, ends, strict=True):
             column.write(k, end, y)
-    return top + (len(names) + heads) * row
+    if not any(any(column.errors) for column in columns):
+        return y + row / 2
+    pen.text((right, y + row), f"errors in {sides[0].prediction.unit_text}", font=_small(em), fill=FAINT, anchor="rm")
+    return y + 1.5 * row
 
 
 class _Column:
@@ -122,8 +126,7 @@ class _Column:
     def __init__(self, side: Side, pen: Any, letters: Any, em: int, less: int) -> None:
         self.side, self.pen, self.letters, self.small = side, pen, letters, _small(em)
         self.name = "" if side.prediction.annotated else "conf." if less else "confidence"
-        error = side.prediction.error if side.drawing.look.truth and less < 2 else None
-        self.errors = [] if error is None else length_texts(error)
+        self.errors = _errors(side) if less < 2 else []
         self.of_error = 0.0
         if any(self.errors):
             widest = max(pen.textlength(text, font=letters) for text in self.errors)
@@ -162,6 +165,12 @@ class _Column:
         self.pen.text((end - self.of_error, y), self.told(k), font=self.letters, fill=ink, anchor="rm")
         if self.errors and self.errors[k]:
             self.pen.text((end, y), self.errors[k], font=self.letters, fill=ink, anchor="rm")
+
+
+def _errors(side: Side) -> list[str]:
+    """The errors of a side as they are written, (K,); none where there is no truth, or it is not to be shown."""
+    error = side.prediction.error if side.drawing.look.truth else None
+    return [] if error is None else length_texts(error)
 
 
 def length_texts(lengths: np.ndarray) -> list[str]:

@@ -167,7 +167,7 @@ def _caption(prediction: Prediction, look: Look) -> str:
     """The name of a shape, and its mean error; a name that is too long is cut so that the error stays."""
     error = prediction.mean_error(look.min_visibility) if look.truth else None
     name = prediction.name if len(prediction.name) <= 20 else prediction.name[:19] + "…"
-    return name if error is None else f"{name}   mean error {error:.2g}"
+    return name if error is None else f"{name}   mean error {error:.2g} {prediction.unit_text}"
 
 
 def check_sheet(predictions: Sequence[object], columns: int, captions: Sequence[str] | None) -> None:

@@ -90,7 +90,7 @@ def pck_curve(
             have a list of arrays or results, one a run: its line is then their mean, and a band goes from the lowest
             to the highest. NaN and None (absent keypoints) are left out.
         thresholds: increasing distances; None: 101 from 0 to 0.1.
-        unit: what the distances are in; "" is that of the results, "units of the files" of arrays.
+        unit: what the distances are in; "" is that of the results, "file units" of arrays.
         estimate: whose errors of a result.
         strict: an error counts if it is below the threshold instead of up to it.
         path: where to save the figure as well.
@@ -119,7 +119,7 @@ def pck_curve(
         ax.plot(at, below.mean(axis=0), lw=1.8, label=_counted(name, runs), **method_line(number))
         if len(runs) > 1:
             ax.fill_between(at, below.min(axis=0), below.max(axis=0), color=keypoint_color(number), alpha=0.15, lw=0)
-    unit = unit or common_unit(named) or "units of the files"
+    unit = unit or common_unit(named) or "file units"
     dress(ax, "", f"threshold ({unit})", "PCK (%)")
     ax.set_ylim(0, 101)
     if len(at) > 1:
@@ -142,11 +142,16 @@ def common_unit(named: Mapping[str, Any]) -> str:
         ValueError: they are in unlike units.
     """
     every = [(name, run) for name, given in named.items() for run in as_runs(given) if isinstance(run, Mapping)]
-    found = {run["unit"]: name for name, run in every if "unit" in run}
+    found = {_unit(run): name for name, run in every if "unit" in run}
     if len(found) > 1:
         told = ", ".join(f"{unit} of {name}" for unit, name in found.items())
         raise ValueError(f"results: expected errors in one unit, got {told}")
     return "".join(UNITS.get(unit, unit) for unit in found)
+
+
+def _unit(result: Mapping[str, Any]) -> str:
+    """What the errors of a result are in: raw units are those of the files, where these are known."""
+    return str(result["lengths"]["unit"] if result["unit"] == "raw" and "lengths" in result else result["unit"])
 
 
 def _by_name(errors: Any) -> bool:

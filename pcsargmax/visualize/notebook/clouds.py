@@ -36,8 +36,9 @@ def prediction_html(prediction: Prediction) -> str:
     away = _alike(None if prediction.on_surface is None else prediction.on_surface.distance)
     decimals = _decimals(float(np.linalg.norm(np.ptp(prediction.points, axis=0))))
     header = ["keypoint", "x", "y", "z", "" if prediction.annotated else "confidence"]
-    header += [] if prediction.radius is None else [f"within ({100 * (prediction.radius_coverage or 0):g} %)"]
-    header += [*["to surface"] * bool(away), *["error"] * bool(errors)]
+    unit, coverage = prediction.unit_text, 100 * (prediction.radius_coverage or 0)
+    header += [] if prediction.radius is None else [f"within ({coverage:g} %, {unit})"]
+    header += [*[f"to surface ({unit})"] * bool(away), *[f"error ({unit})"] * bool(errors)]
     rows = []
     for k, name in enumerate(prediction.keypoint_names[:MOST_ROWS]):
         if k not in there:

@@ -54,8 +54,8 @@ function keypointTraces({shape, samples, chosen}) {
   const shown = shape.keypoints.filter((keypoint) => keypoint.seen);
   const told = (keypoint, what) => what + " " + escape(keypoint.name) +
     (keypoint.confidence === null ? "<br>annotated" : "<br>confidence " + short(keypoint.confidence)) +
-    (keypoint.error === null ? "" : "<br>error " + short(keypoint.error)) +
-    (keypoint.radius === null ? "" : "<br>" + radiusText(shape) + " " + short(keypoint.radius)) +
+    (keypoint.error === null ? "" : "<br>error " + short(keypoint.error) + " " + escape(shape.unit)) +
+    (keypoint.radius === null ? "" : "<br>" + radiusText(shape) + " " + short(keypoint.radius) + " " + escape(shape.unit)) +
     "<br>" + keypoint.position.map((number) => short(number)).join(", ");
   const marks = (list, place, what, marker) => ({
     type: "scatter3d", mode: "markers", hoverinfo: "text", marker,
@@ -153,8 +153,8 @@ function ellipsoid(keypoint, axes) {
 const TABLE = {
   what: "keypoint", all: "largest of all", hint: "colour the points by this map",
   fields: (some) => ["confidence", ...["error", "radius"].filter(some)],
-  head: ({shape}, field) => field === "radius" ? radiusText(shape.coverage === null ? withRadius : shape)
-    : shape.annotated && field === "confidence" ? "" : field,
+  head: ({shape}, field) => field === "confidence" ? (shape.annotated ? "" : field)
+    : (field === "radius" ? radiusText(shape.coverage === null ? withRadius : shape) : field) + " (" + shape.unit + ")",
   text: (keypoint, field) => field !== "confidence" ? (keypoint[field] === null ? "" : short(keypoint[field], 3))
     : !keypoint.seen ? "absent" : keypoint.confidence === null ? "annotated" : keypoint.confidence.toFixed(2),
 };

@@ -115,6 +115,7 @@ def _shape(prediction: Prediction, min_visibility: float) -> dict[str, Any]:
         "chance": chance,
         "index": keep.tolist() if thinned else None,
         "keypoints": _keypoints(prediction, center, min_visibility),
+        "unit": prediction.unit_text,
         "coverage": None if prediction.radius is None else prediction.radius_coverage,
         "samples": None if samples is None else {"count": len(samples), **_packed(samples - center)},
         "edges": _edges(prediction, center, min_visibility),

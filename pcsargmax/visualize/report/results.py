@@ -17,7 +17,14 @@ def results_of(runs: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def unit_text(metrics: Mapping[str, Any]) -> str:
     """What the lengths of a result are in."""
-    return "raw units" if metrics["unit"] == "raw" else "bounding-box diagonals"
+    if metrics["unit"] != "raw":
+        return "bounding-box diagonals"
+    return str(metrics["lengths"]["unit"]) if "lengths" in metrics else "raw units"
+
+
+def lengths_of(results: Results) -> Results:
+    """What the results have in the unit of the files, see `LengthScorer.compute`; nothing where that is not known."""
+    return {label: one["lengths"] for label, one in results.items() if "lengths" in one}
 
 
 def up_to(blocks: Iterable[Mapping[str, Any]]) -> str:

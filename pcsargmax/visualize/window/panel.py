@@ -249,12 +249,15 @@ def _details(sides: Sequence[Side], chosen: int | None) -> list[str]:
         if number is None:
             error = prediction.mean_error(one.drawing.look.min_visibility)
             told = f"{len(one.drawing.shown)} of {prediction.num_keypoints} keypoints here"
-            lines.append(before + told + ("" if error is None else f", mean error {_length(error)}"))
+            told += "" if error is None else f", mean error {_length(error)} {prediction.unit_text}"
+            lines.append(before + told)
             continue
         told = f"here with probability {prediction.visibility[number]:.2f}"
         if prediction.annotated:
             told = "annotated here" if number in one.drawing.shown else "not annotated here"
         if prediction.radius is not None and prediction.radius_coverage is not None:
-            told += f", within {_length(prediction.radius[number])} ({100 * prediction.radius_coverage:g} %)"
+            told += f", within {_length(prediction.radius[number])} {prediction.unit_text}"
+            told += f" ({100 * prediction.radius_coverage:g} %)"
         lines.append(before + told)
-    return lines + list(dict.fromkeys(note for one in sides for note in notes(one.drawing)))
+    units = [f"errors in {one.prediction.unit_text}" for one in sides if one.prediction.error is not None]
+    return lines + list(dict.fromkeys([*units, *(note for one in sides for note in notes(one.drawing))]))

@@ -89,3 +89,31 @@ def test_a_detector_trained_up_to_symmetry_is_not_held_against_the_template(cli,
     metrics["settings"]["symmetry"] = symmetry
     print_metrics(metrics)
     assert ("does not beat the template" in capsys.readouterr().out) == said
+
+
+def test_errors_and_radius_are_told_in_the_unit_of_the_files(cli, box_copy, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    cli("evaluate", box_copy)
+    metrics = json.loads((box_copy / "metrics-test.json").read_text())
+    capsys.readouterr()
+    print_metrics(metrics)
+    assert "errors in" not in capsys.readouterr().out
+    error = {"mean_error": 1.2345, "mean_error/low": 1.1, "mean_error/high": 1.5, "median_error": 0.987}
+    names = ("expectation", "snapped", "mode", "template", "template_snapped")
+    metrics["lengths"] = {"unit": "mm", **dict.fromkeys(names, error), "radius": 3.21}
+    metrics["radius"] = {"mean": 0.0321, "coverage": 0.875, "nominal": 0.9}
+    metrics["confidence"]["calibrated"] = True
+    print_metrics(metrics)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert "errors in mm, the unit of the landmark files" in [line.strip() for line in lines]
+    rows = [line.split() for line in lines]
+    assert rows.count(["expectation", "1.23", "1.10–1.50", "0.99"]) == 1
+    assert rows.count(["template", "snapped", "1.23", "1.10–1.50", "0.99"]) == 1
+    assert "radius 0.032 (3.21 mm) covers 88% (nominal 90%)" in lines
+    assert any(line.strip().startswith("lengths in mm, ") for line in lines)  # raw units are those of the files
+    metrics |= {"unit": "diagonal", "stages": [{"name": "map", **metrics["expectation"]}]}
+    print_metrics(metrics)
+    text = capsys.readouterr().out
+    assert "lengths in shares of the bounding-box diagonal" in text
+    assert ["result", "1.23", "1.10–1.50", "0.99"] in [line.split() for line in text.splitlines()]

@@ -105,8 +105,8 @@ def test_a_sheet_holds_all_shapes_and_of_two_runs_both(cli, drawn, box_run, box_
     assert not alone[3].labels
     assert "captions" not in alone[4]
     first, second = both[4]["captions"]
-    assert re.fullmatch(r"box, mean error 0\.\d+: m09", first)
-    assert re.fullmatch(r"box-run, mean error 0\.\d+: m09", second)
+    assert re.fullmatch(r"box, mean error 0\.\d+ file units: m09", first)
+    assert re.fullmatch(r"box-run, mean error 0\.\d+ file units: m09", second)
 
 
 def test_the_look_of_pictures_can_be_chosen(cli, drawn, box_run, box_copy, tmp_path):

@@ -1,5 +1,4 @@
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,6 +9,7 @@ from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.models.template import Template
 from pcsargmax.runs.prepare import prepare
 from pcsargmax.runs.sources import open_dataset
+from pcsargmax.training.clouds import PreparedClouds
 from pcsargmax.training.detector import folds
 from pcsargmax.training.detector.folds import see_by_folds
 from pcsargmax.training.detector.train import train
@@ -29,6 +29,10 @@ def items(look_settings, tmp_path_factory):
     with torch.random.fork_rng(devices=[]):
         backbone = KeypointDetector(3, "light").backbone
     return [prepare(item, backbone) for item in data]
+
+
+def training_of(items) -> PreparedClouds:
+    return PreparedClouds(items, None)
 
 
 @pytest.fixture
@@ -51,7 +55,7 @@ def test_every_shape_is_held_out_once_by_a_detector_that_does_not_know_it(
 ):
     settings = look_settings(folds=count, val_split="none", template_start=True)
     told = []
-    held = see_by_folds(settings, items, "diagonal", tmp_path, lambda *progress: told.append(progress))
+    held = see_by_folds(settings, training_of(items), "diagonal", tmp_path, lambda *progress: told.append(progress))
     used = min(count, 10)
     assert told == [(done, used) for done in range(1, used + 1)]
     names = {tuple(item.keypoint_pos.flatten().tolist()): item.model_id for item, _ in items}
@@ -69,15 +73,14 @@ def test_every_shape_is_held_out_once_by_a_detector_that_does_not_know_it(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folds_are_short_trainings_of_their_own(trained, items, look_settings, tmp_path):
+def test_folds_are_trainings_of_their_own(trained, items, look_settings, tmp_path):
     settings = look_settings(
         folds=2, val_split="none", epochs=9, shape_prior="auto", devices=4, nodes=2, tensorboard=True, mirror="x"
     )
-    see_by_folds(settings, items, "diagonal", tmp_path, lambda *_: None)
+    see_by_folds(settings, training_of(items), "diagonal", tmp_path, lambda *_: None)
     for own, _, training, _ in trained:
-        assert 1 <= own.epochs < 9
         alone = {"folds": 0, "shape_prior": "none", "devices": 1, "nodes": 1, "tensorboard": False}
-        assert replace(own, epochs=9) == replace(settings, **alone)
+        assert own == replace(settings, **alone)
         assert (training.seed, training.dense_points) == (settings.seed, settings.dense_points)
         assert len(training.augment.transforms) > 3
     weights = [module.detector.state_dict() for *_, module in trained]
@@ -89,7 +92,7 @@ def test_the_order_of_folds_follows_the_seed(trained, items, look_settings, tmp_
     for seed in (0, 0, 1):
         trained.clear()
         settings = look_settings(folds=2, val_split="none", seed=seed)
-        see_by_folds(settings, items, "diagonal", tmp_path, lambda *_: None)
+        see_by_folds(settings, training_of(items), "diagonal", tmp_path, lambda *_: None)
         parts.append([names for _, names, *_ in trained])
     assert parts[0] == parts[1] != parts[2]
 
@@ -101,7 +104,7 @@ def test_a_mirror_of_all_shapes_is_one_of_each_fold(trained, items, look_setting
     for number, (item, _) in enumerate(changed):
         item.keypoint_visible[:] = number == 3
         item.keypoint_pos[:] = item.keypoint_pos if number == 3 else 0
-    see_by_folds(settings, changed, "diagonal", tmp_path, lambda *_: None)
+    see_by_folds(settings, training_of(changed), "diagonal", tmp_path, lambda *_: None)
     assert {tuple(one[2].augment.transforms[0].pairs.tolist()) for one in trained} == {(0, 2, 1)}
 
 
@@ -112,37 +115,20 @@ def test_a_fold_that_fails_leaves_nothing(one_core, items, look_settings, tmp_pa
 
     monkeypatch.setattr(folds.Loop, "fit", fit)
     with pytest.raises(OSError, match="disk full"):
-        see_by_folds(look_settings(folds=2, val_split="none"), items, "diagonal", tmp_path, lambda *_: None)
+        see_by_folds(
+            look_settings(folds=2, val_split="none"), training_of(items), "diagonal", tmp_path, lambda *_: None
+        )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_that_ends_is_explained_and_the_others_are_called_off(items, look_settings, tmp_path, monkeypatch):
-    called_off = []
-
-    class Pool:
-        def __init__(self, *_) -> None:
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_) -> None:
-            pass
-
-        def submit(self, *_) -> Future:
-            job = Future()
-            job.set_exception(BrokenProcessPool("a child process terminated abruptly"))
-            return job
-
-        def shutdown(self, *, cancel_futures: bool) -> None:
-            called_off.append(cancel_futures)
-
-    monkeypatch.setattr(folds, "ProcessPoolExecutor", Pool)
+def test_a_process_that_ends_is_explained(items, look_settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(folds.sys, "executable", shutil.which("false"))
     monkeypatch.setattr(folds.os, "cpu_count", lambda: 4)
     settings = look_settings(folds=2, val_split="none")
-    with pytest.raises(ChildProcessError, match="folds 2: a process that trained one of them ended abruptly; the mem"):
-        see_by_folds(settings, items, "diagonal", tmp_path, lambda *_: None)
-    assert called_off == [True]
+    with pytest.raises(
+        ChildProcessError, match=r"folds: the training without fold [12] ended with code 1.*\(--resume\)"
+    ):
+        see_by_folds(settings, training_of(items), "diagonal", tmp_path, lambda *_: None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -163,10 +149,10 @@ def test_where_folds_are_trained(monkeypatch, look_settings, tmp_path, device, c
     monkeypatch.setattr(folds.os, "cpu_count", lambda: cores)
     group = SimpleNamespace(is_available=lambda: True, is_initialized=lambda: distributed)
     monkeypatch.setattr(folds, "dist", group)
-    monkeypatch.setattr(folds, "ProcessPoolExecutor", elsewhere)
-    monkeypatch.setattr(folds, "_train_fold", lambda settings, items, part, folder: {"part": part})
+    monkeypatch.setattr(folds, "ThreadPoolExecutor", elsewhere)
+    monkeypatch.setattr(folds, "_train_fold", lambda settings, items, resampled, part, folder: {"part": part})
     settings = look_settings(folds=2, val_split="none", device=device)
-    trainings = folds._train_folds(settings, [], [[0], [1]], tmp_path)
+    trainings = folds._train_folds(settings, training_of([]), [[0], [1]], tmp_path)
     if here:
         assert list(trainings) == [(0, {"part": [0]}), (1, {"part": [1]})]
     else:

@@ -64,10 +64,10 @@ def test_without_a_validation_split_folds_are_held_out(look_settings):
     settings = look_settings(val_split="none")
     found = recommend(settings, (*SMALL, "val_split"))
     assert (found.settings.train_split, found.settings.folds) == ("train", module.FOLDS)
-    assert said(found, f"no validation split: {module.FOLDS} shorter trainings hold out a part of the shapes each")
+    assert said(found, f"no validation split: {module.FOLDS} further trainings hold out a part of the shapes each")
     given = recommend(replace(settings, folds=5), (*SMALL, "val_split", "folds"))
     assert given.settings.folds == 5
-    assert not said(given, "shorter trainings")
+    assert not said(given, "further trainings")
 
 
 def test_where_folds_are_fixed_at_none_nothing_is_held_out(look_settings):

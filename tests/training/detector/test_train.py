@@ -422,6 +422,11 @@ def test_a_folder_of_landmarks_trains_in_its_own_units(landmark_root, box_settin
     position = run.predict(item).position
     assert ((position > low) & (position < high)).all()
     assert (high - low).max() > 30  # millimetres
+    assert run.length_unit == run.predict(item).length_unit == "mm"  # as 3D Slicer's files are
+    assert run.predict_file(landmark_root / "scan0.ply").length_unit == "mm"
+    lengths, found = run.evaluate("test")["lengths"], run.predictions("test")
+    assert lengths["unit"] == "mm"
+    assert lengths["expectation"]["mean_error"] == pytest.approx(sum(one.mean_error(0) for one in found) / len(found))
 
 
 def test_progress_says_what_is_done(box_settings, tmp_path):

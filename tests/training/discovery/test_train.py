@@ -208,6 +208,7 @@ def test_landmarks_of_a_folder_only_name(landmark_root, settings, tmp_path):
     assert run.annotations == ("back", "left", "right")
     assert set(run.keypoint_names) <= {"back", "left", "right", *(f"kp{k}" for k in range(4))}
     assert run.evaluate("all")["num_annotated"] == 10
+    assert run.length_unit == run.predictions("all", most=1)[0].length_unit == "mm"
 
 
 def test_shapenet_files_are_found_by_their_root(settings, tmp_path):

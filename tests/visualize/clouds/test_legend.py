@@ -63,6 +63,7 @@ def test_a_panel_says_what_is_seen(mug, written):
     texts = [text for text, _ in written]
     for text in ("mug <1> & co", "probability of handle", "confidence", "error", "handle", "0.90", "absent", "a note"):
         assert text in texts
+    assert "errors in file units" in texts
     errors = one.error[:3]
     assert {f"{error:.4f}" for error in errors} <= set(texts)  # as many places for all: the largest has three digits
     absent = next(box for text, box in written if text == "absent")
@@ -174,3 +175,25 @@ def test_an_annotation_has_neither_probabilities_nor_confidence(mug, written, ke
     assert not [text for text in texts if "." in text or "prob" in text or "conf" in text]
     dark = np.abs(np.asarray(panel).astype(int) - 255 * probability_scale()[255]).max(axis=-1) < 2
     assert not dark.any()  # there is no bar
+
+
+@pytest.mark.parametrize("count", [4, 60])
+def test_errors_have_their_unit_below_them(mug, written, count):
+    one = dataclasses.replace(many(mug(), count), length_unit="mm")
+    size = (400, 500)
+    legend.add_panel(Image.new("RGB", size, "white"), 300, [side(one)], ["a note"])
+    boxes = dict(written)
+    last = "0.90" if count == 4 else next(text for text in boxes if text.startswith("and "))
+    assert boxes[last][3] < boxes["errors in mm"][1] < boxes["errors in mm"][3] < boxes["a note"][1]
+    written.clear()
+    hidden = side(one, look=Look(truth=False))
+    legend.add_panel(Image.new("RGB", size, "white"), 300, [hidden], ["a note"])
+    assert "errors in mm" not in dict(written)
+
+
+def test_errors_that_have_no_room_have_no_unit(mug, written):
+    sides = [side(many(mug(), 4), title) for title in ("soft-argmax", "sampling-argmax")]
+    legend.add_panel(Image.new("RGB", (300, 500), "white"), 170, sides, [])
+    texts = [text for text, _ in written]
+    assert "error" not in texts
+    assert not [text for text in texts if "units" in text]

@@ -56,8 +56,11 @@ def test_captions_tell_the_mean_error_of_what_is_annotated(mug, written, tmp_pat
     one = mug()
     bare = dataclasses.replace(one, truth=None, name="a name that is much longer than there is room for")
     contact_sheet([one, bare], tmp_path / "a.png")
-    assert f"mug <1> & co   mean error {np.mean(one.error[:3]):.2g}" in written
+    assert f"mug <1> & co   mean error {np.mean(one.error[:3]):.2g} file units" in written
     assert "a name that is much…" in written
+    written.clear()
+    contact_sheet([dataclasses.replace(one, length_unit="mm")], tmp_path / "a.png")
+    assert f"mug <1> & co   mean error {np.mean(one.error[:3]):.2g} mm" in written
     written.clear()
     contact_sheet([one], tmp_path / "a.png", Look(truth=False, labels=False), captions=["mine"])
     assert "mine" in written

@@ -161,3 +161,11 @@ def test_errors_that_cannot_be_drawn_are_named():
     mixed = {"a": evaluation([[1.0]]), "b": evaluation([[1.0]], "diagonal")}
     with pytest.raises(ValueError, match="results: expected errors in one unit, got raw of a, diagonal of b"):
         pck_curve(mixed)
+
+
+def test_raw_units_are_those_of_the_files_where_known():
+    result = evaluation([[0.1, 0.3]]) | {"lengths": {"unit": "mm"}}
+    assert pck_curve(result, [0.2]).axes[0].get_xlabel() == "threshold (mm)"
+    assert pck_curve([0.1, 0.3], [0.2]).axes[0].get_xlabel() == "threshold (file units)"
+    other = evaluation([[0.1, 0.3]], "diagonal") | {"lengths": {"unit": "mm"}}
+    assert pck_curve(other, [0.2]).axes[0].get_xlabel() == "threshold (diagonals)"

@@ -54,7 +54,7 @@ def test_a_prediction_shows_picture_and_table(mug):
     assert image["src"].startswith("data:image/png;base64,")
     assert image["alt"] == "Keypoints of mug <1> & co and where they are probable"
     header, *rows = table.rows
-    assert header == ["keypoint", "x", "y", "z", "confidence", "error"]
+    assert header == ["keypoint", "x", "y", "z", "confidence", "error (file units)"]
     assert [row[0] for row in rows] == ["● handle", "● rim <b>", "● </script>", "● spout"]
     one = mug()
     for k in range(3):
@@ -76,14 +76,16 @@ def test_nothing_is_fetched_and_nothing_runs(mug):
 def test_radius_and_no_truth(mug):
     one = dataclasses.replace(mug(), truth=None, radius=[0.1, 0.2, 0.3, 0.4], radius_coverage=0.9)
     header, *rows = Table(prediction_html(one)).rows
-    assert header == ["keypoint", "x", "y", "z", "confidence", "within (90 %)"]
+    assert header == ["keypoint", "x", "y", "z", "confidence", "within (90 %, file units)"]
     assert [row[-1] for row in rows] == ["0.100", "0.200", "0.300", ""]
+    known = dataclasses.replace(one, truth=mug().truth, length_unit="mm")
+    assert Table(prediction_html(known)).rows[0][-2:] == ["within (90 %, mm)", "error (mm)"]
 
 
 def test_the_distance_to_a_mesh_stands_before_the_error(mug):
     one = mug()
     header, *rows = Table(prediction_html(dataclasses.replace(one, surface=Surface(np.eye(3), [[0, 1, 2]])))).rows
-    assert header == ["keypoint", "x", "y", "z", "confidence", "to surface", "error"]
+    assert header == ["keypoint", "x", "y", "z", "confidence", "to surface (file units)", "error (file units)"]
     plane = np.abs(one.position.sum(axis=1) - 1) / 3**0.5  # of the triangle, which all are below
     assert all(float(row[5]) >= bound - 0.005 for row, bound in zip(rows[:3], plane, strict=False))
     assert rows[3][1:] == ["absent", *[""] * 5]

@@ -51,6 +51,7 @@ def test_a_page_holds_points_maps_and_keypoints(mug, tmp_path, scale, origin):
     assert (first["name"], first["seen"], last["seen"], last["truth"]) == ("handle", True, False, None)
     assert first["position"] == prediction.position[0].tolist()
     assert first["error"] == pytest.approx(prediction.error[0], rel=1e-5)
+    assert shape["unit"] == "file units"
     axes = np.array(first["axes"])
     np.testing.assert_allclose(axes @ axes.T, prediction.covariance[0], atol=1e-5 * scale**2)
 
@@ -208,7 +209,7 @@ def test_a_browser_draws_radii_samples_and_skeletons(mug, tmp_path, browse):
              ball: Math.max(...ball.x) - Math.min(...ball.x), one: [drawn.x, drawn.y, drawn.z].map((axis) => axis[0]),
              few: drawn.x.length, column: by("keypoints").tHead.rows[0].cells[3].textContent};""",
     )
-    assert (found["text"], found["column"]) == ("90 % radius", "90 % radius")
+    assert (found["text"], found["column"]) == ("90 % radius", "90 % radius (file units)")
     assert found["types"].count("mesh3dundefined") == 3
     assert found["types"].count("scatter3dlines") == 3  # two edges, and the errors
     assert found["ball"] == pytest.approx(0.2, rel=0.02)
@@ -252,7 +253,7 @@ def test_methods_share_their_scale_and_lend_their_radius(mug, tmp_path, browse):
              head: [...by("keypoints").tHead.rows[0].cells].map((cell) => cell.textContent)};""",
     )
     assert found["reach"][0] == found["reach"][1] > 1
-    assert found["head"][-2:] == ["90 % radius", "90 % radius"]
+    assert found["head"][-2:] == ["90 % radius (file units)"] * 2
     assert found["dark"]
 
 
@@ -307,3 +308,17 @@ def test_what_does_not_belong_together_is_refused(mug, tmp_path):
     with pytest.raises(ValueError, match=r"others: expected the shapes of predictions in their order, mug .* got cup"):
         write_page(mug(), path, others=[other])
     assert not path.exists()
+
+
+def test_a_browser_tells_the_unit_of_errors_and_radii(mug, tmp_path, browse):
+    known = dataclasses.replace(mug(), radius=[0.1] * 4, radius_coverage=0.9, length_unit="mm")
+    page = write_page(known, tmp_path / "page.html")
+    assert data_of(page)["shapes"][0]["unit"] == "mm"
+    found = browse(
+        page,
+        """const told = by("plot").data.map((one) => one.hovertext).filter(Array.isArray).flat();
+           return {head: [...by("keypoints").tHead.rows[0].cells].map((cell) => cell.textContent), told: told[0]};""",
+    )
+    assert found["head"] == ["keypoint", "confidence", "error (mm)", "90 % radius (mm)"]
+    assert "<br>error 0.0511" in found["told"]
+    assert " mm<br>90 % radius 0.1 mm<br>" in found["told"]

@@ -24,11 +24,14 @@ def make_report(mug, tmp_path):
     `off` is how far its keypoints lie from where the mug's prediction has them; the shapes are m0, m1, …
     """
 
-    def make(name="mug-run", *, shapes=5, off=0.0, objective="sampling", unit="raw", points=60) -> RunReport:
+    def make(
+        name="mug-run", *, shapes=5, off=0.0, objective="sampling", unit="raw", points=60, length_unit=None
+    ) -> RunReport:
         items, found = zip(*(_mug(mug, number, off, points) for number in range(shapes)), strict=True)
-        counted = Evaluation(Protocol(), Template.fit(items), None, None)
+        found = tuple(dataclasses.replace(one, length_unit=length_unit) for one in found)
+        counted = Evaluation(Protocol(), Template.fit(items), None, None, length_unit=length_unit)
         for item, one in zip(items, found, strict=True):
-            counted.update(item, one, 1.0)
+            counted.update(item, one, 1.0 if unit == "raw" else float(np.linalg.norm(np.ptp(one.points, axis=0))))
         settings = TrainSettings(data="mug", objective=objective, seed=3).to_dict()
         head = {"data": "mug", "split": "test", "unit": unit, "objective": objective, "settings": settings}
         head |= {"checkpoint": "best.ckpt", "keypoint_names": list(found[0].keypoint_names)}

@@ -208,14 +208,14 @@ def test_errors_of_any_unit_are_told_to_three_digits(mug, written):
         texts = [text for text, _ in written]
         assert example in texts
         mean = mean or f"{mug(scale=scale).mean_error():.0f}"
-        assert f"3 of 4 keypoints here, mean error {mean}" in texts
+        assert f"3 of 4 keypoints here, mean error {mean} file units" in texts
 
 
 def test_details_are_of_the_chosen_keypoint_and_say_of_which_run(mug, written):
     one = dataclasses.replace(mug(), radius=[0.05, 0.06, 0.07, 0.08], radius_coverage=0.9)
     draw_card([side(one), side(dataclasses.replace(mug(), visibility=[0.9, 0.61, 0.8, 0.1]))], 1, SIZE, 13)
     told = " ".join(text for text, _ in written)
-    assert "left: here with probability 0.90, within 0.0600 (90 %)" in told
+    assert "left: here with probability 0.90, within 0.0600 file units (90 %)" in told
     assert "right: here with probability 0.61" in told
     assert "mean error" not in told
 
@@ -247,3 +247,14 @@ def test_an_annotation_is_called_one(mug, written):
     assert "annotated position of rim <b>" in texts
     assert "annotated here" in texts
     assert not [text for text in texts if "confidence" in text or "prob" in text or "." in text]
+
+
+@pytest.mark.parametrize("chosen", [None, 1])
+def test_lengths_have_their_unit(mug, written, chosen):
+    one = dataclasses.replace(mug(), radius=[0.05, 0.06, 0.07, 0.08], radius_coverage=0.9, length_unit="mm")
+    draw_card([side(one)], chosen, SIZE, 13)
+    told = " ".join(text for text, _ in written)
+    expected = "mean error 0.0444 mm" if chosen is None else "within 0.0600 mm (90 %)"
+    assert expected in told
+    assert "errors in mm" in told
+    assert "file units" not in told

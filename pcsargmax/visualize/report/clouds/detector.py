@@ -23,7 +23,15 @@ from pcsargmax.visualize.report.parts import (
     seen_warnings,
     told,
 )
-from pcsargmax.visualize.report.results import Results, metric_keys, middle_pck, results_of, unit_text, up_to
+from pcsargmax.visualize.report.results import (
+    Results,
+    lengths_of,
+    metric_keys,
+    middle_pck,
+    results_of,
+    unit_text,
+    up_to,
+)
 from pcsargmax.visualize.report.rows import figure_card, figure_table, mean_of, optional
 from pcsargmax.visualize.report.shape_charts import keypoint_chart
 
@@ -73,6 +81,10 @@ def _cards(results: Results, pck: str) -> list[Card]:
         figure_card(pck.upper(), results, "expectation", pck, "share", f"template {told(template[pck], 'share')}"),
         figure_card("mean error", results, "expectation", "mean_error", "length", length),
     ]
+    if lengths := lengths_of(results):
+        known = next(iter(lengths.values()))
+        title, note = f"mean error ({known['unit']})", f"template {told(known['template']['mean_error'], 'length')}"
+        items.append(figure_card(title, lengths, "expectation", "mean_error", "length", note))
     if any(one["calibration"] is not None for one in every):
         told_of = {True: "fitted on the validation split", False: "not fitted: no validation split"}
         fitted = " and ".join(dict.fromkeys(told_of[one["confidence"]["calibrated"]] for one in every))
@@ -104,6 +116,7 @@ def metric_tables(runs: Runs) -> list[Table]:
             _estimate_rows(results, [*shares, *overlaps, "mean_error", "median_error"]),
             caption=f"One row per estimator: value and 95 % interval over shapes; lengths in {unit_text(first)}",
         ),
+        *_length_tables(results),
         _trust_table(results),
     ]
     for part, text in (("symmetric", "Up to the annotated symmetries"), ("geodesic", "Along the cloud")):
@@ -112,6 +125,15 @@ def metric_tables(runs: Runs) -> list[Table]:
             columns = ["", *(key.upper() for key in shares), "mean error"]
             parts.append(Table(columns, _estimate_rows(blocks, [*shares, "mean_error"]), caption=text))
     return parts
+
+
+def _length_tables(results: Results) -> list[Table]:
+    """Errors of each estimator in the unit of the files; nothing where that is not known."""
+    blocks = lengths_of(results)
+    if not blocks:
+        return []
+    caption = f"Errors in {next(iter(blocks.values()))['unit']}, the unit of the landmark files"
+    return [Table(["", "mean error", "median error"], _estimate_rows(blocks, ["mean_error", "median_error"]), caption)]
 
 
 def _estimate_rows(blocks: Results, keys: Sequence[str]) -> list[list[Cell]]:
@@ -154,6 +176,9 @@ def _trust_table(results: Results) -> Table:
         ("coverage of the radius", "radius", "coverage", "share"),
         ("mean radius", "radius", "mean", "length"),
     ]
+    if lengths := lengths_of(results):
+        wanted.append((f"mean radius ({next(iter(lengths.values()))['unit']})", "lengths", "radius", "length"))
+        results = {label: {"lengths": None, **one} for label, one in results.items()}
     trusts = [one["confidence"] for one in results.values()]
     threshold = f"{100 * first['confidence']['threshold']:g} % of the diagonal"
     caption = f"Presence and confidence; right: an error of at most {threshold}{up_to(trusts)}"

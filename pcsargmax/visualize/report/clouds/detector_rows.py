@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from pcsargmax.visualize.report.clouds.run import Runs
 from pcsargmax.visualize.report.differences import common_shapes, keypoint_differences, rows_of, values_of
-from pcsargmax.visualize.report.parts import Kind, Scores, Table
+from pcsargmax.visualize.report.parts import Cell, Kind, Scores, Table, number_cell
 from pcsargmax.visualize.report.results import Results, metric_keys, middle_pck, results_of, unit_text
 from pcsargmax.visualize.report.rows import (
     difference_note,
@@ -30,6 +31,8 @@ def keypoint_tables(runs: Runs, seed: int = 0) -> list[Table]:
     results = results_of(runs)
     rows, first = keypoint_errors_of(results), next(iter(results.values()))
     more: dict[str, Kind] = {"median": "length"}
+    if all("lengths" in metrics for metrics in results.values()):
+        more[_in_files(first)] = "length"
     for key in [middle_pck(first)] if len(results) > 1 else metric_keys(first, "pck"):
         more[key.upper()] = "share"
     more["mean confidence"] = "share"
@@ -38,6 +41,8 @@ def keypoint_tables(runs: Runs, seed: int = 0) -> list[Table]:
         shares = zip(metric_keys(metrics, "pck"), metrics["expectation"]["pck_per_keypoint"], strict=True)
         rows[label] |= {key.upper(): values for key, values in shares}
         rows[label]["mean confidence"] = mean_of(np.where(np.isnan(errors), np.nan, confidence).T)
+        if "lengths" in metrics:
+            rows[label][_in_files(metrics)] = mean_of(_lengths(metrics).T)
     note = difference_note([*results], "shapes")
     table = keypoint_table(
         first["keypoint_names"],
@@ -54,18 +59,36 @@ def keypoint_tables(runs: Runs, seed: int = 0) -> list[Table]:
 def shape_table(runs: Runs, scores: Scores, picks: Sequence[int | None]) -> Table:
     """A row a shape, worst first, with a way to its picture where it has one."""
     first = next(iter(runs.values()))
-    rows = rows_of(first.metrics, first.item_names)
-    errors, confidence = values_of(first.metrics, "errors", rows), values_of(first.metrics, "confidence", rows)
+    metrics, rows = first.metrics, rows_of(first.metrics, first.item_names)
+    errors, confidence = values_of(metrics, "errors", rows), values_of(metrics, "confidence", rows)
+    known = "lengths" in metrics
+    means = mean_of(_lengths(metrics)[rows]) if known else np.empty(0)
+
+    def cells(number: int) -> list[Cell]:
+        found = worst_cells(errors[number], metrics["keypoint_names"], confidence[number])
+        return [number_cell(means[number], "length"), *found] if known else found
+
     return item_table(
         "shape",
         first.item_names,
         scores,
         picks,
-        f"Shapes, worst first; errors in {unit_text(first.metrics)}. Headings sort, names lead to the picture.",
+        f"Shapes, worst first; errors in {unit_text(metrics)}. Headings sort, names lead to the picture.",
         counts=(~np.isnan(errors)).sum(axis=1),
-        more=("largest error", "of keypoint", "mean confidence"),
-        cells=lambda n: worst_cells(errors[n], first.metrics["keypoint_names"], confidence[n]),
+        more=(*([_in_files(metrics)] if known else []), "largest error", "of keypoint", "mean confidence"),
+        cells=cells,
     )
+
+
+def _in_files(metrics: Mapping[str, Any]) -> str:
+    """The heading of mean errors in the unit of the files."""
+    return f"mean error ({metrics['lengths']['unit']})"
+
+
+def _lengths(metrics: Mapping[str, Any]) -> np.ndarray:
+    """(M, K) errors in the unit of the files, NaN where absent."""
+    scale = np.array(metrics["lengths"]["diagonal"]) / np.array(metrics["shapes"]["diagonal"])
+    return values_of(metrics, "errors") * scale[:, None]
 
 
 def _differences(results: Results, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

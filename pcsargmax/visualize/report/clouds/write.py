@@ -44,13 +44,14 @@ def write_report(
         >>> write_report(measure_run(run), "report.html", shapes=2).name
         'report.html'
     """
+    unit = report.predictions[0].unit_text if report.predictions else "file units"
     layout = Layout(
         parts=discovery if report.is_discovery else detector,
         about=_about,
         method=_method,
         data=partial(page_data, truth_name="annotations" if report.is_discovery else "truth"),
         viewer=CLOUDS,
-        note="Errors beside the pictures are in the units of the files.",
+        note=f"Errors beside the pictures are in {unit}.",
         common="Differences, pictures and the table of shapes are of those; other figures and curves are of each run's "
         "own.",
         titles=TITLES,

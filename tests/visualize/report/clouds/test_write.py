@@ -333,3 +333,44 @@ def item_of(prediction):
         keypoint_visible=torch.ones(1, 20, dtype=torch.bool),
         model_id=prediction.name,
     )
+
+
+@pytest.mark.parametrize("unit", ["raw", "diagonal"])
+def test_errors_are_told_in_the_unit_of_the_files(make_report, tmp_path, unit):
+    report = make_report(off=0.01, unit=unit, length_unit="mm")
+    text = own_text(write_report(report, tmp_path / "r.html"))
+    errors = np.array([one.error for one in report.predictions])
+    mean = told(np.nanmean(errors), "length")
+    assert re.search(rf"mean error \(mm\)</div>.*?{re.escape(mean)}", text)
+    assert re.search('<p class="caption"[^>]*>Errors in mm, the unit of the landmark files<', text)
+    assert ("bounding-box diagonals" in text) == (unit == "diagonal")
+    assert "raw units" not in text
+    assert "Errors beside the pictures are in mm." in text
+    header, *rows = cells(text, "per-keypoint")
+    place = header.index("mean error (mm)")
+    for row, values in zip(rows[:3], errors.T, strict=False):
+        assert row[place] == told(values.mean(), "length")
+    assert rows[3][place] == "–"
+    header, *rows = cells(text, "per-shape")
+    by_name = {row[0]: row[header.index("mean error (mm)")] for row in rows}
+    assert by_name == {
+        one.name: told(value, "length")
+        for one, value in zip(report.predictions, np.nanmean(errors, axis=1), strict=True)
+    }
+
+
+def test_the_radius_is_told_in_the_unit_of_the_files(make_report, tmp_path):
+    report = make_report(unit="diagonal", length_unit="mm")
+    radius = {"symmetry": "none", "nominal": 0.9, "coverage": 0.875, "mean": 0.05, "form": "scaled"}
+    lengths = report.metrics["lengths"] | {"radius": 2.5}
+    metrics = report.metrics | {"radius": radius, "lengths": lengths}
+    text = own_text(write_report(dataclasses.replace(report, metrics=metrics), tmp_path / "r.html"))
+    row = re.search(r"mean radius \(mm\).*?</tr>", text, re.S)[0]
+    assert "2.5" in row
+
+
+def test_without_a_unit_errors_beside_pictures_are_in_file_units(make_report, make_discovery, tmp_path):
+    for report in (make_report(), make_discovery()):
+        text = own_text(write_report(report, tmp_path / "r.html"))
+        assert "Errors beside the pictures are in file units." in text
+        assert "(mm)" not in text
