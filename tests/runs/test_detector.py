@@ -13,6 +13,7 @@ from pcsargmax.io.clouds import Cloud, write_cloud
 from pcsargmax.metrics import PCK, CloudGraph, KeypointIoU
 from pcsargmax.metrics.geodesic import nearest_index
 from pcsargmax.models.second_look import DensePoints
+from pcsargmax.predictions.calibration import Calibration
 from pcsargmax.runs.clouds import cloud_copies
 from pcsargmax.runs.evaluation.estimates import ESTIMATES
 from pcsargmax.runs.load import load_run
@@ -386,9 +387,22 @@ def test_the_last_stage_is_the_prediction(twice, scans):
     np.testing.assert_array_equal(found.position, found.stage_positions[-1])
     np.testing.assert_allclose(found.covariance, stages[-1].covariance[0] * scale.square(), rtol=1e-5)
     np.testing.assert_allclose(found.stage_positions[0], to_raw(maps.mean[0], center, scale))
-    np.testing.assert_allclose(found.confidence, maps.mass_within(0.02, stages[-1].mean)[0])
     apart = np.linalg.norm(np.diff(found.stage_positions, axis=0), axis=-1)
     assert (apart.max(axis=1) > 1e-3).all()
+
+
+def test_confidence_and_radius_are_of_the_last_stage(twice, scans):
+    identity = {"knots": (0.0, 1.0), "probabilities": (0.0, 1.0)}
+    fitted = Calibration("threshold_mass", 0.1, **identity, form="scaled", coverage=0.9, quantile=1.5, num_keypoints=9)
+    found = replace(twice, calibration=fitted).predict(scans[0])
+    stages, maps, prepared = twice.stages(scans[0])
+    mass = [maps.mass_within(0.1, stage.mean)[0].numpy() for stage in stages]
+    np.testing.assert_allclose(found.confidence, mass[-1], rtol=1e-5)
+    assert not np.allclose(mass[-1], mass[0], rtol=1e-2)
+    np.testing.assert_allclose(found.radius, 1.5 * stages[-1].spread[0] * prepared.frame_scale.item(), rtol=1e-5)
+    assert not np.allclose(stages[-1].spread, stages[0].spread, rtol=1e-2)
+    plain = twice.predict(scans[0])  # not calibrated: what the maps say of an error of at most 0.02
+    np.testing.assert_allclose(plain.confidence, maps.mass_within(0.02, stages[-1].mean)[0])
 
 
 def test_the_stages_are_those_of_the_view(twice, scans):
@@ -419,7 +433,9 @@ def test_one_copy_is_the_cloud_itself(twice, run, scans, items):
 
 
 def test_copies_are_one_mixture_in_the_frame_of_the_cloud(twice, run, scans, items):
-    for one, item in ((twice, scans[0]), (run, items[0])):
+    generator = torch.Generator().manual_seed(0)
+    lump = Data(pos=torch.randn(60, 3, generator=generator), dense_pos=torch.randn(300, 3, generator=generator))
+    for one, item in ((twice, lump), (twice, scans[0]), (run, items[0])):
         found = one.predict(item, copies=3)
         assert one.predict(item, copies=3).position.tolist() == found.position.tolist()
         backbone = one.detector.backbone
