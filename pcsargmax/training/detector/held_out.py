@@ -16,7 +16,7 @@ from pcsargmax.models.template import Template
 from pcsargmax.predictions.calibration import Calibration
 from pcsargmax.predictions.calibration_samples import CalibrationSamples
 from pcsargmax.runs.prepare import basis_sigma
-from pcsargmax.runs.stages import PriorUse, Stage, View, look_stage, map_stage, view_of
+from pcsargmax.runs.stages import PriorUse, Stage, View, look_stage, map_stage, measure_of, view_of
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training.clouds import PreparedClouds
 
@@ -168,7 +168,8 @@ def _mean_error(stage: Stage, truth: Tensor, visible: Tensor) -> Tensor:
 
 def _calibrated(held: Sequence[HeldOut], last: Stage) -> Calibration:
     """Fit confidence and radius to the last stage."""
-    samples = CalibrationSamples(sync_on_compute=False)  # other processes of the training do not come here
+    # Other processes of the training do not come here.
+    samples = CalibrationSamples(measure_of(held[0].detector), sync_on_compute=False)
     for row, one in enumerate(held):
         samples.update(one.view.maps, one.truth, one.visible, mean=last.mean[row][None].to(one.truth))
     return samples.fit()
