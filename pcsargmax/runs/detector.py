@@ -91,6 +91,8 @@ class Run(BaseRun[Data, Prediction]):
         prior_use, names = None if kept is None else PriorUse.from_dict(kept), metadata["keypoint_names"]
         if prior_use is not None and len(prior_use.prior.mean) != len(names):
             raise ValueError(f"a shape prior of {len(prior_use.prior.mean)} keypoints, expected {len(names)}")
+        if deviation is not None and len(deviation) != len(names):
+            raise ValueError(f"template_deviation: expected {len(names)} numbers, one per keypoint, got {deviation}")
         return {
             "unit": metadata["unit"],
             "source": metadata["source"],

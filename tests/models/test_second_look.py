@@ -106,6 +106,16 @@ def test_keypoints_are_told_apart(look):
     assert (found.logits[0, 0] - found.logits[0, 1]).abs().max() > 1e-4
 
 
+def test_some_keypoints_are_looked_at_as_all_are(look):
+    features, points = random_points(2, 50)
+    center = torch.rand(2, K, 3, generator=seeded(1)) / 2
+    whole, which = look(center, points, features), torch.tensor([2, 0])
+    part = look(center[:, which], points, features, which)
+    torch.testing.assert_close(keypoints(part), keypoints(whole)[:, which], atol=1e-6, rtol=0)
+    assert part.logits.shape == (2, 2, 12)
+    assert not torch.allclose(keypoints(look(center[:, which], points, features, which.flip(0))), keypoints(part))
+
+
 def test_gradients_reach_weights_and_features_but_no_center(look):
     features, points = random_points(2, 50)
     features.requires_grad_()

@@ -173,6 +173,17 @@ def test_a_shape_prior_of_other_keypoints_is_named(look_run, tmp_path, change, m
     assert str(tmp_path / "bad.ckpt") in str(caught.value)
 
 
+def test_a_deviation_of_other_keypoints_is_named(look_run, tmp_path):
+    content = torch.load(look_run / "checkpoints" / "last.ckpt", weights_only=True)
+    content["pcsargmax"]["template_deviation"] = [0.25, 0.5, 1.0]
+    torch.save(content, tmp_path / "good.ckpt")
+    assert load_run(tmp_path / "good.ckpt").template_deviation.tolist() == [0.25, 0.5, 1.0]
+    content["pcsargmax"]["template_deviation"] = [0.1]
+    torch.save(content, tmp_path / "bad.ckpt")
+    with pytest.raises(ValueError, match="template_deviation: expected 3 numbers, one per keypoint"):
+        load_run(tmp_path / "bad.ckpt")
+
+
 def test_a_checkpoint_of_another_lightning_module_is_named(tmp_path):
     import lightning
 

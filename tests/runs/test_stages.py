@@ -21,6 +21,7 @@ from pcsargmax.runs.stages import (
     locate,
     look_stage,
     map_stage,
+    measure_of,
     prior_stage,
     template_stage,
     view_of,
@@ -224,10 +225,14 @@ def test_without_a_prior_there_is_none(detector, view):
         assert [one.name for one in locate(detector, [view()])] == ["map", "look"]
 
 
-def test_the_spread_is_the_root_of_the_trace():
-    stage = Stage("map", torch.zeros(1, 1, 3), torch.diag(torch.tensor([1.0, 4.0, 4.0]))[None, None])
-    assert stage.spread.tolist() == [[3.0]]
-    assert stage.to("meta").covariance.device.type == "meta"
+def test_a_stage_goes_to_a_device():
+    moved = Stage("map", torch.zeros(1, 1, 3), torch.zeros(1, 1, 3, 3)).to("meta")
+    assert (moved.name, moved.mean.device.type, moved.covariance.device.type) == ("map", "meta", "meta")
+
+
+def test_confidence_after_a_second_look_is_by_the_spread_of_the_first():
+    assert measure_of(built(0)) == "threshold_mass"
+    assert measure_of(built(10)) == "spread"
 
 
 def test_the_use_of_a_prior_comes_back_from_json(use):

@@ -305,6 +305,18 @@ def test_confidence_is_calibrated_on_the_nearest_labelling(make, monkeypatch):
     assert torch.equal(target, choose_labeling(clouds.keypoint_labelings, best))
 
 
+def test_other_samples_of_a_cloud_have_its_labellings(swapped_settings, tmp_path, monkeypatch):
+    seen, step = [], DetectorModule.training_step
+
+    def recorded(self, batch, number):
+        seen.append(batch.clouds.keypoint_labelings.shape[1])
+        return step(self, batch, number)
+
+    monkeypatch.setattr(DetectorModule, "training_step", recorded)
+    train(swapped_settings(epochs=2, samples=2, val_split="none"), tmp_path / "run")
+    assert max(seen[: len(seen) // 2]) == max(seen[len(seen) // 2 :]) > 1
+
+
 def test_more_angles_are_tried_where_a_checkpoint_is_chosen(swapped_settings, tmp_path, monkeypatch):
     tried = {}
 

@@ -5,10 +5,12 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.transforms import Compose
 
+from pcsargmax.runs.clouds import cloud_copies
 from pcsargmax.runs.prepare import prepare
 from pcsargmax.training.clouds import PreparedClouds, collate
 from pcsargmax.training.detector.data import augmentation
 from pcsargmax.transforms.augment import PointDropout
+from pcsargmax.transforms.frames import to_raw
 
 
 def same(a: Data, b: Data) -> bool:
@@ -75,6 +77,30 @@ def test_every_epoch_takes_other_dense_points(dense_clouds, backbone):
     for changed in (first[4, 1][0], other[3, 1][0]):
         assert not torch.equal(changed.dense_pos, item.dense_pos)
     assert len(whole.dense_pos) == 101
+
+
+def test_every_epoch_takes_the_next_sample(cloud, backbone):
+    raw = [cloud(60 + seed, seed) for seed in range(2)]
+    for number, item in enumerate(raw):
+        item.dense_pos = cloud(200, number + 50).pos
+    prepared = [prepare(item, backbone) for item in raw]
+    clouds, told = PreparedClouds(prepared, backbone, Compose([]), dense_points=40), []
+    clouds.add_samples(raw, 2, lambda *progress: told.append(progress))
+    assert told == [("sampling training clouds again", 1, 2), ("sampling training clouds again", 2, 2)]
+    first, second, third, again = (clouds[epoch, 1][0] for epoch in range(4))
+    assert torch.equal(first.pos, prepared[1][0].pos)
+    assert torch.equal(again.pos, first.pos)
+    for item, copy_of in zip((second, third), cloud_copies(raw[1], 2), strict=True):
+        direct, _ = prepare(copy_of, backbone)
+        assert torch.equal(item.pos, direct.pos)
+        assert torch.equal(item.keypoint_pos, direct.keypoint_pos)
+        assert item.dense_pos.shape == (40, 3)
+        assert torch.equal(item.dense_site, torch.cdist(item.dense_pos, item.pos).argmin(dim=1))
+        assert not torch.equal(item.pos, first.pos)
+        back = [to_raw(each.keypoint_pos, each.frame_center, each.frame_scale)[:, [0, 2]] for each in (item, first)]
+        torch.testing.assert_close(*back, rtol=0, atol=1e-3)
+    assert torch.equal(clouds[1, 1][1].groups[0][0], prepare(next(cloud_copies(raw[1], 1)), backbone)[1].groups[0][0])
+    assert torch.equal(clouds[1][0].pos, first.pos)  # as it is, without an epoch
 
 
 def test_without_augmentation_the_first_dense_points_are_taken(dense_clouds, backbone):

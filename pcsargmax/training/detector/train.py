@@ -86,11 +86,14 @@ def _prepare(settings: TrainSettings, progress: Progress) -> Task:
     with seeded_weights(settings.seed):
         detector = build_detector(settings, raw.num_keypoints, template)
 
+    def labelled(dataset: Any, item: Data, num_angles: int) -> Data:
+        if settings.symmetry == "none":
+            return item
+        return with_labelings(item, dataset.semantic_ids, settings.symmetry, num_angles=num_angles)
+
     def prepared(dataset: Any, what: str, split: str, num_angles: int) -> list[PreparedCloud]:
         def prepare_one(item: Data) -> PreparedCloud:
-            if settings.symmetry != "none":
-                item = with_labelings(item, dataset.semantic_ids, settings.symmetry, num_angles=num_angles)
-            return prepare(item, detector.backbone)
+            return prepare(labelled(dataset, item, num_angles), detector.backbone)
 
         items = prepare_all(dataset, what, progress, prepare_one)
         if not any(item.keypoint_visible.any() for item, _ in items):
@@ -106,7 +109,7 @@ def _prepare(settings: TrainSettings, progress: Progress) -> Task:
     augment = augmentation(settings, [item for item, _ in items])
     training = PreparedClouds(items, detector.backbone, augment, settings.seed, settings.dense_points)
     if settings.samples > 1:
-        training.add_samples([raw[i] for i in range(len(raw))], settings.samples - 1, progress)
+        training.add_samples([labelled(raw, raw[i], 36) for i in range(len(raw))], settings.samples - 1, progress)
     validation = None
     if held_out is not None:
         clouds = prepared(held_out, "preparing validation clouds", settings.val_split, 360)

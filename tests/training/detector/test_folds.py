@@ -87,6 +87,15 @@ def test_folds_are_trainings_of_their_own(trained, items, look_settings, tmp_pat
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0] if "head.2.bias" not in name)
 
 
+def test_other_samples_go_with_their_shapes(trained, items, look_settings, tmp_path):
+    training = training_of(items)
+    training.resampled = [[item, item] for item in items]
+    see_by_folds(look_settings(folds=2, val_split="none"), training, "diagonal", tmp_path, lambda *_: None)
+    for _, names, own, _ in trained:
+        assert [item.model_id for item, _ in own.items] == names
+        assert [[item.model_id for item, _ in samples] for samples in own.resampled] == [[name] * 2 for name in names]
+
+
 def test_the_order_of_folds_follows_the_seed(trained, items, look_settings, tmp_path):
     parts = []
     for seed in (0, 0, 1):
@@ -161,10 +170,19 @@ def test_where_folds_are_trained(monkeypatch, look_settings, tmp_path, device, c
 
 
 def test_a_training_with_folds_is_the_same_in_this_process_and_in_another(box_settings, tmp_path, monkeypatch):
-    """As after several processes have trained together, so that one other process trains both folds."""
-    settings = box_settings(
-        folds=2, epochs=1, looks=2, look_points=8, shape_prior="auto", train_split="trainval", val_split="none"
-    )
+    """As after several processes have trained together; the second fold is trained here all the same, to be quick."""
+    looks = {"looks": 2, "look_points": 8, "samples": 2}
+    settings = box_settings(folds=2, epochs=2, **looks, shape_prior="auto", train_split="trainval", val_split="none")
+    elsewhere = []
+
+    def in_process(place, number, running, real=folds._in_process):
+        if number == 0:
+            elsewhere.append(number)
+            return real(place, number, running)
+        _, items, resampled, parts, _ = torch.load(place / "task.pt", weights_only=False)
+        return folds._train_fold(settings, items, resampled, parts[number], place / str(number))
+
+    monkeypatch.setattr(folds, "_in_process", in_process)
     monkeypatch.setattr(folds.os, "cpu_count", lambda: 1)
     runs, told = [], []
     for others in (False, True):
@@ -177,6 +195,7 @@ def test_a_training_with_folds_is_the_same_in_this_process_and_in_another(box_se
         ("training folds", 1, 2),
         ("training folds", 2, 2),
     ]
+    assert elsewhere == [0]
     here, there = runs
     assert here.calibration == there.calibration
     assert here.calibration.num_keypoints == sum(

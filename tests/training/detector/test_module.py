@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -212,10 +213,10 @@ def test_the_second_look_is_trained_around_the_truth_and_the_estimate(make_look,
     centers = []
     look_again = module.detector.look_again
 
-    def recorded(scores, center, dense):
-        centers.append(center)
+    def recorded(scores, center, dense, which):
+        centers.append(center[:, which.argsort()])
         assert dense is batch.dense
-        return look_again(scores, center, dense)
+        return look_again(scores, center, dense, which)
 
     monkeypatch.setattr(module.detector, "look_again", recorded)
     batch.clouds.keypoint_visible[0, 1] = False
@@ -237,14 +238,58 @@ def test_centers_have_the_noise_of_the_settings(make_look, monkeypatch):
     for noise in (0.0, 0.008):
         module, batch, _ = make_look(objective="soft", look_noise=noise)
         look_again = module.detector.look_again
-        monkeypatch.setattr(
-            module.detector, "look_again", lambda s, c, d, look=look_again: (centers.append(c), look(s, c, d))[1]
-        )
+
+        def recorded(scores, center, dense, which, look=look_again):
+            centers.append(center)  # of the same keypoints in both trainings, as they have the same seed
+            return look(scores, center, dense, which)
+
+        monkeypatch.setattr(module.detector, "look_again", recorded)
         for step in range(8):
             module._trainer.global_step = step
             module.training_step(batch, 0)
     noise = torch.stack(centers[8:]) - torch.stack(centers[:8])
     assert noise.std().item() == pytest.approx(0.008, rel=0.15)
+
+
+def test_a_step_looks_again_at_some_keypoints_only(make_look, monkeypatch):
+    monkeypatch.setattr("pcsargmax.training.detector.module._LOOKED_AT", 2)
+    module, batch, logged = make_look(objective="soft", look_noise=0.0)
+    looked, look_again = [], module.detector.look_again
+
+    def recorded(scores, center, dense, which):
+        looked.append(which)
+        look = look_again(scores, center, dense, which)
+        logits, sites, mask = look.maps()
+        error = (soft_argmax(logits, sites, mask=mask).reshape(4, 2, 3) - batch.clouds.keypoint_pos[:, which]).abs()
+        expected.append(error.sum(dim=-1).mean())
+        return look
+
+    expected: list[torch.Tensor] = []
+    monkeypatch.setattr(module.detector, "look_again", recorded)
+    for step in range(12):
+        module._trainer.global_step = step
+        module.training_step(batch, 0)
+        torch.testing.assert_close(logged["train/look"], expected[-1])
+    assert {len(which.unique()) for which in looked} == {2}
+    assert torch.cat(looked).unique().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "steps", "hopeless", "warned"),
+    [(3, 100, 1e-3, True), (3, 99, 1e-3, False), (2, 100, 1e-3, False), (3, 100, 9.0, False), (3, 100, None, False)],
+)
+def test_a_training_that_learns_nothing_says_so_once(make, monkeypatch, epoch, steps, hopeless, warned):
+    module, batch, logged = make(epochs=9)
+    module.hopeless_error = hopeless
+    module.training_step(batch, 0)
+    monkeypatch.setattr(DetectorModule, "current_epoch", epoch)
+    module._trainer.global_step = steps
+    with pytest.warns(UserWarning, match="this is not learning: after 4 of 9 epochs") if warned else nullcontext():
+        module.on_train_epoch_end()
+    scores = module(batch)
+    estimate = soft_argmax(scores.logits, scores.sites, mask=scores.mask)
+    error = (estimate - batch.clouds.keypoint_pos).norm(dim=-1)[batch.clouds.keypoint_visible].mean()
+    torch.testing.assert_close(logged["train/mean_error"], error)
 
 
 def test_absent_keypoints_have_no_part_in_the_second_loss(make_look):
@@ -266,14 +311,16 @@ def test_validation_is_of_the_second_look(make_look):
     module.eval()
     with torch.no_grad():
         module.validation_step(batch, 0)
-        first, last = locate(module.detector, [view_of(module(batch), batch.clouds.sigma, batch.dense)])
+        view = view_of(module(batch), batch.clouds.sigma, batch.dense)
+        first, last = locate(module.detector, [view])
     samples = module.val_samples.compute()
     module.on_validation_epoch_end()
     error = (last.mean - batch.clouds.keypoint_pos).norm(dim=-1)
     torch.testing.assert_close(logged["val/mean_error"], error.mean())
     assert (error - (first.mean - batch.clouds.keypoint_pos).norm(dim=-1)).abs().min() > 1e-6
-    for column, values in ((1, last.spread), (2, error)):
+    for column, values in ((0, -view.maps.spread), (1, view.maps.spread), (2, error)):
         torch.testing.assert_close(samples[:, column].sort().values, values.flatten().sort().values)
+    assert module.calibration.measure == "spread"
 
 
 def test_what_was_fitted_by_folds_is_not_taken_up_again(make_look):

@@ -92,14 +92,14 @@ def test_up_to_symmetry_there_is_no_prior_and_nothing_is_held_out(box_settings):
     assert (found.settings.train_split, found.settings.val_split, found.settings.folds) == ("train", "val", 0)
     assert found.reasons[0] == "no shape prior: training is up to symmetry"
     settings = box_settings(symmetry="reflection", epochs=3)
-    fixed = recommend(settings, ["symmetry", "shape_prior", "epochs", "look_points", "rotate", "template_start"])
+    fixed = recommend(settings, ["symmetry", "shape_prior", "epochs", "samples", "look_points", "template_start"])
     assert fixed.reasons == []
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
 def test_epochs_make_up_for_few_shapes(enough, box_settings, batch_size):
     found = recommend(box_settings(batch_size=batch_size))
-    assert found.settings.epochs == math.ceil(module.STEPS / math.ceil(7 / batch_size))
+    assert found.settings.epochs == min(module.MOST_EPOCHS, math.ceil(module.STEPS / math.ceil(7 / batch_size)))
     assert said(found, f"{found.settings.epochs} epochs: 7 shapes are {math.ceil(7 / batch_size)} steps an epoch")
 
 
@@ -130,6 +130,13 @@ def test_maps_start_at_the_template_where_shapes_share_an_orientation(enough, bo
 def test_maps_do_not_start_at_the_template_of_shapes_that_lie_anyhow(enough, box_settings, monkeypatch):
     monkeypatch.setattr(module, "explained_by_template", lambda items: module.MIN_EXPLAINED - 0.01)
     assert not recommend(box_settings()).settings.template_start
+
+
+def test_what_a_mirror_exchanges_is_said(enough, box_settings):
+    found = recommend(box_settings(mirror="x"))
+    assert found.settings.mirror == "x"
+    assert found.reasons[-1] == "reflected copies exchange 0 and 1, 2 and 4 (mirror)"
+    assert not said(recommend(box_settings()), "reflected copies")
 
 
 def item(keypoints, visible=None, size: float = 1.0) -> Data:
