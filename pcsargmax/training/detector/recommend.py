@@ -23,7 +23,7 @@ STEPS, MOST_EPOCHS = 1000, 400
 #: With fewer validation shapes than this nothing is chosen by them: folds are held out instead.
 MIN_VALIDATION = 20
 #: Into how many folds the shapes are divided then.
-FOLDS = 3
+FOLDS = 2
 #: Shapes share an orientation where the template explains this share of the variance of keypoints in their boxes.
 MIN_EXPLAINED = 0.5
 #: With a wider random rotation the template says nothing of where to start.
