@@ -13,7 +13,7 @@ from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.models.shape_noise import FittedNoise, fit_noise
 from pcsargmax.models.shape_prior import ShapePrior
 from pcsargmax.models.template import Template
-from pcsargmax.predictions.calibration import Calibration
+from pcsargmax.predictions.calibration import Calibration, RadiusForm
 from pcsargmax.predictions.calibration_samples import CalibrationSamples
 from pcsargmax.runs.prepare import basis_sigma
 from pcsargmax.runs.stages import PriorUse, Stage, View, look_stage, map_stage, measure_of, view_of
@@ -140,11 +140,10 @@ def fit_held_out(held: Sequence[HeldOut], others: tuple[Tensor, Tensor], *, use_
 
     error, template_error = mean_error(last.mean), mean_error(template)
     if error < template_error:
-        return Fitted(use, _calibrated(held, last), error, template_error, None)
+        return Fitted(use, _calibrated(held, last.mean, "scaled"), error, template_error, None)
     deviation = (template - truth).square().mean(dim=-1)[visible].mean().sqrt().expand(truth.shape[1])
-    covariance = torch.diag_embed(deviation.square()[:, None].expand(-1, 3)).expand(len(truth), -1, -1, -1)
-    calibration = _calibrated(held, Stage("template", template, covariance))
-    return Fitted(use, calibration, error, template_error, deviation)
+    # The maps say nothing of how far the template is off.
+    return Fitted(use, _calibrated(held, template, "plain"), error, template_error, deviation)
 
 
 def _held_out_stage(noise: FittedNoise) -> Stage:
@@ -166,10 +165,10 @@ def _mean_error(stage: Stage, truth: Tensor, visible: Tensor) -> Tensor:
     return (stage.mean - truth).norm(dim=-1)[visible].mean()
 
 
-def _calibrated(held: Sequence[HeldOut], last: Stage) -> Calibration:
-    """Fit confidence and radius to the last stage."""
+def _calibrated(held: Sequence[HeldOut], mean: Tensor, form: RadiusForm) -> Calibration:
+    """Fit confidence and radius to positions (M, K, 3)."""
     # Other processes of the training do not come here.
     samples = CalibrationSamples(measure_of(held[0].detector), sync_on_compute=False)
     for row, one in enumerate(held):
-        samples.update(one.view.maps, one.truth, one.visible, mean=last.mean[row][None].to(one.truth))
-    return samples.fit()
+        samples.update(one.view.maps, one.truth, one.visible, mean=mean[row][None].to(one.truth))
+    return samples.fit(form)
