@@ -61,7 +61,7 @@ def _recommended(settings: TrainSettings, given: Collection[str], as_json: bool)
         chosen = recommend(settings, given, bars.update)
     if not as_json:
         for reason in chosen.reasons:
-            console.print(f"- {reason}", highlight=False, markup=False)
+            console.print(f"- {reason}", highlight=False, markup=False, soft_wrap=True)
     return chosen.settings
 
 

@@ -59,7 +59,7 @@ def test_a_folder_is_annotated_and_trains(cli, hands, scans):
 def test_the_command_that_it_names_trains(cli, hands, scans, tmp_path):
     hands(fill)
     cli("annotate", scans, "--names", "tip,left")
-    quick = ["--epochs", "1", "--backbone", "light", "--num-samples", "1", "--num-points", "64"]
+    quick = ["--recipe", "paper", "--epochs", "1", "--backbone", "light", "--num-samples", "1", "--num-points", "64"]
     where = ["--run", tmp_path / "run", "--shares", "1,0,0", "--val-split", "none", "--device", "cpu"]
     result = cli("train", scans, *quick, *where)
     assert result.exit_code == 0, result.output

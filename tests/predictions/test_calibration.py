@@ -299,10 +299,10 @@ def test_the_confidence_of_other_positions_is_the_mass_about_them(maps):
 
 def test_samples_may_be_of_what_was_made_of_the_maps(maps):
     target, visible = torch.rand(2, 2, 3, generator=seeded(2)), torch.tensor([[True, False], [True, True]])
-    mean, spread = torch.rand(2, 2, 3, generator=seeded(3)), torch.rand(2, 2, generator=seeded(4))
+    mean = torch.rand(2, 2, 3, generator=seeded(3))
     collected = CalibrationSamples()
-    collected.update(maps, target, visible, mean=mean, spread=spread)
-    rows = torch.stack([confidence_measure(maps, center=mean), spread, (mean - target).norm(dim=-1)], dim=-1)
+    collected.update(maps, target, visible, mean=mean)
+    rows = torch.stack([confidence_measure(maps, center=mean), maps.spread, (mean - target).norm(dim=-1)], dim=-1)
     assert torch.equal(collected.compute(), rows[visible].unique(dim=0))
 
 
