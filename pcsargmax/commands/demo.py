@@ -57,6 +57,7 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
             "epochs": epochs,
             "lr": 6e-3,
             "mirror": "x",
+            "shape_prior": "none",
         },
         seed=seed,
         device=setting_fields(TrainSettings)["device"].parse(device, "--device"),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pcsargmax.models.keypoint_detector import KeypointDetector
-from pcsargmax.models.shape_noise import FittedNoise, fit_noise
+from pcsargmax.models.shape_noise import FittedNoise, fit_noise, fold_priors
 from pcsargmax.models.shape_prior import ShapePrior
 from pcsargmax.models.template import Template
 from pcsargmax.predictions.calibration import Calibration, RadiusForm
@@ -105,14 +105,15 @@ def fit_held_out(held: Sequence[HeldOut], others: tuple[Tensor, Tensor], *, use_
     """
     truth, visible = torch.cat([one.truth for one in held]), torch.cat([one.visible for one in held])
 
-    def fitted(stage: Stage) -> FittedNoise | None:
-        if not use_prior:
-            return None
+    priors = None
+    if use_prior:
         try:
-            return fit_noise(stage.mean, stage.covariance, truth, visible, others=others)
+            priors = fold_priors(truth, visible, others=others)
         except ValueError as error:  # the training is not to be lost for it
             warnings.warn(f"the shape prior is not used: {error}", stacklevel=2)
-            return None
+
+    def fitted(stage: Stage) -> FittedNoise | None:
+        return None if priors is None else fit_noise(stage.mean, stage.covariance, truth, visible, priors=priors)
 
     maps = _joined(held, lambda one, _: map_stage([one.view]))
     noise = fitted(maps)
