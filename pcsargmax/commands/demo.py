@@ -58,6 +58,7 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
             "lr": 6e-3,
             "mirror": "x",
             "shape_prior": "none",
+            "samples": 1,
         },
         seed=seed,
         device=setting_fields(TrainSettings)["device"].parse(device, "--device"),
