@@ -109,8 +109,8 @@ def fit_held_out(held: Sequence[HeldOut], others: tuple[Tensor, Tensor], *, use_
     if use_prior:
         try:
             priors = fold_priors(truth, visible, others=others)
-        except ValueError as error:  # the training is not to be lost for it
-            warnings.warn(f"the shape prior is not used: {error}", stacklevel=2)
+        except ValueError as reason:  # the training is not to be lost for it
+            warnings.warn(f"the shape prior is not used: {reason}", stacklevel=2)
 
     def fitted(stage: Stage) -> FittedNoise | None:
         return None if priors is None else fit_noise(stage.mean, stage.covariance, truth, visible, priors=priors)
