@@ -21,7 +21,7 @@ from pcsargmax.runs.base import BaseRun
 from pcsargmax.runs.checkpoint import Checkpoint
 from pcsargmax.runs.clouds import cloud_copies, cloud_prediction, draw_samples, predict_cloud_file
 from pcsargmax.runs.evaluation.plain import diagonal
-from pcsargmax.runs.prepare import basis_sigma, dense_points, prepare
+from pcsargmax.runs.prepare import basis_sigma, dense_points, prepare, thin_dense
 from pcsargmax.runs.sources import open_dataset
 from pcsargmax.runs.stages import PriorUse, Stage, View, locate, template_stage, view_of
 from pcsargmax.settings.detector import TrainSettings
@@ -119,6 +119,8 @@ class Run(BaseRun[Data, Prediction]):
 
     def _view(self, item: Data, normalize: Callable[[Data], Data] | None = None) -> tuple[View, Data]:
         """What the detector sees of a cloud, on its device, and the prepared cloud."""
+        # Thinned first: finding the site of a dense point takes time.
+        item = thin_dense(item, self.settings.dense_points)
         prepared, neighborhoods = prepare(item, self.detector.backbone, normalize)
         device = self.device
         scores = self.detector(prepared.pos.to(device), None, None, neighborhoods.to(device))

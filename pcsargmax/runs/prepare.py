@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 
 import torch
 from scipy.spatial import cKDTree
@@ -43,11 +44,26 @@ def find_dense_sites(item: Data) -> None:
         item.dense_site = torch.from_numpy(nearest)
 
 
+def thin_dense(item: Data, most: int, generator: torch.Generator | None = None) -> Data:
+    """Return a copy of an item with `most` of its dense points, the first or random ones; itself if it has no more."""
+    if "dense_pos" not in item or len(item.dense_pos) <= most:
+        return item
+    rows: Tensor | slice = slice(most)
+    if generator is not None:
+        rows = torch.randperm(len(item.dense_pos), generator=generator)[:most]
+    item = copy(item)
+    for key in ("dense_pos", "dense_site"):
+        if key in item:
+            item[key] = item[key][rows]
+    return item
+
+
 def dense_points(item: Data, most: int) -> DensePoints | None:
     """Return the first dense points, at most so many, of one prepared cloud as a batch; None where it has none."""
     if "dense_pos" not in item:
         return None
-    return DensePoints(item.dense_pos[:most].float()[None], item.dense_site[:most][None])
+    item = thin_dense(item, most)
+    return DensePoints(item.dense_pos.float()[None], item.dense_site[None])
 
 
 def reorder(item: Data, order: Tensor) -> Data:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -17,7 +16,7 @@ from pcsargmax.models.second_look import DensePoints
 from pcsargmax.ops.neighbors import mean_neighbor_distance
 from pcsargmax.ops.seeds import mix_seed
 from pcsargmax.runs.clouds import cloud_copies
-from pcsargmax.runs.prepare import find_dense_sites, prepare
+from pcsargmax.runs.prepare import find_dense_sites, prepare, thin_dense
 from pcsargmax.runs.symmetry import carry_labelings, pad_labelings
 from pcsargmax.training.loop import Progress
 
@@ -68,13 +67,13 @@ class PreparedClouds(Dataset[PreparedCloud]):
         """Return (cloud, neighbourhoods)."""
         if isinstance(index, int):
             item, neighborhoods = self.items[index]
-            return self._thinned(item, None), neighborhoods
+            return thin_dense(item, self.dense_points), neighborhoods
         epoch, number = index
         item, neighborhoods = self._sample(epoch, number)
         if self.augment is None:
-            return self._thinned(item, None), neighborhoods
+            return thin_dense(item, self.dense_points), neighborhoods
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, number))
-        item = self._thinned(item, generator)
+        item = thin_dense(item, self.dense_points, generator)
         for step in self.augment.transforms:
             step.generator = generator
         augmented = carry_labelings(self.augment, item)
@@ -93,25 +92,15 @@ class PreparedClouds(Dataset[PreparedCloud]):
             progress: called with (what, done, total).
         """
         for number, item in enumerate(raw, 1):
-            samples = [prepare(copy, self.backbone) for copy in cloud_copies(item, count)]
-            self.resampled.append([(self._thinned(each, None), found) for each, found in samples])
+            # Thinned first: finding the site of a dense point takes time.
+            copies = (thin_dense(copy, self.dense_points) for copy in cloud_copies(item, count))
+            self.resampled.append([prepare(copy, self.backbone) for copy in copies])
             progress("sampling training clouds again", number, len(raw))
 
     def _sample(self, epoch: int, number: int) -> PreparedCloud:
         """The sample of a surface that is due in an epoch."""
         samples = [self.items[number], *(self.resampled[number] if self.resampled else [])]
         return samples[epoch % len(samples)]
-
-    def _thinned(self, item: Data, generator: torch.Generator | None) -> Data:
-        """The item with `dense_points` of its dense points."""
-        if "dense_pos" not in item or len(item.dense_pos) <= self.dense_points:
-            return item
-        count, item = len(item.dense_pos), copy(item)
-        rows = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-        item.dense_pos, item.dense_site = (
-            part[rows[: self.dense_points]] for part in (item.dense_pos, item.dense_site)
-        )
-        return item
 
     def collate(self, items: Sequence[PreparedCloud]) -> DetectorBatch:
         """Join items into a batch."""
