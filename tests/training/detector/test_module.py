@@ -18,23 +18,28 @@ from pcsargmax.training.detector.module import DetectorModule
 from pcsargmax.transforms.frames import to_raw
 
 
+def wired(settings, length_unit, *, num_keypoints, look_points=0):
+    """A module with a stand-in for its trainer, a batch of four training shapes, and what the module logs."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        detector = KeypointDetector(num_keypoints, "light", look_points=look_points)
+    module, logged = DetectorModule(detector, settings, length_unit, {"version": 1}), {}
+    items = [prepare(item, detector.backbone) for item in open_dataset(settings, "train")]
+    clouds = PreparedClouds(items, detector.backbone, dense_points=settings.dense_points)
+    module.log = lambda name, value, **_: logged.update({name: value})
+    module._trainer = SimpleNamespace(
+        estimated_stepping_batches=10, global_step=0, global_rank=0, world_size=1, strategy=None
+    )
+    return module, collate([clouds[i] for i in range(4)]), logged
+
+
 @pytest.fixture
 def make(box_settings):
     """A module on `box`, a batch of its four first training clouds, and what it logs; keywords are settings."""
 
     def build(length_unit: str = "raw", **changes):
         settings = box_settings(**changes)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            module = DetectorModule(KeypointDetector(5, "light"), settings, length_unit, {"version": 1})
-        backbone = module.detector.backbone
-        clouds = PreparedClouds([prepare(item, backbone) for item in open_dataset(settings, "train")], backbone)
-        logged = {}
-        module.log = lambda name, value, **_: logged.update({name: value})
-        module._trainer = SimpleNamespace(
-            estimated_stepping_batches=10, global_step=0, global_rank=0, world_size=1, strategy=None
-        )
-        return module, collate([clouds[i] for i in range(4)]), logged
+        return wired(settings, length_unit, num_keypoints=5)
 
     return build
 
@@ -180,17 +185,7 @@ def make_look(look_settings):
 
     def build(**changes):
         settings = look_settings(val_split="none", **changes)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            module = DetectorModule(KeypointDetector(3, "light", look_points=16), settings, "diagonal", {"version": 1})
-        backbone, logged = module.detector.backbone, {}
-        items = [prepare(item, backbone) for item in open_dataset(settings, "train")]
-        clouds = PreparedClouds(items, backbone, dense_points=settings.dense_points)
-        module.log = lambda name, value, **_: logged.update({name: value})
-        module._trainer = SimpleNamespace(
-            estimated_stepping_batches=10, global_step=0, global_rank=0, world_size=1, strategy=None
-        )
-        return module, collate([clouds[i] for i in range(4)]), logged
+        return wired(settings, "diagonal", num_keypoints=3, look_points=16)
 
     return build
 
