@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -104,35 +104,14 @@ def fit_held_out(held: Sequence[HeldOut], others: tuple[Tensor, Tensor], *, use_
         UserWarning: no shape prior can be fitted to the shapes; and as `ShapePrior.fit`.
     """
     truth, visible = torch.cat([one.truth for one in held]), torch.cat([one.visible for one in held])
-
-    priors = None
+    use, last = None, None
     if use_prior:
         try:
-            priors = fold_priors(truth, visible, others=others)
+            use, last = _with_prior(held, truth, visible, others)
         except ValueError as reason:  # the training is not to be lost for it
             warnings.warn(f"the shape prior is not used: {reason}", stacklevel=2)
-
-    def fitted(stage: Stage) -> FittedNoise | None:
-        return None if priors is None else fit_noise(stage.mean, stage.covariance, truth, visible, priors=priors)
-
-    maps = _joined(held, lambda one, _: map_stage([one.view]))
-    noise = fitted(maps)
-    starts = [(None, maps)] if noise is None else [(None, maps), (noise.noise, _held_out_stage(noise))]
-    tried: list[tuple[Tensor | None, Tensor | None, Stage]] = []
-    for map_noise, start in starts:
-        if held[0].detector.second_look is None:
-            tried.append((map_noise, None, start))
-            continue
-        look = _looked(held, start)
-        tried.append((map_noise, None, look))
-        noise = fitted(look)
-        if noise is not None:
-            tried.append((map_noise, noise.noise, _held_out_stage(noise)))
-    map_noise, look_noise, last = min(tried, key=lambda one: float(_mean_error(one[2], truth, visible)))
-    use = None
-    if map_noise is not None or look_noise is not None:
-        shapes = [torch.cat(parts) for parts in zip((truth, visible), others, strict=True)]
-        use = PriorUse(prior=ShapePrior.fit(*shapes), map_noise=map_noise, look_noise=look_noise)
+    if last is None:
+        last = _tried(held, truth, visible, None)[0][2]
     template = torch.stack([one.template for one in held])
     lengths = torch.tensor([one.length for one in held])[:, None]
 
@@ -145,6 +124,45 @@ def fit_held_out(held: Sequence[HeldOut], others: tuple[Tensor, Tensor], *, use_
     deviation = (template - truth).square().mean(dim=-1)[visible].mean().sqrt().expand(truth.shape[1])
     # The maps say nothing of how far the template is off.
     return Fitted(use, _calibrated(held, template, "plain"), error, template_error, deviation)
+
+
+#: The noise of maps and second look, None where no prior follows, and the stage that comes of it.
+_Trial: TypeAlias = tuple[Tensor | None, Tensor | None, Stage]
+
+
+def _with_prior(
+    held: Sequence[HeldOut], truth: Tensor, visible: Tensor, others: tuple[Tensor, Tensor]
+) -> tuple[PriorUse | None, Stage]:
+    """The use of the prior that errs least, None if that is none, and the last stage with it."""
+    tried = _tried(held, truth, visible, fold_priors(truth, visible, others=others))
+    map_noise, look_noise, last = min(tried, key=lambda one: float((one[2].mean - truth).norm(dim=-1)[visible].mean()))
+    if map_noise is None and look_noise is None:
+        return None, last
+    shapes = [torch.cat(parts) for parts in zip((truth, visible), others, strict=True)]
+    return PriorUse(prior=ShapePrior.fit(*shapes), map_noise=map_noise, look_noise=look_noise), last
+
+
+def _tried(
+    held: Sequence[HeldOut], truth: Tensor, visible: Tensor, priors: Sequence[ShapePrior] | None
+) -> list[_Trial]:
+    """Each use of the prior that is worth a try, that without any first."""
+
+    def fitted(stage: Stage) -> FittedNoise | None:
+        return None if priors is None else fit_noise(stage.mean, stage.covariance, truth, visible, priors=priors)
+
+    maps = _joined(held, lambda one, _: map_stage([one.view]))
+    noise = fitted(maps)
+    starts = [(None, maps)] if noise is None else [(None, maps), (noise.noise, _held_out_stage(noise))]
+    if held[0].detector.second_look is None:
+        return [(map_noise, None, start) for map_noise, start in starts]
+    tried: list[_Trial] = []
+    for map_noise, start in starts:
+        look = _looked(held, start)
+        tried.append((map_noise, None, look))
+        noise = fitted(look)
+        if noise is not None:
+            tried.append((map_noise, noise.noise, _held_out_stage(noise)))
+    return tried
 
 
 def _held_out_stage(noise: FittedNoise) -> Stage:
@@ -160,10 +178,6 @@ def _joined(held: Sequence[HeldOut], stage: Callable[[HeldOut, int], Stage]) -> 
     stages = [stage(one, row) for row, one in enumerate(held)]
     mean, covariance = torch.cat([one.mean for one in stages]), torch.cat([one.covariance for one in stages])
     return Stage(stages[0].name, mean, covariance)
-
-
-def _mean_error(stage: Stage, truth: Tensor, visible: Tensor) -> Tensor:
-    return (stage.mean - truth).norm(dim=-1)[visible].mean()
 
 
 def _calibrated(held: Sequence[HeldOut], mean: Tensor, form: RadiusForm) -> Calibration:
