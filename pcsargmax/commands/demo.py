@@ -50,7 +50,6 @@ def _demo(category: str, folder: Path, models: int, epochs: int, seed: int, devi
         root=str(data),
         **RECIPES["accurate"]
         | {
-            "backbone": "light",
             "template_start": True,
             "look_points": 48,
             "num_samples": 5,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform, Compose
 
@@ -24,9 +25,7 @@ def augmentation(settings: TrainSettings, items: Sequence[Data]) -> Compose:
     """The random transforms of the settings; `items` (unit frame) tell which keypoints a reflection exchanges."""
     steps: list[BaseTransform] = []
     if settings.mirror != "none":
-        keypoints = torch.cat([item.keypoint_pos for item in items])
-        visible = torch.cat([item.keypoint_visible for item in items])
-        steps.append(RandomMirror(settings.mirror, find_mirror_pairs(keypoints, visible, settings.mirror)))
+        steps.append(RandomMirror(settings.mirror, mirror_pairs(items, settings.mirror)))
     if settings.rotate:
         steps.append(RandomRotation(settings.rotate, settings.rotate_axis))
     if settings.scale:
@@ -40,3 +39,10 @@ def augmentation(settings: TrainSettings, items: Sequence[Data]) -> Compose:
     if settings.drop_points:
         steps.append(PointDropout(settings.drop_points))
     return Compose(steps)
+
+
+def mirror_pairs(items: Sequence[Data], axis: str) -> Tensor:
+    """Which keypoints of the items (unit frame) a reflection exchanges, (K,); see `find_mirror_pairs`."""
+    keypoints = torch.cat([item.keypoint_pos for item in items])
+    visible = torch.cat([item.keypoint_visible for item in items])
+    return find_mirror_pairs(keypoints, visible, axis)

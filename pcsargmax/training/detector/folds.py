@@ -1,4 +1,4 @@
-"""Shorter trainings on parts of the shapes, so that a detector is seen on each shape without having learnt it."""
+"""Trainings on parts of the shapes, so that a detector is seen on each shape without having learnt it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ from torch import Tensor
 from torch import distributed as dist
 
 from pcsargmax.io.atomic import atomic_path
-from pcsargmax.models.keypoint_detector import KeypointDetector
 from pcsargmax.models.template import Template
-from pcsargmax.ops.seeds import mix_seed, seeded_weights
+from pcsargmax.ops.seeds import mix_seed
 from pcsargmax.runs.base import usable_device
-from pcsargmax.runs.detector import build_detector
 from pcsargmax.settings.detector import TrainSettings
 from pcsargmax.training.clouds import PreparedCloud, PreparedClouds
 from pcsargmax.training.detector.data import augmentation
 from pcsargmax.training.detector.held_out import HeldOut, see_held_out
-from pcsargmax.training.detector.module import DetectorModule
+from pcsargmax.training.detector.module import DetectorModule, new_detector
 from pcsargmax.training.loop import Loop
 
 #: The file that tells a process what to train.
@@ -67,7 +65,7 @@ def see_by_folds(
     held: list[HeldOut] = []
     for number, part in enumerate(parts):
         template = Template.fit(item for row, (item, _) in enumerate(items) if row not in part)
-        detector = _built(settings, items, template)
+        detector = new_detector(settings, template)
         detector.load_state_dict(weights[number])
         clouds = PreparedClouds([items[row] for row in part], detector.backbone, dense_points=settings.dense_points)
         held.extend(see_held_out(detector, settings, clouds, template, unit))
@@ -139,14 +137,10 @@ def _train_fold(
     rows = [row for row in range(len(items)) if row not in part]
     rest = [items[row] for row in rows]
     settings = replace(settings, val_split="none", folds=0, shape_prior="none", tensorboard=False, devices=1, nodes=1)
-    detector = _built(settings, rest, Template.fit(item for item, _ in rest))
+    template = Template.fit(item for item, _ in rest)
+    detector = new_detector(settings, template)
     augment = augmentation(settings, [item for item, _ in items])  # which keypoints a mirror exchanges, as for the run
     training = PreparedClouds(rest, detector.backbone, augment, settings.seed, settings.dense_points)
     training.resampled = [resampled[row] for row in rows] if resampled else []
     Loop(settings, folder, None, False, []).fit(DetectorModule(detector, settings, "diagonal", {}), training, None)
     return {name: value.cpu() for name, value in detector.state_dict().items()}
-
-
-def _built(settings: TrainSettings, items: Sequence[PreparedCloud], template: Template) -> KeypointDetector:
-    with seeded_weights(settings.seed):
-        return build_detector(settings, items[0][0].keypoint_pos.shape[1], template)

@@ -14,8 +14,11 @@ from pcsargmax.core.argmax import soft_argmax
 from pcsargmax.metrics import PCK
 from pcsargmax.metrics.symmetry import least_loss_labeling, nearest_labeling
 from pcsargmax.models.keypoint_detector import KeypointDetector, Scores
+from pcsargmax.models.template import Template
+from pcsargmax.ops.seeds import seeded_weights
 from pcsargmax.predictions.calibration import Calibration
 from pcsargmax.predictions.calibration_samples import CalibrationSamples
+from pcsargmax.runs.detector import build_detector
 from pcsargmax.runs.prepare import basis_sigma, dense_sigma
 from pcsargmax.runs.stages import locate, measure_of, view_of
 from pcsargmax.runs.symmetry import choose_labeling
@@ -103,7 +106,7 @@ class DetectorModule(RunModule):
         errors = self.objective(scores, target, sigma, self.progress, self.step_generator())
         location = errors.where(visible, 0).sum() / visible.sum().clamp_min(1)
         presence = functional.binary_cross_entropy_with_logits(scores.presence.float(), visible.float())
-        estimate = soft_argmax(scores.logits, scores.sites, mask=scores.mask).detach()
+        estimate = soft_argmax(scores.logits.detach(), scores.sites, mask=scores.mask)
         if self.detector.second_look is not None:
             location = location + self._second_loss(batch, scores, estimate, target, sigma)
         self.train_error.update((estimate - target).norm(dim=-1)[visible])
@@ -204,3 +207,9 @@ class DetectorModule(RunModule):
         kept = checkpoint["pcsargmax"].get("calibration")
         self.calibration = None if kept is None else Calibration.from_dict(kept)
         self.validation_error = (checkpoint["pcsargmax"].get("validation") or {}).get("mean_error")
+
+
+def new_detector(settings: TrainSettings, template: Template) -> KeypointDetector:
+    """Build the network that the settings name; its weights follow their seed."""
+    with seeded_weights(settings.seed):
+        return build_detector(settings, len(template.relative), template)

@@ -14,8 +14,8 @@ from torch_geometric.data import Data
 from pcsargmax.models.template import Template, bounding_box
 from pcsargmax.runs.sources import open_dataset
 from pcsargmax.settings.detector import RECIPES, TrainSettings
+from pcsargmax.training.detector.data import mirror_pairs
 from pcsargmax.training.loop import Progress
-from pcsargmax.transforms.augment import find_mirror_pairs
 from pcsargmax.transforms.frames import NormalizeFrame
 
 #: Optimizer steps of a training, if they are no more than so many epochs.
@@ -69,9 +69,10 @@ def recommend(settings: TrainSettings, fixed: Collection[str] = (), progress: Pr
         'maps start at the template: the shapes share an orientation'
     """
     values: dict[str, Any] = dict(RECIPES["accurate"])
-    if settings.symmetry != "none":  # they are not for one another
-        values["shape_prior"] = "none"
     reasons: list[str] = []
+    if settings.symmetry != "none" and "shape_prior" not in fixed:  # they are not for one another
+        values["shape_prior"] = "none"
+        reasons.append("no shape prior: training is up to symmetry")
     chosen = replace(settings, **{name: value for name, value in values.items() if name not in fixed})
 
     def choose(reason: str, **more: Any) -> None:
@@ -100,9 +101,7 @@ def recommend(settings: TrainSettings, fixed: Collection[str] = (), progress: Pr
 
 def _mirrored(items: list[Data], names: Sequence[str], axis: str) -> str:
     """The names of the keypoints that a reflection exchanges, as text."""
-    framed = [NormalizeFrame()(item) for item in items]
-    keypoints, visible = (torch.cat([item[key] for item in framed]) for key in ("keypoint_pos", "keypoint_visible"))
-    pairs = find_mirror_pairs(keypoints, visible, axis).tolist()
+    pairs = mirror_pairs([NormalizeFrame()(item) for item in items], axis).tolist()
     swapped = [f"{names[one]} and {names[other]}" for one, other in enumerate(pairs) if one < other]
     return ", ".join(swapped) if swapped else "no keypoints"
 
@@ -115,11 +114,8 @@ def _splits(
 ) -> Any:
     """Choose what is trained on and what is held out; return the former."""
     training = open_dataset(settings, settings.train_split, progress)
-    if settings.symmetry != "none":
-        choose("no shape prior: training is up to symmetry", shape_prior="none")
-        return training
     validation = _validation_size(settings)
-    if validation >= MIN_VALIDATION:
+    if settings.symmetry != "none" or validation >= MIN_VALIDATION:
         return training
     if {"train_split", "val_split"}.isdisjoint(fixed):
         training = open_dataset(settings, "trainval", progress)

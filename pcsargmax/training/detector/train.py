@@ -13,9 +13,8 @@ from torch_geometric.data import Data
 
 from pcsargmax.io.atomic import atomic_path
 from pcsargmax.models.template import Template
-from pcsargmax.ops.seeds import seeded_weights
 from pcsargmax.runs.checkpoint import find_checkpoint, open_checkpoint, read_checkpoint
-from pcsargmax.runs.detector import Run, build_detector
+from pcsargmax.runs.detector import Run
 from pcsargmax.runs.prepare import prepare
 from pcsargmax.runs.sources import is_folder, open_dataset
 from pcsargmax.runs.symmetry import with_labelings
@@ -24,7 +23,7 @@ from pcsargmax.training.clouds import PreparedCloud, PreparedClouds, prepare_all
 from pcsargmax.training.detector.data import augmentation
 from pcsargmax.training.detector.folds import see_by_folds
 from pcsargmax.training.detector.held_out import fit_held_out, see_held_out
-from pcsargmax.training.detector.module import DetectorModule
+from pcsargmax.training.detector.module import DetectorModule, new_detector
 from pcsargmax.training.loop import Progress, Selection, is_rank_zero
 from pcsargmax.training.run import Task, metadata_of, train_run
 from pcsargmax.training.splits import open_splits
@@ -83,8 +82,7 @@ def _prepare(settings: TrainSettings, progress: Progress) -> Task:
             "least 2, as nothing is left to train on without it; set folds to 0, or annotate more"
         )
     template = Template.fit(raw[i] for i in range(len(raw)))
-    with seeded_weights(settings.seed):
-        detector = build_detector(settings, raw.num_keypoints, template)
+    detector = new_detector(settings, template)
 
     def labelled(dataset: Any, item: Data, num_angles: int) -> Data:
         if settings.symmetry == "none":
